@@ -1,0 +1,120 @@
+"""Everything that can go wrong, by what a caller should do about it.
+
+```
+MigrationError
+  PermanentError            never retried: a person has to change something first
+    ConfigurationError        a setting, rule or argument is missing or wrong
+    AccessDeniedError         a login or a privilege was refused
+    PlanError                 the plan is missing, corrupt, outdated, or not the one materialized
+    UnsupportedError          a type, name or object that cannot be migrated
+    ObjectNotFoundError       a table, database, bucket or catalog that should be there is not
+    ExistingObjectError       a target object is there already and is not ours
+    SchemaDriftError          source or target no longer look as planned
+    ReceiptError              a receipt is missing, spent or does not fit what is stored
+    SupersededError           somebody newer wrote the same partition meanwhile
+    VerificationError         the copy differs from the source
+    StatementError            a server refused a statement for good
+  TransientError            retried with backoff: trying again may well work
+    ConnectionLostError       a server could not be reached, or went away
+    ConnectionLimitError      a server or our own pool has no connection to give
+    OperationTimeoutError     an operation took longer than its timeout
+    CommitConflictError       another writer was first
+    ServerBusyError           throttled, deadlock victim, out of some resource for now
+```
+
+A message names the object, what was found and the next step, and never contains a secret.
+`migration_assets_tests/unit/test_errors.py` compares the drawing with the classes.
+"""
+
+from __future__ import annotations
+
+
+class MigrationError(Exception):
+    """Base of all our errors.
+
+    Attributes:
+        next_step: what the reader should do, a full sentence; may be empty.
+    """
+
+    def __init__(self, found: str, *, next_step: str = "") -> None:
+        """Say what was found where.
+
+        Args:
+            found: names the object and what is wrong with it, a full sentence.
+            next_step: what to do about it, a full sentence.
+        """
+        self.found = found
+        self.next_step = next_step
+        super().__init__(f"{found} {next_step}".strip())
+
+
+class PermanentError(MigrationError):
+    """Trying again changes nothing."""
+
+
+class ConfigurationError(PermanentError):
+    """A setting, rule or argument is missing or wrong."""
+
+
+class AccessDeniedError(PermanentError):
+    """A login or a privilege was refused."""
+
+
+class PlanError(PermanentError):
+    """The plan is missing, corrupt, outdated, or not the one that was materialized."""
+
+
+class UnsupportedError(PermanentError):
+    """A type, name or object that cannot be migrated."""
+
+
+class ObjectNotFoundError(PermanentError):
+    """A table, database, bucket or catalog that should be there is not."""
+
+
+class ExistingObjectError(PermanentError):
+    """A target object is there already and is not ours."""
+
+
+class SchemaDriftError(PermanentError):
+    """Source or target no longer look as planned."""
+
+
+class ReceiptError(PermanentError):
+    """A receipt is missing, spent, or does not fit what is stored."""
+
+
+class SupersededError(PermanentError):
+    """Somebody newer wrote the same partition meanwhile."""
+
+
+class VerificationError(PermanentError):
+    """The copy differs from the source."""
+
+
+class StatementError(PermanentError):
+    """A server refused a statement for good."""
+
+
+class TransientError(MigrationError):
+    """Trying again may well work."""
+
+
+class ConnectionLostError(TransientError):
+    """A server could not be reached, or went away."""
+
+
+class ConnectionLimitError(TransientError):
+    """A server, or our own pool, has no connection to give."""
+
+
+class OperationTimeoutError(TransientError):
+    """An operation took longer than its timeout."""
+
+
+class CommitConflictError(TransientError):
+    """Another writer was first."""
+
+
+class ServerBusyError(TransientError):
+    """Throttled, chosen as deadlock victim, or out of some resource for now."""

@@ -1,0 +1,347 @@
+"""The plan: what will be migrated and how, frozen, as one JSON file.
+
+`migration-assets plan` makes it; Dagster's definitions are made from it without touching a server.
+Nothing here knows a driver, Dagster or Iceberg.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from migration_assets.errors import PlanError
+
+PLAN_VERSION = 1
+"""Version of the file's format; a plan of another version is refused, never guessed at."""
+
+SOURCE_PARTITION = "source_partition"
+MIGRATED_AT = "migrated_at"
+SOURCE_SCHEMA = "source_schema"
+AUDIT_COLUMNS = (MIGRATED_AT, SOURCE_SCHEMA, SOURCE_PARTITION)
+"""Columns appended to every target table, in this order."""
+
+
+class Fidelity(StrEnum):
+    """What becomes of a type's values."""
+
+    EXACT = "exact"
+    LOSSY = "lossy"
+    REFUSED = "refused"
+
+
+class Engine(StrEnum):
+    """Who runs the extraction."""
+
+    ARROW = "arrow"
+    SPARK = "spark"
+
+
+class VerificationLevel(StrEnum):
+    """How much of a partition is compared."""
+
+    NONE = "none"
+    COUNT = "count"
+    FULL = "full"
+
+
+class OnExisting(StrEnum):
+    """What to do with a target object that is there and is not ours."""
+
+    REFUSE = "refuse"
+    ADOPT = "adopt"
+    REPLACE = "replace"
+
+
+class FrozenModel(BaseModel):
+    """Base of all values that are stored: immutable, and unknown keys are an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TargetColumn(FrozenModel):
+    """A column as Iceberg and StarRocks have it.
+
+    Attributes:
+        name: its name in both.
+        field_id: Iceberg field id, fixed here and never reused.
+        iceberg_type: as Iceberg writes types: `decimal(18, 4)`, `timestamptz`, `string`.
+        starrocks_type: as StarRocks' DDL writes types: `VARCHAR(150)`.
+        nullable: whether NULL may occur.
+    """
+
+    name: str
+    field_id: int
+    iceberg_type: str
+    starrocks_type: str
+    nullable: bool = True
+
+
+class ColumnPlan(TargetColumn):
+    """A source column and what it becomes.
+
+    Attributes:
+        source_name: its name in SQL Server.
+        mssql_type: declared type: `decimal(18,4)`.
+        collation: SQL Server collation of text, else None.
+        select_expression: T-SQL that reads it, names quoted.
+        measure: how a fingerprint sees it; a kind of `fingerprint.py`.
+        fidelity: exact or lossy (a refused column is not in the plan).
+        note: what is lost or changed, empty for exact ones.
+        distinct: most values differ (a key), so dictionary encoding does not pay.
+    """
+
+    source_name: str
+    mssql_type: str
+    collation: str | None = None
+    select_expression: str
+    measure: str
+    fidelity: Fidelity = Fidelity.EXACT
+    note: str = ""
+    distinct: bool = False
+
+
+class KeyRange(FrozenModel):
+    """The rows of one partition: `lower <= column < upper`, open where a bound is None.
+
+    The first range of a table is open below and takes NULL, the last is open above.
+
+    Attributes:
+        source_partition: value of the column `source_partition`; also the Iceberg partition.
+        column: source column that is cut; None when the table is one partition.
+        lower: T-SQL literal of the column's own type, None when open.
+        upper: likewise, exclusive.
+    """
+
+    source_partition: int
+    column: str | None = None
+    lower: str | None = None
+    upper: str | None = None
+
+
+class TablePlan(FrozenModel):
+    """One table's way through the three systems.
+
+    Attributes:
+        source_schema: SQL Server schema; `source_name` is the table there.
+        rows: estimated rows when planned; `bytes` likewise, None if unknown.
+        primary_key: source names of the key's columns, in key order.
+        sort_key: target names of the StarRocks sort key, in order; they come first in its table.
+        namespace: Iceberg namespace (Glue database); `iceberg_table` is the table in it.
+        location: data location, an URI without a trailing slash, fixed for good.
+        isolated: partition keys of its own, so that its runs are not shared with other tables.
+        warnings: what the user must know before data moves.
+    """
+
+    source_server: str
+    source_database: str
+    source_schema: str
+    source_name: str
+    rows: int
+    bytes: int | None = None
+    columns: tuple[ColumnPlan, ...]
+    audit_columns: tuple[TargetColumn, ...]
+    primary_key: tuple[str, ...] = ()
+    key_ranges: tuple[KeyRange, ...]
+    isolated: bool = False
+    engine: Engine = Engine.ARROW
+    verification: VerificationLevel = VerificationLevel.FULL
+    on_existing: OnExisting = OnExisting.REFUSE
+    namespace: str
+    iceberg_table: str
+    location: str
+    starrocks_database: str
+    starrocks_table: str
+    sort_key: tuple[str, ...]
+    buckets: int = 1
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """`schema.table` in SQL Server, for messages; not quoted."""
+        return f"{self.source_schema}.{self.source_name}"
+
+    @property
+    def target_columns(self) -> tuple[TargetColumn, ...]:
+        """All columns of the target tables: the source's in their order, then the audit columns."""
+        return (*self.columns, *self.audit_columns)
+
+    @cached_property
+    def partition_keys(self) -> tuple[str, ...]:
+        """Dagster's partition keys in range order: `p000`, `p001`, ..."""
+        prefix = f"{self.iceberg_table}-" if self.isolated else ""
+        return tuple(f"{prefix}p{key_range.source_partition:03d}" for key_range in self.key_ranges)
+
+    @cached_property
+    def _ranges(self) -> dict[str, KeyRange]:
+        return dict(zip(self.partition_keys, self.key_ranges, strict=True))
+
+    def key_range(self, partition_key: str) -> KeyRange:
+        """Return the range of a partition key.
+
+        Raises:
+            PlanError: the table has no such partition.
+        """
+        try:
+            return self._ranges[partition_key]
+        except KeyError:
+            raise PlanError(
+                f"{self.full_name} has no partition {partition_key!r}: it has "
+                f"{self.partition_keys[0]} to {self.partition_keys[-1]}.",
+                next_step="Use a partition key that `migration-assets status` lists.",
+            ) from None
+
+    @cached_property
+    def table_id(self) -> str:
+        """Hash that changes exactly when materialized partitions stop being valid.
+
+        Estimates, warnings, notes and how rows are verified or extracted are no part of it.
+        """
+        identity = {
+            "source": [
+                self.source_server,
+                self.source_database,
+                self.source_schema,
+                self.source_name,
+            ],
+            "columns": [[c.source_name, c.mssql_type, c.select_expression] for c in self.columns],
+            "target_columns": [
+                [c.name, c.field_id, c.iceberg_type, c.starrocks_type, c.nullable]
+                for c in self.target_columns
+            ],
+            "targets": [
+                self.namespace,
+                self.iceberg_table,
+                self.location,
+                self.starrocks_database,
+                self.starrocks_table,
+                *self.sort_key,
+            ],
+            "ranges": [[r.source_partition, r.column, r.lower, r.upper] for r in self.key_ranges],
+        }
+        return content_hash(identity)
+
+
+class SkippedTable(FrozenModel):
+    """A source object that the plan leaves out, with the reason."""
+
+    source_schema: str
+    source_name: str
+    reason: str
+
+
+class MigrationPlan(FrozenModel):
+    """The whole plan.
+
+    Attributes:
+        server: the SQL Server's own name; `database` the database on it.
+        skipped: what was left out and why.
+        notes: what introspection had to do without.
+        snapshot_isolation: `ALLOW_SNAPSHOT_ISOLATION` was ON when the plan was made.
+    """
+
+    version: Literal[1] = 1
+    server: str
+    database: str
+    snapshot_isolation: bool = False
+    read_committed_snapshot: bool = False
+    tables: tuple[TablePlan, ...]
+    skipped: tuple[SkippedTable, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def plan_id(self) -> str:
+        """Hash of everything in the plan."""
+        return content_hash(self.model_dump(mode="json"))
+
+    @cached_property
+    def _tables(self) -> dict[str, TablePlan]:
+        return {table.full_name: table for table in self.tables}
+
+    def table(self, full_name: str) -> TablePlan:
+        """Return a table by `schema.table`.
+
+        Raises:
+            PlanError: the plan has no such table.
+        """
+        try:
+            return self._tables[full_name]
+        except KeyError:
+            raise PlanError(
+                f"The plan has no table {full_name}.",
+                next_step="`migration-assets status` lists the tables of the plan.",
+            ) from None
+
+    def to_json(self) -> str:
+        """Serialize; `from_json` is the inverse."""
+        body = {"plan_id": self.plan_id, **self.model_dump(mode="json")}
+        return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, *, origin: str) -> MigrationPlan:
+        """Parse and check a plan.
+
+        Args:
+            text: content of the file.
+            origin: where it came from, for messages.
+
+        Raises:
+            PlanError: not JSON, of another version, or not what its plan id says.
+        """
+        remedy = "Run `migration-assets plan` to write a new one."
+        try:
+            body = json.loads(text)
+        except ValueError as error:
+            raise PlanError(f"{origin} is not valid JSON: {error}.", next_step=remedy) from None
+        if not isinstance(body, dict) or "version" not in body:
+            raise PlanError(f"{origin} is not a migration plan.", next_step=remedy)
+        if body["version"] != PLAN_VERSION:
+            raise PlanError(
+                f"{origin} has format version {body['version']!r}, this release reads version "
+                f"{PLAN_VERSION}.",
+                next_step=remedy,
+            )
+        stored_id = body.pop("plan_id", None)
+        try:
+            plan = cls.model_validate(body)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise PlanError(
+                f"{origin} is corrupt at {where}: {first['msg']}.", next_step=remedy
+            ) from None
+        if plan.plan_id != stored_id:
+            raise PlanError(
+                f"{origin} was changed by hand: its content does not match its plan_id.",
+                next_step=f"Put wishes into migration.yaml. {remedy}",
+            )
+        return plan
+
+    @classmethod
+    def load(cls, path: Path) -> MigrationPlan:
+        """Read a plan from a file.
+
+        Raises:
+            PlanError: missing, unreadable or not a plan.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise PlanError(
+                f"There is no plan at {path}.",
+                next_step="Run `migration-assets plan`, or set MIGRATION_PLAN.",
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise PlanError(f"{path} cannot be read: {error}.") from None
+        return cls.from_json(text, origin=str(path))
+
+
+def content_hash(value: Any) -> str:
+    """Hash of a JSON value: the first 16 hex digits of SHA-256 over its canonical text."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,117 @@
+"""What one stage proves to the next, as frozen JSON values."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import Field
+
+from migration_assets.plan import FrozenModel
+
+
+class DataFile(FrozenModel):
+    """One Parquet file: its URI, size in bytes and number of rows."""
+
+    path: str
+    bytes: int
+    rows: int
+
+
+class Fingerprint(FrozenModel):
+    """Exact, order-free aggregates of a partition.
+
+    Attributes:
+        rows: number of rows.
+        values: `<target column>.<measure>` to an exact integer; empty at level `count`.
+    """
+
+    rows: int
+    values: dict[str, int] = Field(default_factory=dict)
+
+    def differences(self, other: Fingerprint) -> list[Difference]:
+        """Compare what both sides measured, rows first, then columns in order.
+
+        Measures that only one side has (text lengths come in two units) are not compared.
+        """
+        found = []
+        if self.rows != other.rows:
+            found.append(Difference(what="rows", expected=self.rows, found=other.rows))
+        for name, expected in self.values.items():
+            if name in other.values and other.values[name] != expected:
+                found.append(Difference(what=name, expected=expected, found=other.values[name]))
+        return found
+
+
+class Difference(FrozenModel):
+    """One aggregate that differs: `rows` or `<column>.<measure>`."""
+
+    what: str
+    expected: int
+    found: int
+
+
+class Receipt(FrozenModel):
+    """What all receipts say.
+
+    Attributes:
+        table_id: the table's id in the plan it was made under.
+        attempt: unique id of the extraction that everything downstream goes back to.
+        run_id: Dagster run that made it.
+        seconds: wall time of the stage.
+    """
+
+    table_id: str
+    partition_key: str
+    source_partition: int
+    attempt: str
+    run_id: str
+    rows: int
+    seconds: float
+
+
+class ExtractReceipt(Receipt):
+    """Files that hold the rows of one key range; nothing points to them yet.
+
+    Attributes:
+        fingerprint: of the rows as written, computed while they passed.
+        source_fingerprint: SQL Server's own aggregates of the same key range; None if not asked.
+        consistency: how the rows were read: `snapshot` (one transaction with the fingerprint
+            query) or `read committed`.
+        extracted_at: when the read began; also the value of `migrated_at`.
+    """
+
+    files: tuple[DataFile, ...]
+    fingerprint: Fingerprint
+    source_fingerprint: Fingerprint | None
+    consistency: str
+    extracted_at: datetime
+
+
+class CommitReceipt(Receipt):
+    """The partition as one Iceberg snapshot holds it.
+
+    Attributes:
+        snapshot_id: the snapshot that this commit made (or found in place).
+        fingerprint: of the extract, passed on: what StarRocks must show.
+    """
+
+    snapshot_id: int
+    files: tuple[DataFile, ...]
+    fingerprint: Fingerprint
+
+
+class LoadReceipt(Receipt):
+    """The partition as StarRocks holds it.
+
+    Attributes:
+        snapshot_id: the Iceberg snapshot that was read.
+        fingerprint: StarRocks' own aggregates after the load; None if not asked.
+    """
+
+    snapshot_id: int
+    fingerprint: Fingerprint | None
+
+
+def to_json(receipt: FrozenModel) -> str:
+    """Serialize a receipt."""
+    return receipt.model_dump_json(indent=1)

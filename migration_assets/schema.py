@@ -1,0 +1,147 @@
+"""What SQL Server says about its tables, as frozen values that no driver owns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+@dataclass(frozen=True)
+class MssqlType:
+    """A column's type as `sys.columns` and `sys.types` describe it.
+
+    Attributes:
+        name: the base type's name, lower case: `decimal`, `nvarchar`; for an alias or CLR type the
+            name of its system type, or its own name when it has none.
+        max_length: storage bytes, -1 for `(max)` and xml; two bytes per unit for nchar/nvarchar
+            (https://learn.microsoft.com/sql/relational-databases/system-catalog-views/sys-columns-transact-sql).
+        precision: decimal digits, 0 where it means nothing.
+        scale: digits after the point, also of seconds.
+        collation: collation name of text, else None.
+        user_type: name of the alias or CLR type, when it is one.
+    """
+
+    name: str
+    max_length: int = 0
+    precision: int = 0
+    scale: int = 0
+    collation: str | None = None
+    user_type: str | None = None
+
+    @property
+    def length(self) -> int | None:
+        """The `n` of `char(n)`, `nvarchar(n)`, `binary(n)`; None for `(max)` and other types."""
+        if self.name not in _WITH_LENGTH or self.max_length < 0:
+            return None
+        return self.max_length // 2 if self.name in {"nchar", "nvarchar"} else self.max_length
+
+    @property
+    def declaration(self) -> str:
+        """The type as T-SQL declares it: `decimal(18,4)`, `nvarchar(max)`, `datetime2(7)`."""
+        if self.name in {"decimal", "numeric"}:
+            return f"{self.name}({self.precision},{self.scale})"
+        if self.name in {"datetime2", "datetimeoffset", "time"}:
+            return f"{self.name}({self.scale})"
+        if self.name in _WITH_LENGTH:
+            return f"{self.name}({'max' if self.length is None else self.length})"
+        return self.name
+
+
+_WITH_LENGTH = {"char", "varchar", "nchar", "nvarchar", "binary", "varbinary"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a source table.
+
+    Attributes:
+        warnings: facts that can falsify a copy without an error (masked, computed, hidden ...),
+            each a sentence for the plan; `refusal` is a reason not to migrate the column at all.
+    """
+
+    name: str
+    type: MssqlType
+    nullable: bool = True
+    identity: bool = False
+    computed: str | None = None
+    warnings: tuple[str, ...] = ()
+    refusal: str | None = None
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """The columns of a table in their order, and the columns of its primary key in key order."""
+
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...] = ()
+
+    def column(self, name: str) -> Column:
+        """Return a column by its exact name; `KeyError` when there is none."""
+        return self._by_name[name]
+
+    @property
+    def _by_name(self) -> dict[str, Column]:
+        return {column.name: column for column in self.columns}
+
+
+class TableKind(StrEnum):
+    """What a source object is; only `TABLE` is migrated, the others are listed with their reason."""
+
+    TABLE = "table"
+    VIEW = "view"
+    HISTORY = "temporal history table"
+    EXTERNAL = "external table"
+    SYSTEM = "system table"
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """One introspected table.
+
+    Attributes:
+        schema: SQL Server schema.
+        rows: estimate from the catalog, exact after `COUNT_BIG` fallback.
+        bytes: size of heap or clustered index with its LOBs; None where it could not be learned.
+        rows_exact: whether `rows` was counted.
+        key_bounds: lowest and highest value of each candidate key column that was asked for,
+            as T-SQL literals without quotes (`"42"`, `"2024-01-31"`, `"-12.50"`), None when empty.
+        warnings: facts that can falsify a copy without an error, each a sentence.
+    """
+
+    schema: str
+    name: str
+    columns: TableSchema
+    rows: int
+    bytes: int | None = None
+    rows_exact: bool = False
+    kind: TableKind = TableKind.TABLE
+    key_bounds: dict[str, tuple[str, str] | None] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """`schema.name`, for messages and patterns; not quoted."""
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True)
+class SourceDatabase:
+    """What introspection found.
+
+    Attributes:
+        server: the server's own name, `SERVERPROPERTY('ServerName')`, or the host asked.
+        snapshot_isolation: `ALLOW_SNAPSHOT_ISOLATION` is ON.
+        read_committed_snapshot: `READ_COMMITTED_SNAPSHOT` is ON.
+        notes: catalog views or functions that were missing or denied, and what was used instead.
+        not_migrated: counts of what stays behind: views, procedures, triggers, foreign keys ...
+    """
+
+    server: str
+    database: str
+    version: str
+    collation: str
+    snapshot_isolation: bool
+    read_committed_snapshot: bool
+    tables: tuple[SourceTable, ...]
+    notes: tuple[str, ...] = ()
+    not_migrated: dict[str, int] = field(default_factory=dict)

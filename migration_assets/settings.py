@@ -1,0 +1,221 @@
+"""Every environment variable that we read, typed, in one place.
+
+Values come from the environment, then from `.env` in the working directory. Nothing is read at
+import: a settings object is made where it is first needed, so definitions load without secrets.
+A missing or malformed variable is a `ConfigurationError` that names it.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from migration_assets.errors import ConfigurationError
+
+DEFAULT_TIMEOUT_S = 30
+RENAMED = {
+    "MSSQL_DRIVER": "nothing: the ODBC driver comes with mssql-python",
+    "SPARK_JDBC_NUM_PARTITIONS": "`partitions` in migration.yaml",
+    "BATCH_SIZE": "MSSQL_BATCH_ROWS",
+    "STARROCKS_JDBC_PORT": "STARROCKS_PORT",
+    "STARROCKS_HTTP_PORT": "nothing: StarRocks reads Iceberg by itself",
+    "GLUE_DATABASE": "`namespace` in migration.yaml",
+}
+"""Variables of the old script that no longer do anything, and what took their place."""
+
+
+class EncryptMode(StrEnum):
+    """ODBC's `Encrypt`."""
+
+    NO = "no"
+    YES = "yes"
+    STRICT = "strict"
+
+
+def _encrypt_mode(value: object) -> object:
+    """Accept what the various drivers call it."""
+    aliases = {"true": "yes", "mandatory": "yes", "1": "yes", "false": "no", "optional": "no"}
+    text = str(value).strip().lower()
+    return aliases.get(text, "no" if text == "0" else text)
+
+
+class CatalogType(StrEnum):
+    """Which Iceberg catalog holds the tables."""
+
+    GLUE = "glue"
+    REST = "rest"
+    SQL = "sql"
+
+
+class ApplicationIntent(StrEnum):
+    """SQL Server's `ApplicationIntent`."""
+
+    READ_WRITE = "ReadWrite"
+    READ_ONLY = "ReadOnly"
+
+
+class _Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        env_ignore_empty=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
+    )
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Read the settings now.
+
+        Raises:
+            ConfigurationError: names each variable that is missing or malformed.
+        """
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            problems = "; ".join(_problem(cls, dict(entry)) for entry in error.errors())
+            raise ConfigurationError(
+                f"Settings: {problems}.",
+                next_step="Set it in the environment or in .env (see .env.example).",
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"Settings: .env cannot be read: {error}.") from None
+
+
+def _problem(settings: type[BaseSettings], entry: dict[str, Any]) -> str:
+    field = str(entry["loc"][0]) if entry["loc"] else ""
+    prefix = settings.model_config.get("env_prefix", "")
+    known = settings.model_fields.get(field)
+    alias = known.validation_alias if known is not None else None
+    name = alias if isinstance(alias, str) else f"{prefix}{field}".upper()
+    if entry["type"] == "missing":
+        return f"{name} is not set"
+    return f"{name}: {entry['msg'][0].lower()}{entry['msg'][1:]}"
+
+
+class MssqlSettings(_Settings):
+    """How to reach SQL Server. Timeouts are in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="MSSQL_")
+
+    host: str
+    port: int = Field(1433, ge=1, le=65535)
+    user: str
+    password: SecretStr
+    database: str
+    encrypt: Annotated[EncryptMode, BeforeValidator(_encrypt_mode)] = EncryptMode.YES
+    trust_server_certificate: bool = False
+    login_timeout_s: int = Field(DEFAULT_TIMEOUT_S, ge=1)
+    query_timeout_s: int = Field(3600, ge=1)
+    application_intent: ApplicationIntent = ApplicationIntent.READ_WRITE
+    pool_size: int = Field(2, ge=1)
+    pool_timeout_s: int = Field(DEFAULT_TIMEOUT_S, ge=1)
+    batch_rows: int = Field(65_536, ge=1)
+
+    @property
+    def server(self) -> str:
+        r"""`host,port`, or `host\\instance` as given: a named instance finds its own port."""
+        return self.host if "\\" in self.host else f"{self.host},{self.port}"
+
+
+class LakeSettings(_Settings):
+    """Object store and Iceberg catalog."""
+
+    region: str = Field("us-east-1", validation_alias="AWS_REGION")
+    access_key_id: str | None = Field(None, validation_alias="AWS_ACCESS_KEY_ID")
+    secret_access_key: SecretStr | None = Field(None, validation_alias="AWS_SECRET_ACCESS_KEY")
+    session_token: SecretStr | None = Field(None, validation_alias="AWS_SESSION_TOKEN")
+    profile: str | None = Field(None, validation_alias="AWS_PROFILE")
+    endpoint_url: str | None = Field(None, validation_alias="AWS_ENDPOINT_URL")
+    bucket: str | None = Field(None, validation_alias="S3_BUCKET")
+    warehouse_path: str = Field("warehouse", validation_alias="S3_WAREHOUSE_PATH")
+    catalog_type: CatalogType = Field(CatalogType.GLUE, validation_alias="ICEBERG_CATALOG_TYPE")
+    catalog_uri: str | None = Field(None, validation_alias="ICEBERG_CATALOG_URI")
+    connect_timeout_s: int = Field(DEFAULT_TIMEOUT_S, ge=1, validation_alias="S3_CONNECT_TIMEOUT_S")
+    request_timeout_s: int = Field(60, ge=1, validation_alias="S3_REQUEST_TIMEOUT_S")
+    max_attempts: int = Field(10, ge=1, validation_alias="S3_MAX_ATTEMPTS")
+
+    @property
+    def local(self) -> bool:
+        """Whether the warehouse is a local folder (`ICEBERG_CATALOG_TYPE=sql` without a bucket)."""
+        return self.catalog_type is CatalogType.SQL and self.bucket is None
+
+    @property
+    def warehouse(self) -> str:
+        """URI of the warehouse, without a trailing slash.
+
+        Raises:
+            ConfigurationError: no bucket, and the catalog is not a local one.
+        """
+        path = self.warehouse_path.strip("/")
+        if self.bucket is not None:
+            return f"s3://{self.bucket}/{path}" if path else f"s3://{self.bucket}"
+        if self.local:
+            return Path(self.warehouse_path).resolve().as_uri()
+        raise ConfigurationError(
+            "Settings: S3_BUCKET is not set.",
+            next_step="Set it in the environment or in .env (see .env.example).",
+        )
+
+
+class StarRocksSettings(_Settings):
+    """How to reach StarRocks, and how StarRocks itself reaches Glue and S3."""
+
+    model_config = SettingsConfigDict(env_prefix="STARROCKS_")
+
+    host: str
+    port: int = Field(9030, ge=1, le=65535)
+    user: str
+    password: SecretStr = SecretStr("")
+    catalog: str = "lake"
+    pool_size: int = Field(2, ge=1)
+    pool_timeout_s: int = Field(DEFAULT_TIMEOUT_S, ge=1)
+    connect_timeout_s: int = Field(DEFAULT_TIMEOUT_S, ge=1)
+    insert_timeout_s: int = Field(14_400, ge=1, le=259_200)
+    query_timeout_s: int = Field(300, ge=1, le=259_200)
+    replication_num: int = Field(3, ge=1)
+    aws_role_arn: str | None = None
+    aws_use_instance_profile: bool = True
+    aws_access_key_id: str | None = None
+    aws_secret_access_key: SecretStr | None = None
+    aws_region: str | None = None
+    aws_endpoint_url: str | None = None
+
+
+class SparkSettings(_Settings):
+    """How Spark is started; the names are those that users of the old script have."""
+
+    model_config = SettingsConfigDict(env_prefix="SPARK_")
+
+    master: str | None = None
+    driver_memory: str = "2g"
+    executor_memory: str = "2g"
+    sql_shuffle_partitions: int = Field(50, ge=1)
+
+
+class ProjectSettings(_Settings):
+    """Where the project's own files are."""
+
+    plan: str = Field("migration_plan.json", validation_alias="MIGRATION_PLAN")
+    rules: str = Field("migration.yaml", validation_alias="MIGRATION_RULES")
+    concurrent_runs: int | None = Field(None, ge=1, validation_alias="MIGRATION_CONCURRENT_RUNS")
+    table_jobs: bool = Field(True, validation_alias="MIGRATION_TABLE_JOBS")  # noqa: FBT003
+
+    @property
+    def run_slots(self) -> int:
+        """How many runs go at once: as many as there are cores, unless set."""
+        return self.concurrent_runs or os.cpu_count() or 1
+
+
+def warn_of_renamed_settings() -> None:
+    """Give one warning for each variable of the old script that no longer does anything."""
+    for old, new in RENAMED.items():
+        if os.environ.get(old):
+            warnings.warn(f"{old} has no effect any more; use {new}.", UserWarning, stacklevel=2)
