@@ -174,7 +174,7 @@ class TablePlan(FrozenModel):
     @cached_property
     def partition_keys(self) -> tuple[str, ...]:
         """Dagster's partition keys in range order: `p000`, `p001`, ..."""
-        prefix = f"{self.iceberg_table}-" if self.isolated else ""
+        prefix = f"{self.namespace}-{self.iceberg_table}-" if self.isolated else ""
         return tuple(f"{prefix}p{key_range.source_partition:03d}" for key_range in self.key_ranges)
 
     @cached_property

@@ -1,0 +1,1 @@
+"""The three assets of a table, and what joins their systems; the only package that does."""

@@ -1,0 +1,63 @@
+"""What the three assets of a table have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from migration_assets.assets.checks import check_specs
+from migration_assets.assets.failures import RETRY_POLICY
+from migration_assets.assets.translator import STAGES, Stage
+from migration_assets.plan import TablePlan, VerificationLevel
+
+ATTEMPT_TAG = "migration/attempt"
+TABLE_ID_TAG = "migration/table_id"
+
+
+class VerificationConfig(dg.Config):
+    """Knobs of a single run; editable in the Launchpad.
+
+    Attributes:
+        verification: `none`, `count` or `full`; empty for the table's planned level.
+    """
+
+    verification: str = ""
+
+    def level(self, table: TablePlan) -> VerificationLevel:
+        """The level of this run."""
+        return VerificationLevel(self.verification or table.verification)
+
+
+class ExtractConfig(VerificationConfig):
+    """Knobs of an extraction.
+
+    Attributes:
+        batch_rows: rows per Arrow batch; 0 for `MSSQL_BATCH_ROWS`.
+    """
+
+    batch_rows: int = 0
+
+
+def asset_arguments(spec: dg.AssetSpec, stage: Stage, table: TablePlan) -> dict[str, Any]:
+    """Arguments of `@dagster.asset` that follow from the spec and the stage.
+
+    The priority makes each table run depth-first within a run; the pool bounds the steps that use
+    a system at once, over all runs.
+    """
+    return {
+        "key": spec.key,
+        "partitions_def": spec.partitions_def,
+        "group_name": spec.group_name,
+        "description": spec.description,
+        "metadata": spec.metadata,
+        "tags": {key: value for key, value in spec.tags.items() if "dagster/kind" not in key},
+        "kinds": spec.kinds,
+        "owners": spec.owners,
+        "code_version": spec.code_version,
+        "check_specs": check_specs(spec, stage, table),
+        "io_manager_key": "receipts",
+        "pool": stage.value,
+        "op_tags": {"dagster/priority": str(STAGES.index(stage))},
+        "retry_policy": RETRY_POLICY,
+    }

@@ -1,0 +1,188 @@
+"""Row counts and fingerprints as asset checks, and how an asset ends.
+
+A check that fails is yielded before the materialization, which then never comes: so *retry from
+failure* and *failed partitions* pick the bad partition itself, not only what lies downstream.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import dagster as dg
+
+from migration_assets.assets.failures import retry_command
+from migration_assets.assets.translator import Stage
+from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.receipts import Difference, ExtractReceipt, Fingerprint
+
+Value = TypeVar("Value")
+
+ROW_COUNT = "row_count"
+FINGERPRINT = "fingerprint"
+REREAD_AFTER_S = 2.0
+"""A load may be visible a moment later than it is acknowledged: look again before failing."""
+SHOWN_DIFFERENCES = 20
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found.
+
+    Attributes:
+        differences: what differs; none when it passed.
+        reason: why a difference is only a warning; empty when it is an error.
+        counts: named row counts, for the metadata.
+        skipped: not looked at, by the run's config.
+    """
+
+    check: str
+    differences: Sequence[Difference] = ()
+    reason: str = ""
+    counts: dict[str, int] = field(default_factory=dict)
+    skipped: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether the partition must not count as materialized."""
+        return bool(self.differences) and not self.reason
+
+    def describe(self) -> str:
+        """One sentence: what differs, expected and found."""
+        if self.skipped:
+            return "Not verified: the run's config lowered the verification level."
+        if not self.differences:
+            return "Equal."
+        shown = "; ".join(
+            f"{d.what}: expected {d.expected:,}, found {d.found:,}"
+            for d in self.differences[:SHOWN_DIFFERENCES]
+        )
+        more = len(self.differences) - SHOWN_DIFFERENCES
+        text = shown + (f"; and {more} more" if more > 0 else "")
+        return f"{text}. {self.reason}".strip()
+
+    def as_result(self, asset_key: dg.AssetKey) -> dg.AssetCheckResult:
+        """Dagster's form of it; the partition is that of the step."""
+        warn = self.skipped or self.reason
+        return dg.AssetCheckResult(
+            passed=not self.differences and not self.skipped,
+            asset_key=asset_key,
+            check_name=self.check,
+            severity=dg.AssetCheckSeverity.WARN if warn else dg.AssetCheckSeverity.ERROR,
+            description=self.describe(),
+            metadata=dict(self.counts),
+        )
+
+
+def check_specs(spec: dg.AssetSpec, stage: Stage, table: TablePlan) -> list[dg.AssetCheckSpec]:
+    """The checks that an asset of the table declares at its planned verification level."""
+    names = {
+        VerificationLevel.NONE: [],
+        VerificationLevel.COUNT: [ROW_COUNT],
+        VerificationLevel.FULL: [ROW_COUNT, FINGERPRINT],
+    }[table.verification]
+    if stage is Stage.ICEBERG:
+        names = [name for name in names if name == ROW_COUNT]
+    return [
+        dg.AssetCheckSpec(name, asset=spec.key, partitions_def=spec.partitions_def)
+        for name in names
+    ]
+
+
+def source_verdicts(
+    receipt: ExtractReceipt, measure_again: Callable[[], Fingerprint | None]
+) -> list[Verdict]:
+    """Compare what was written with what SQL Server says of the same key range.
+
+    Args:
+        receipt: of the extraction.
+        measure_again: asks SQL Server once more; used when they differ and were not read in one
+            transaction, to tell a source that moves from a copy that is wrong.
+    """
+    source = receipt.source_fingerprint
+    if source is None:
+        return []
+    differences = source.differences(receipt.fingerprint)
+    reason = ""
+    if differences and receipt.consistency != "snapshot":
+        moved = source.differences(measure_again() or source)
+        if moved:
+            reason = (
+                "The source is being written to: between two looks "
+                + ", ".join(f"{m.what} went from {m.expected:,} to {m.found:,}" for m in moved[:3])
+                + ". Allow SNAPSHOT isolation or extract again when it rests."
+            )
+    return _verdicts(
+        differences, source.rows, receipt.fingerprint.rows, ("mssql", "extracted"), reason
+    )
+
+
+def target_verdicts(expected: Fingerprint, measure: Callable[[], Fingerprint]) -> list[Verdict]:
+    """Compare StarRocks' aggregates with the extract's; looks twice before it fails."""
+    found = measure()
+    differences = expected.differences(found)
+    if differences:
+        time.sleep(REREAD_AFTER_S)
+        found = measure()
+        differences = expected.differences(found)
+    return _verdicts(differences, expected.rows, found.rows, ("iceberg", "starrocks"))
+
+
+def count_verdict(expected: int, found: int, sides: tuple[str, str]) -> Verdict:
+    """Compare two row counts."""
+    same = expected == found
+    differences = [] if same else [Difference(what="rows", expected=expected, found=found)]
+    return Verdict(ROW_COUNT, differences, counts={sides[0]: expected, sides[1]: found})
+
+
+def _verdicts(
+    differences: Sequence[Difference],
+    expected_rows: int,
+    found_rows: int,
+    sides: tuple[str, str],
+    reason: str = "",
+) -> list[Verdict]:
+    rows = [d for d in differences if d.what == "rows"]
+    values = [d for d in differences if d.what != "rows"]
+    counts = {sides[0]: expected_rows, sides[1]: found_rows}
+    return [Verdict(ROW_COUNT, rows, reason, counts), Verdict(FINGERPRINT, values, reason)]
+
+
+def conclude(
+    stage: Stage,
+    table: TablePlan,
+    partition_key: str,
+    *,
+    specs: Sequence[dg.AssetCheckSpec],
+    verdicts: Sequence[Verdict],
+    result: dg.MaterializeResult[Value],
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Value]]:
+    """Yield the check results, and the materialization only when none failed.
+
+    Raises:
+        dagster.Failure: a check failed; not retried, since the same data would fail again.
+    """
+    by_name = {verdict.check: verdict for verdict in verdicts}
+    for spec in specs:
+        verdict = by_name.get(spec.name, Verdict(spec.name, skipped=True))
+        yield verdict.as_result(spec.asset_key)
+    failed = [by_name[spec.name] for spec in specs if spec.name in by_name]
+    failed = [verdict for verdict in failed if verdict.failed]
+    if failed:
+        found = " ".join(f"{verdict.check}: {verdict.describe()}" for verdict in failed)
+        raise dg.Failure(
+            f"{table.full_name} {partition_key}: the {stage.value} copy differs. {found}",
+            metadata={
+                "table": table.full_name,
+                "partition": partition_key,
+                "stage": stage.value,
+                "error": "VerificationError",
+                "next step": "Find out who changed the data, then materialize this partition "
+                "again from its mssql asset on.",
+                "retry": retry_command(table, partition_key),
+            },
+            allow_retries=False,
+        )
+    yield result

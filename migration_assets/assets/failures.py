@@ -1,0 +1,64 @@
+"""The one place where a `MigrationError` becomes a Dagster `Failure`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from migration_assets.assets.translator import Stage
+from migration_assets.errors import MigrationError, TransientError
+from migration_assets.plan import TablePlan
+
+RETRY_POLICY = dg.RetryPolicy(
+    max_retries=4, delay=1, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+)
+"""For transient errors: about 1, 2, 4 and 8 seconds apart; permanent ones are not retried."""
+
+
+@contextmanager
+def failures(stage: Stage, table: TablePlan, partition_key: str) -> Iterator[None]:
+    """Turn a `MigrationError` of the body into a `Failure` that says what to do.
+
+    Raises:
+        dagster.Failure: retried by the policy only for a `TransientError`.
+    """
+    try:
+        yield
+    except MigrationError as error:
+        raise failure(error, stage, table, partition_key) from error
+
+
+def failure(
+    error: MigrationError, stage: Stage, table: TablePlan, partition_key: str
+) -> dg.Failure:
+    """The `Failure` of an error: cause first, then the next step and the retry command."""
+    transient = isinstance(error, TransientError)
+    metadata: dict[str, str | bool] = {
+        "table": table.full_name,
+        "partition": partition_key,
+        "stage": stage.value,
+        "error": type(error).__name__,
+        "retried": transient,
+        "retry": retry_command(table, partition_key),
+    }
+    if error.next_step:
+        metadata["next step"] = error.next_step
+    return dg.Failure(
+        description=f"{table.full_name} {partition_key}: {error}",
+        metadata=metadata,
+        allow_retries=transient,
+    )
+
+
+def retry_command(table: TablePlan, partition_key: str | None = None) -> str:
+    """The command that makes the failed partitions of a table again."""
+    name = f"'{table.full_name}'" if re_quoted(table.full_name) else table.full_name
+    partitions = "" if partition_key is None else f" --partitions {partition_key}"
+    return f"migration-assets run --failed --tables {name}{partitions}"
+
+
+def re_quoted(text: str) -> bool:
+    """Whether a shell needs quotes around the text."""
+    return not text.replace(".", "").replace("_", "").isalnum()

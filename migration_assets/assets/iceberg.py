@@ -1,0 +1,64 @@
+"""The iceberg asset: the files of a receipt become the current content of a partition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from migration_assets.assets.build import ATTEMPT_TAG, TABLE_ID_TAG, asset_arguments
+from migration_assets.assets.checks import check_specs, conclude, count_verdict
+from migration_assets.assets.failures import failures
+from migration_assets.assets.receipt_store import ReceiptIOManager, check_receipt
+from migration_assets.assets.translator import Stage
+from migration_assets.iceberg.resource import LakeResource
+from migration_assets.plan import TablePlan
+from migration_assets.receipts import CommitReceipt, ExtractReceipt
+
+
+def build_iceberg_asset(
+    table: TablePlan, spec: dg.AssetSpec, upstream: dg.AssetKey, plan_id: str
+) -> dg.AssetsDefinition:
+    """Build the asset that commits a table's extracts, partition by partition."""
+    specs = check_specs(spec, Stage.ICEBERG, table)
+
+    def iceberg_table(
+        context: dg.AssetExecutionContext,
+        extracted: ExtractReceipt,
+        lake: LakeResource,
+        receipts: dg.ResourceParam[ReceiptIOManager],
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[CommitReceipt]]:
+        from migration_assets.iceberg.commit import commit
+        from migration_assets.iceberg.partitions import partition_rows
+
+        partition_key = context.partition_key
+        with failures(Stage.ICEBERG, table, partition_key):
+            check_receipt(extracted, table)
+            (receipt,) = commit(
+                lake.lake,
+                table,
+                [extracted],
+                run_id=context.run_id,
+                plan_id=plan_id,
+                intents=receipts.store.intents(spec.key.path),
+            )
+            rows = partition_rows(lake.lake, table, [partition_key])[receipt.source_partition]
+            result = dg.MaterializeResult(
+                value=receipt,
+                metadata={
+                    "dagster/partition_row_count": receipt.rows,
+                    "snapshot id": str(receipt.snapshot_id),
+                    "files": len(receipt.files),
+                    "seconds": round(receipt.seconds, 3),
+                },
+                tags={ATTEMPT_TAG: receipt.attempt, TABLE_ID_TAG: receipt.table_id},
+            )
+            verdicts = [count_verdict(extracted.rows, rows, ("extracted", "iceberg"))]
+            yield from conclude(
+                Stage.ICEBERG, table, partition_key, specs=specs, verdicts=verdicts, result=result
+            )
+
+    definition: dg.AssetsDefinition = dg.asset(
+        **asset_arguments(spec, Stage.ICEBERG, table), ins={"extracted": dg.AssetIn(key=upstream)}
+    )(iceberg_table)
+    return definition

@@ -1,0 +1,166 @@
+"""Receipts as JSON beside the warehouse's tables: they outlive processes and runs.
+
+One receipt per asset partition, the last one wins. They lie outside of every table's location
+(`<warehouse>/.migration/receipts/<database>/<asset key>/<partition key>.json`), so no cleanup of a
+table can take them.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote
+
+import dagster as dg
+from pydantic import PrivateAttr, ValidationError
+
+from migration_assets.errors import ReceiptError
+from migration_assets.plan import TablePlan
+from migration_assets.receipts import ExtractReceipt, Receipt, to_json
+
+if TYPE_CHECKING:
+    from migration_assets.iceberg.intents import StoredIntents
+    from migration_assets.iceberg.lake import Lake
+
+AnyReceipt = TypeVar("AnyReceipt", bound=Receipt)
+
+HOST_TAG = "migration/host"
+PID_TAG = "migration/pid"
+"""Tags of a run that say which process executes it, so that a dead one can be told."""
+
+
+class ReceiptStore:
+    """Receipts of one source database's tables, by asset key and partition key."""
+
+    def __init__(self, lake: Lake, database: str) -> None:
+        """Keep receipts in the lake's object store; the caller closes the lake."""
+        self._lake = lake
+        self._root = f"{lake.settings.warehouse}/.migration/receipts/{quote(database, safe='')}"
+
+    def find(
+        self, kind: type[AnyReceipt], asset_path: Sequence[str], partition_key: str
+    ) -> AnyReceipt | None:
+        """Read the newest receipt of an asset partition; None when there is none.
+
+        Raises:
+            ReceiptError: the stored text is not such a receipt.
+        """
+        uri = self._uri(asset_path, partition_key)
+        if not self._lake.store.exists(uri):
+            return None
+        try:
+            return kind.model_validate_json(self._lake.store.read(uri))
+        except ValidationError:
+            raise ReceiptError(
+                f"The receipt of {'/'.join(asset_path)} {partition_key} is corrupt.",
+                next_step="Materialize that asset partition again.",
+            ) from None
+
+    def load(
+        self, kind: type[AnyReceipt], asset_path: Sequence[str], partition_key: str
+    ) -> AnyReceipt:
+        """Read the newest receipt of an asset partition.
+
+        Raises:
+            ReceiptError: there is none, or it is corrupt.
+        """
+        found = self.find(kind, asset_path, partition_key)
+        if found is None:
+            raise ReceiptError(
+                f"{'/'.join(asset_path)} {partition_key} has no receipt.",
+                next_step="Materialize that asset partition first.",
+            )
+        return found
+
+    def save(self, asset_path: Sequence[str], receipt: Receipt) -> None:
+        """Store a receipt; it replaces the partition's earlier one."""
+        uri = self._uri(asset_path, receipt.partition_key)
+        self._lake.store.write(uri, to_json(receipt).encode())
+
+    def intents(self, asset_path: Sequence[str]) -> StoredIntents:
+        """The commit intents of an Iceberg asset, beside its receipts."""
+        from migration_assets.iceberg.intents import StoredIntents
+
+        return StoredIntents(self._lake.store, self._folder(asset_path))
+
+    def delete(self, asset_path: Sequence[str]) -> int:
+        """Remove all receipts and intents of an asset; returns how many."""
+        uris = [entry[0] for entry in self._lake.store.list(self._folder(asset_path) + "/")]
+        self._lake.store.delete(uris)
+        return len(uris)
+
+    def live_files(self, asset_path: Sequence[str]) -> Iterator[str]:
+        """Every data file that a stored extract receipt names: no cleanup may take them."""
+        for uri, _size, _modified in self._lake.store.list(self._folder(asset_path) + "/"):
+            receipt = ExtractReceipt.model_validate_json(self._lake.store.read(uri))
+            yield from (file.path for file in receipt.files)
+
+    def _folder(self, asset_path: Sequence[str]) -> str:
+        return "/".join([self._root, *(quote(part, safe="") for part in asset_path)])
+
+    def _uri(self, asset_path: Sequence[str], partition_key: str) -> str:
+        return f"{self._folder(asset_path)}/{quote(partition_key, safe='')}.json"
+
+
+def check_receipt(receipt: Receipt, table: TablePlan) -> None:
+    """Refuse a receipt that was made under another plan of the table.
+
+    Raises:
+        ReceiptError: names both table ids.
+    """
+    if receipt.table_id != table.table_id:
+        raise ReceiptError(
+            f"The receipt of {table.full_name} {receipt.partition_key} was made under table id "
+            f"{receipt.table_id}, the plan has {table.table_id}.",
+            next_step="Materialize the upstream asset of this partition again.",
+        )
+
+
+class ReceiptIOManager(dg.ConfigurableIOManager):
+    """Passes receipts from stage to stage through a `ReceiptStore`.
+
+    Every run of ours has it, so it also notes on the run which process executes it.
+    """
+
+    database: str
+    _lake: Lake | None = PrivateAttr(default=None)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Tag the run with its host and process; opens no connection."""
+        if context.instance is not None and context.run_id is not None:
+            tags = {HOST_TAG: socket.gethostname(), PID_TAG: str(os.getpid())}
+            context.instance.add_run_tags(context.run_id, tags)
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
+        """Close the object store."""
+        if self._lake is not None:
+            self._lake.close()
+            self._lake = None
+
+    @property
+    def store(self) -> ReceiptStore:
+        """The store; its lake is opened at first use and closed at teardown."""
+        if self._lake is None:
+            from migration_assets.iceberg.lake import Lake
+            from migration_assets.settings import LakeSettings
+
+            self._lake = Lake(LakeSettings.load())
+        return ReceiptStore(self._lake, self.database)
+
+    def handle_output(self, context: dg.OutputContext, obj: Receipt) -> None:
+        """Store the receipt that an asset returned."""
+        self.store.save(context.asset_key.path, obj)
+
+    def load_input(self, context: dg.InputContext) -> Receipt:
+        """Read the upstream asset's receipt of the same partition.
+
+        Raises:
+            dagster.Failure: there is none; not retried.
+        """
+        kind: type[Receipt] = context.dagster_type.typing_type
+        try:
+            return self.store.load(kind, context.asset_key.path, context.partition_key)
+        except ReceiptError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error

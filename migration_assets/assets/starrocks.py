@@ -1,0 +1,87 @@
+"""The starrocks asset: StarRocks loads a partition from the Iceberg snapshot that holds it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import partial
+
+import dagster as dg
+
+from migration_assets.assets.build import (
+    ATTEMPT_TAG,
+    TABLE_ID_TAG,
+    VerificationConfig,
+    asset_arguments,
+)
+from migration_assets.assets.checks import check_specs, conclude, target_verdicts
+from migration_assets.assets.failures import failures
+from migration_assets.assets.receipt_store import check_receipt
+from migration_assets.assets.translator import Stage
+from migration_assets.iceberg.resource import LakeResource
+from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.receipts import CommitReceipt, LoadReceipt
+from migration_assets.starrocks.resource import StarRocksResource
+
+
+def build_starrocks_asset(
+    table: TablePlan, spec: dg.AssetSpec, upstream: dg.AssetKey
+) -> dg.AssetsDefinition:
+    """Build the asset that loads a table's commits, partition by partition."""
+    specs = check_specs(spec, Stage.STARROCKS, table)
+
+    def starrocks_table(
+        context: dg.AssetExecutionContext,
+        config: VerificationConfig,
+        committed: CommitReceipt,
+        lake: LakeResource,
+        starrocks: StarRocksResource,
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[LoadReceipt]]:
+        from migration_assets.iceberg.partitions import snapshot_holding
+        from migration_assets.starrocks.load import load_partition, measure
+        from migration_assets.starrocks.tables import ensure_table
+
+        partition_key, started = context.partition_key, time.perf_counter()
+        with failures(Stage.STARROCKS, table, partition_key):
+            check_receipt(committed, table)
+            snapshot_id = snapshot_holding(lake.lake, table, committed)
+            ensure_table(starrocks.client, table)
+            load_partition(
+                starrocks.client, table, partition_key, snapshot_id, run_id=context.run_id
+            )
+            # A newer commit may have come while StarRocks was reading the older one.
+            snapshot_holding(lake.lake, table, committed)
+
+            level = config.level(table)
+            verdicts = []
+            if level is not VerificationLevel.NONE:
+                look = partial(
+                    measure, starrocks.client, table, table.key_range(partition_key), level
+                )
+                verdicts = target_verdicts(committed.fingerprint, look)
+            receipt = LoadReceipt(
+                **committed.model_dump(include={"table_id", "partition_key", "source_partition"}),
+                attempt=committed.attempt,
+                run_id=context.run_id,
+                rows=committed.rows,
+                seconds=time.perf_counter() - started,
+                snapshot_id=snapshot_id,
+                fingerprint=None,
+            )
+            result = dg.MaterializeResult(
+                value=receipt,
+                metadata={
+                    "dagster/partition_row_count": receipt.rows,
+                    "snapshot id": str(snapshot_id),
+                    "seconds": round(receipt.seconds, 3),
+                },
+                tags={ATTEMPT_TAG: receipt.attempt, TABLE_ID_TAG: receipt.table_id},
+            )
+            yield from conclude(
+                Stage.STARROCKS, table, partition_key, specs=specs, verdicts=verdicts, result=result
+            )
+
+    definition: dg.AssetsDefinition = dg.asset(
+        **asset_arguments(spec, Stage.STARROCKS, table), ins={"committed": dg.AssetIn(key=upstream)}
+    )(starrocks_table)
+    return definition

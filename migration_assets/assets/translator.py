@@ -1,0 +1,135 @@
+"""From a planned table to Dagster's words: the one place to customise names, groups and tags."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+import dagster as dg
+
+from migration_assets.plan import ColumnPlan, Engine, TablePlan, TargetColumn
+
+
+class Stage(StrEnum):
+    """The system an asset lives in; in flow order. Also the name of its concurrency pool."""
+
+    MSSQL = "mssql"
+    ICEBERG = "iceberg"
+    STARROCKS = "starrocks"
+
+
+STAGES = tuple(Stage)
+
+
+class MigrationTranslator:
+    """Makes the `AssetSpec` of a table's asset in one system.
+
+    Subclass it and pass the instance to `build_definitions` to change keys, groups, owners, tags
+    or metadata.
+    """
+
+    def asset_key(self, stage: Stage, table: TablePlan) -> dg.AssetKey:
+        """`mssql/<schema>/<table>`, `iceberg/<namespace>/<table>`, `starrocks/<database>/<table>`.
+
+        SQL Server's names are kept but for what Dagster's selection syntax and URLs cannot take.
+        """
+        names = {
+            Stage.MSSQL: (_key_part(table.source_schema), _key_part(table.source_name)),
+            Stage.ICEBERG: (table.namespace, table.iceberg_table),
+            Stage.STARROCKS: (table.starrocks_database, table.starrocks_table),
+        }
+        return dg.AssetKey([stage.value, *names[stage]])
+
+    def asset_spec(self, stage: Stage, table: TablePlan) -> dg.AssetSpec:
+        """Return key, partitions, group, kinds, owners, code version and metadata of an asset."""
+        upstream = None if stage is Stage.MSSQL else STAGES[STAGES.index(stage) - 1]
+        return dg.AssetSpec(
+            key=self.asset_key(stage, table),
+            deps=[] if upstream is None else [self.asset_key(upstream, table)],
+            description=_description(stage, table),
+            group_name=dagster_name(table.source_schema),
+            kinds=_kinds(stage, table),
+            code_version=table.table_id,
+            partitions_def=dg.StaticPartitionsDefinition(list(table.partition_keys)),
+            tags={"migration/table_id": table.table_id},
+            metadata={
+                **_location(stage, table),
+                "dagster/column_schema": _column_schema(stage, table),
+                **(
+                    {}
+                    if upstream is None
+                    else {"dagster/column_lineage": self._lineage(upstream, table)}
+                ),
+            },
+        )
+
+    def _lineage(self, upstream: Stage, table: TablePlan) -> dg.TableColumnLineage:
+        key = self.asset_key(upstream, table)
+
+        def source(column: ColumnPlan) -> str:
+            return column.source_name if upstream is Stage.MSSQL else column.name
+
+        return dg.TableColumnLineage(
+            {
+                column.name: [dg.TableColumnDep(asset_key=key, column_name=source(column))]
+                for column in table.columns
+            }
+        )
+
+
+def dagster_name(text: str) -> str:
+    """Make a legal Dagster name (letters, digits, underscore) of any text."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", text) or "_"
+
+
+def _key_part(name: str) -> str:
+    """Replace what asset selections, URLs and partition ranges give a meaning of their own."""
+    return re.sub(r"[^\w .\-$#@]", "_", name)
+
+
+def _kinds(stage: Stage, table: TablePlan) -> set[str]:
+    if stage is Stage.MSSQL:
+        return {"sqlserver", "spark" if table.engine is Engine.SPARK else "parquet"}
+    return {stage.value}
+
+
+def _description(stage: Stage, table: TablePlan) -> str:
+    title = {
+        Stage.MSSQL: f"Rows of `{table.full_name}` as Parquet files, one key range a partition.",
+        Stage.ICEBERG: f"Iceberg table `{table.namespace}.{table.iceberg_table}`.",
+        Stage.STARROCKS: f"StarRocks `{table.starrocks_database}.{table.starrocks_table}`.",
+    }[stage]
+    warnings = "".join(f"\n- {warning}" for warning in table.warnings)
+    return title + (f"\n\nKnow before you rely on it:{warnings}" if warnings else "")
+
+
+def _location(stage: Stage, table: TablePlan) -> dict[str, str]:
+    names = {
+        Stage.MSSQL: f"{table.source_database}.{table.full_name}",
+        Stage.ICEBERG: f"{table.namespace}.{table.iceberg_table}",
+        Stage.STARROCKS: f"{table.starrocks_database}.{table.starrocks_table}",
+    }
+    metadata = {"dagster/table_name": names[stage]}
+    if stage is not Stage.STARROCKS:
+        metadata["dagster/uri"] = table.location
+    return metadata
+
+
+def _column_schema(stage: Stage, table: TablePlan) -> dg.TableSchema:
+    def column(planned: TargetColumn) -> dg.TableColumn:
+        is_source = isinstance(planned, ColumnPlan)
+        name, kind = planned.name, planned.starrocks_type
+        if stage is Stage.ICEBERG:
+            kind = planned.iceberg_type
+        elif stage is Stage.MSSQL and isinstance(planned, ColumnPlan):
+            name, kind = planned.source_name, planned.mssql_type
+        return dg.TableColumn(
+            name=name,
+            type=kind,
+            description=planned.note if isinstance(planned, ColumnPlan) and planned.note else None,
+            constraints=dg.TableColumnConstraints(nullable=planned.nullable),
+            tags=None if is_source else {"migration/audit": ""},
+        )
+
+    columns = table.columns if stage is Stage.MSSQL else table.target_columns
+    return dg.TableSchema(columns=[column(planned) for planned in columns])

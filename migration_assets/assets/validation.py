@@ -1,0 +1,229 @@
+"""Count and fingerprint tables afresh in all three systems, whatever Dagster remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from migration_assets.assets.checks import FINGERPRINT, ROW_COUNT
+from migration_assets.assets.failures import retry_command
+from migration_assets.assets.translator import MigrationTranslator, Stage
+from migration_assets.errors import ConfigurationError, ObjectNotFoundError
+from migration_assets.plan import MigrationPlan, TablePlan, VerificationLevel
+from migration_assets.receipts import Difference
+
+if TYPE_CHECKING:
+    from migration_assets.iceberg.lake import Lake
+    from migration_assets.mssql.resource import SqlServer
+    from migration_assets.starrocks.resource import StarRocks
+
+
+class ValidationConfig(dg.Config):
+    """What a validation run compares.
+
+    Attributes:
+        tables: patterns of `schema.table`; empty for all.
+        level: `count`, or `full` for fingerprints too.
+        systems: down to which system: `iceberg` leaves StarRocks out.
+    """
+
+    tables: list[str] = []  # noqa: RUF012 - a config schema's default, never mutated
+    level: str = "count"
+    until: str = "starrocks"
+
+
+@dataclass(frozen=True)
+class TableValidation:
+    """One table's comparison.
+
+    Attributes:
+        rows: row count by system; None where the table is missing.
+        differences: partition key to what differs there, targets against SQL Server.
+    """
+
+    table: TablePlan
+    rows: dict[Stage, int | None]
+    differences: dict[str, list[Difference]] = field(default_factory=dict)
+
+    @property
+    def missing_in(self) -> list[Stage]:
+        """Systems that do not have the table."""
+        return [stage for stage, rows in self.rows.items() if rows is None]
+
+    @property
+    def valid(self) -> bool:
+        """Whether all systems have the table and nothing differs."""
+        return not self.missing_in and not self.differences
+
+    def describe(self) -> str:
+        """What is wrong, in one line; empty when nothing is."""
+        if self.missing_in:
+            return f"missing in {', '.join(stage.value for stage in self.missing_in)}"
+        shown = [
+            f"{key} {d.what}: expected {d.expected:,}, found {d.found:,}"
+            for key, found in self.differences.items()
+            for d in found
+        ]
+        return "; ".join(shown[:5]) + (f"; and {len(shown) - 5} more" if len(shown) > 5 else "")
+
+
+def validate_table(
+    table: TablePlan,
+    mssql: SqlServer,
+    lake: Lake,
+    starrocks: StarRocks | None,
+    level: VerificationLevel,
+) -> TableValidation:
+    """Compare one table, partition by partition.
+
+    Args:
+        table: what to compare.
+        mssql: what is right.
+        lake: compared by row counts from metadata.
+        starrocks: compared at the level; None to leave it out.
+        level: `count` or `full`.
+
+    Raises:
+        MigrationError: a system cannot be asked.
+    """
+    from migration_assets.iceberg.partitions import partition_rows
+    from migration_assets.iceberg.tables import load_table
+    from migration_assets.mssql.reader import measure_partition as measure_source
+    from migration_assets.starrocks.load import measure as measure_target
+
+    rows: dict[Stage, int | None] = {}
+    differences: dict[str, list[Difference]] = {}
+    expected = {}
+    try:
+        for key in table.partition_keys:
+            expected[key] = measure_source(mssql, table, table.key_range(key), level)
+        rows[Stage.MSSQL] = sum(fingerprint.rows for fingerprint in expected.values())
+    except ObjectNotFoundError:
+        rows[Stage.MSSQL] = None
+    rows[Stage.ICEBERG] = None
+    if load_table(lake, table) is not None:
+        in_iceberg = partition_rows(lake, table, table.partition_keys)
+        rows[Stage.ICEBERG] = sum(in_iceberg.values())
+        for key, fingerprint in expected.items():
+            found = in_iceberg[table.key_range(key).source_partition]
+            if found != fingerprint.rows:
+                different = Difference(what="iceberg rows", expected=fingerprint.rows, found=found)
+                differences.setdefault(key, []).append(different)
+    if starrocks is not None:
+        try:
+            total = 0
+            for key in table.partition_keys:
+                loaded = measure_target(starrocks, table, table.key_range(key), level)
+                total += loaded.rows
+                if key in expected and (unequal := expected[key].differences(loaded)):
+                    differences.setdefault(key, []).extend(unequal)
+            rows[Stage.STARROCKS] = total
+        except ObjectNotFoundError:
+            rows[Stage.STARROCKS] = None
+    return TableValidation(table, rows, differences)
+
+
+def select_tables(plan: MigrationPlan, patterns: Sequence[str]) -> list[TablePlan]:
+    """The tables whose `schema.table` matches a pattern, without regard to case; all for none.
+
+    Raises:
+        ConfigurationError: a pattern matches no table of the plan.
+    """
+    if not patterns:
+        return list(plan.tables)
+    chosen: dict[str, TablePlan] = {}
+    for pattern in patterns:
+        matching = [
+            table
+            for table in plan.tables
+            if fnmatchcase(table.full_name.lower(), pattern.lower())
+            or table.full_name.lower() == pattern.lower()
+        ]
+        if not matching:
+            raise ConfigurationError(
+                f"No table of the plan matches {pattern!r}.",
+                next_step="`migration-assets status` lists the tables.",
+            )
+        chosen.update((table.full_name, table) for table in matching)
+    return [table for table in plan.tables if table.full_name in chosen]
+
+
+def record(
+    instance: dg.DagsterInstance, translator: MigrationTranslator, found: TableValidation
+) -> None:
+    """Note the result on the starrocks asset's checks, so that `--failed` and the UI see it."""
+    for evaluation in _evaluations(translator, found):
+        instance.report_runless_asset_event(evaluation)
+
+
+def _evaluations(
+    translator: MigrationTranslator, found: TableValidation
+) -> Iterator[dg.AssetCheckEvaluation]:
+    table = found.table
+    if table.verification is VerificationLevel.NONE or Stage.STARROCKS not in found.rows:
+        return
+    for key in table.partition_keys:
+        different = found.differences.get(key, [])
+        counts = [d for d in different if d.what.endswith("rows")]
+        values = [d for d in different if not d.what.endswith("rows")]
+        passed = {ROW_COUNT: not counts and not found.missing_in, FINGERPRINT: not values}
+        if table.verification is VerificationLevel.COUNT:
+            del passed[FINGERPRINT]
+        for check, is_equal in passed.items():
+            yield dg.AssetCheckEvaluation(
+                asset_key=translator.asset_key(Stage.STARROCKS, table),
+                check_name=check,
+                passed=is_equal,
+                metadata={},
+                description="validate: " + (found.describe() or "equal"),
+                partition=key,
+            )
+
+
+def _observation(translator: MigrationTranslator, found: TableValidation) -> dg.AssetObservation:
+    """What `run` reads its report's row counts from."""
+    return dg.AssetObservation(
+        asset_key=translator.asset_key(Stage.STARROCKS, found.table),
+        description=found.describe() or "equal",
+        metadata={
+            "table": found.table.full_name,
+            "difference": found.describe(),
+            **{stage.value: rows for stage, rows in found.rows.items()},
+        },
+    )
+
+
+def validate_in_run(
+    context: dg.OpExecutionContext,
+    config: ValidationConfig,
+    plan: MigrationPlan,
+    translator: MigrationTranslator,
+    *,
+    mssql: SqlServer,
+    lake: Lake,
+    starrocks: StarRocks | None,
+) -> None:
+    """Validate within a Dagster run.
+
+    Raises:
+        dagster.Failure: a table is missing or differs; names each.
+    """
+    wrong = []
+    for table in select_tables(plan, config.tables):
+        found = validate_table(table, mssql, lake, starrocks, VerificationLevel(config.level))
+        record(context.instance, translator, found)
+        context.log_event(_observation(translator, found))
+        context.log.info("%s: %s", table.full_name, found.describe() or "equal")
+        if not found.valid:
+            wrong.append(found)
+    if wrong:
+        listed = "; ".join(f"{f.table.full_name}: {f.describe()}" for f in wrong[:10])
+        raise dg.Failure(
+            f"{len(wrong)} tables differ. {listed}",
+            metadata={"retry": "; ".join(retry_command(found.table) for found in wrong[:10])},
+            allow_retries=False,
+        )

@@ -1,0 +1,315 @@
+"""The command `migration-assets`: arguments and tables around `operations`.
+
+Exit codes: 0 all is well, 1 something failed or differs, 2 wrong use (arguments, settings, plan),
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from migration_assets.errors import ConfigurationError, MigrationError, PlanError
+from migration_assets.settings import ProjectSettings, warn_of_renamed_settings
+
+if TYPE_CHECKING:
+    from migration_assets.plan import MigrationPlan
+
+OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main() -> None:
+    """Entry point: our errors become one sentence and an exit code, never a stack trace."""
+    from migration_assets.terminal import errors, print_error
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        errors.print(f"Warning: {message}", style="yellow", markup=False)
+
+    try:
+        with warnings.catch_warnings():
+            # What libraries warn of is for their developers; ours are for the user.
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("always", category=UserWarning, module="migration_assets")
+            warnings.showwarning = show
+            warn_of_renamed_settings()
+            code = cli.main(standalone_mode=False)
+    except (ConfigurationError, PlanError) as error:
+        print_error(error)
+        code = WRONG_USE
+    except MigrationError as error:
+        print_error(error)
+        code = FAILED
+    except click.ClickException as error:
+        error.show()
+        code = WRONG_USE
+    except (KeyboardInterrupt, click.Abort):
+        errors.print("Interrupted.")
+        code = INTERRUPTED
+    sys.exit(code or OK)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Move a SQL Server database to StarRocks, through Apache Iceberg, as Dagster assets."""
+
+
+def _plan() -> MigrationPlan:
+    from migration_assets.plan import MigrationPlan
+    from migration_assets.plan_source import read_plan
+
+    location = ProjectSettings.load().plan
+    try:
+        return read_plan(location)
+    except FileNotFoundError:
+        return MigrationPlan.load(Path(location))
+
+
+@cli.command()
+@click.option("--output", type=click.Path(path_type=Path), help="File to write [MIGRATION_PLAN].")
+def plan(output: Path | None) -> int:
+    """Introspect SQL Server, apply migration.yaml, write and show the plan."""
+    from migration_assets.operations.planning import make_plan, write_plan
+    from migration_assets.plan_report import render
+    from migration_assets.rules import load_rules
+    from migration_assets.settings import LakeSettings, MssqlSettings
+    from migration_assets.terminal import console
+
+    project = ProjectSettings.load()
+    path = output or Path(project.plan)
+    rules = load_rules(Path(project.rules))
+    made = make_plan(MssqlSettings.load(), LakeSettings.load(), rules)
+    write_plan(made, path)
+    console.print(render(made, console.width))
+    console.print(f"\nWrote {path}, plan {made.plan_id}.", soft_wrap=True)
+    return OK
+
+
+_tables = click.option(
+    "--tables", multiple=True, metavar="PATTERN", help="schema.table patterns; all unless given."
+)
+
+
+@cli.command()
+@_tables
+@click.option("--partitions", default="", metavar="KEYS", help="Only these, as p003,p007.")
+@click.option("--failed", is_flag=True, help="Only what failed, is missing, stale or differs.")
+@click.option("--until", type=click.Choice(["mssql", "iceberg", "starrocks"]), default="starrocks")
+@click.option(
+    "--from", "first", type=click.Choice(["mssql", "iceberg", "starrocks"]), default="mssql"
+)
+@click.option(
+    "--report", type=click.Path(path_type=Path), default=Path("report.json"), show_default=True
+)
+def run(
+    *, tables: tuple[str, ...], partitions: str, failed: bool, until: str, first: str, report: Path
+) -> int:
+    """Migrate: the same runs in the same Dagster instance as a click in the UI.
+
+    The first Ctrl-C lets what runs now finish, the second abandons it; `run --failed` goes on.
+    """
+    from migration_assets.assets.translator import Stage
+    from migration_assets.operations.home import environment, open_instance
+    from migration_assets.operations.run import Selection, run_migration
+    from migration_assets.terminal import print_result, progress
+
+    settings = ProjectSettings.load()
+    migration_plan = _plan()
+    os.environ.update(environment(settings))
+    selection = Selection(
+        tables=tables,
+        partition_keys=[key for key in partitions.split(",") if key],
+        only_failed=failed,
+        first=Stage(first),
+        last=Stage(until),
+    )
+    with open_instance(settings) as instance, progress() as show:
+        result = run_migration(
+            migration_plan, instance, selection, run_slots=settings.run_slots, report=show
+        )
+    print_result(result)
+    result.write(report)
+    if result.interrupted:
+        return INTERRUPTED
+    return OK if result.success else FAILED
+
+
+@cli.command()
+@_tables
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per partition.")
+@click.option("--failed", is_flag=True, help="Only what is not done, with cause and command.")
+@click.option("--watch", is_flag=True, help="Until nothing runs; exits 1 unless all is done.")
+def status(*, tables: tuple[str, ...], as_json: bool, failed: bool, watch: bool) -> int:
+    """Show where each table stands, from Dagster's records."""
+    from migration_assets.assets.translator import MigrationTranslator
+    from migration_assets.assets.validation import select_tables
+    from migration_assets.operations.home import open_instance
+    from migration_assets.operations.status import (
+        State,
+        failed_steps,
+        is_busy,
+        partition_statuses,
+    )
+    from migration_assets.terminal import console, print_failures, status_table
+
+    chosen, translator = select_tables(_plan(), tables), MigrationTranslator()
+    with open_instance(ProjectSettings.load()) as instance:
+        while True:
+            is_running = watch and is_busy(instance)
+            statuses = list(partition_statuses(instance, chosen, translator))
+            is_done = all(one.state() is State.DONE for one in statuses)
+            if not is_running:
+                break
+            done = sum(one.state() is State.DONE for one in statuses)
+            console.print(f"{done}/{len(statuses)} partitions done", soft_wrap=True)
+            time.sleep(5)
+        shown = [one for one in statuses if not failed or one.state() is not State.DONE]
+        failures = failed_steps(instance, statuses, translator)
+    if as_json:
+        causes = {(f.table, f.partition_key): f for f in failures}
+        for one in shown:
+            failure = causes.get((one.table.full_name, one.partition_key))
+            line = {
+                "table": one.table.full_name,
+                "partition": one.partition_key,
+                **{stage.value: state.value for stage, state in one.states.items()},
+            }
+            if failure is not None:
+                line |= {
+                    "cause": failure.cause,
+                    "next_step": failure.next_step,
+                    "retry": failure.retry,
+                    "run_id": failure.run_id,
+                }
+            click.echo(json.dumps(line, ensure_ascii=False))
+    else:
+        console.print(status_table(shown))
+        print_failures(failures)
+    return FAILED if watch and not is_done else OK
+
+
+@cli.command()
+@_tables
+@click.option("--level", type=click.Choice(["count", "full"]), default="full", show_default=True)
+@click.option("--until", type=click.Choice(["iceberg", "starrocks"]), default="starrocks")
+def validate(*, tables: tuple[str, ...], level: str, until: str) -> int:
+    """Compare the three systems afresh, whatever Dagster remembers."""
+    from migration_assets.assets.translator import Stage
+    from migration_assets.operations.home import open_instance
+    from migration_assets.operations.validate import validate as compare
+    from migration_assets.plan import VerificationLevel
+    from migration_assets.terminal import console, print_validation
+
+    migration_plan = _plan()
+    wrong = total = 0
+    with open_instance(ProjectSettings.load()) as instance:
+        for found in compare(
+            migration_plan,
+            tables=tables,
+            level=VerificationLevel(level),
+            last=Stage(until),
+            instance=instance,
+        ):
+            print_validation(found)
+            total += 1
+            wrong += not found.valid
+    console.print(f"{total - wrong} of {total} tables are equal.")
+    return FAILED if wrong else OK
+
+
+@cli.command()
+@click.argument("tables", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def reset(*, tables: tuple[str, ...], yes: bool) -> int:
+    """Empty TABLES in Iceberg and StarRocks, so that a changed plan is valid again."""
+    from migration_assets.assets.validation import select_tables
+    from migration_assets.operations.home import open_instance
+    from migration_assets.operations.reset import reset_tables
+
+    migration_plan = _plan()
+    chosen = select_tables(migration_plan, tables)
+    names = ", ".join(table.full_name for table in chosen)
+    if not yes:
+        click.confirm(f"Delete all migrated rows of {names} in Iceberg and StarRocks?", abort=True)
+    with open_instance(ProjectSettings.load()) as instance:
+        reset_tables(migration_plan, chosen, instance)
+    click.echo(f"Reset {names}. `migration-assets run --failed` migrates them again.")
+    return OK
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+@click.option("--fix", is_flag=True, help="Create StarRocks' external catalog when missing.")
+@click.option("--until", type=click.Choice(["iceberg", "starrocks"]), default="starrocks")
+def doctor(*, as_json: bool, fix: bool, until: str) -> int:
+    """Try every setting, connection and permission; one line each, with the remedy."""
+    import dataclasses
+
+    from migration_assets.operations.doctor import examine
+    from migration_assets.terminal import print_finding
+
+    is_fine = True
+    for finding in examine(fix=fix, until_iceberg=until == "iceberg"):
+        is_fine = is_fine and bool(finding.ok)
+        if as_json:
+            click.echo(json.dumps(dataclasses.asdict(finding), ensure_ascii=False))
+        else:
+            print_finding(finding)
+    return OK if is_fine else FAILED
+
+
+@cli.command()
+def env() -> int:
+    """Print what bare `dagster` commands need: eval "$(migration-assets env)"."""
+    from migration_assets.operations.home import environment
+
+    for name, value in environment(ProjectSettings.load()).items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+    return OK
+
+
+@cli.group()
+def sandbox() -> None:
+    """Stand-ins for SQL Server, S3, Glue and StarRocks, for development, demo and tests."""
+
+
+@sandbox.command()
+@click.argument("names", nargs=-1, type=click.Choice(["sqlserver", "aws", "starrocks"]))
+@click.option("--env-file", type=click.Path(path_type=Path), help="Write the settings here.")
+@click.option("--statements", type=click.Path(path_type=Path), help="Log every statement here.")
+@click.option("--scale", type=float, default=1.0, show_default=True, help="Size of the sample.")
+def start(
+    *, names: tuple[str, ...], env_file: Path | None, statements: Path | None, scale: float
+) -> int:
+    """Start stand-ins in the foreground, all unless NAMES are given, until Ctrl-C."""
+    from migration_assets.sandbox.launcher import start_in_foreground
+
+    start_in_foreground(names, env_file=env_file, statements_dir=statements, scale=scale)
+    return OK
+
+
+@cli.command()
+@click.option("--scale", type=float, default=1.0, show_default=True, help="Size of the sample.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Keep plan, history, report here.")
+def demo(*, scale: float, keep: Path | None) -> int:
+    """Migrate the sample database through the whole sandbox, and compare every table."""
+    from migration_assets.demonstration import demonstrate
+
+    return OK if demonstrate(scale=scale, keep=keep) else FAILED
+
+
+@cli.command()
+@click.option("--port", type=int, default=3000, show_default=True)
+@click.option("--scale", type=float, default=0.05, show_default=True, help="Size of the sample.")
+def dev(*, port: int, scale: float) -> int:
+    """Start the sandbox, plan, and open Dagster's UI on it, until Ctrl-C."""
+    from migration_assets.demonstration import develop
+
+    return develop(port=port, scale=scale)

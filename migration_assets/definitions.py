@@ -1,0 +1,95 @@
+"""Entry point of `workspace.yaml`: the plan becomes Dagster definitions; no server is touched."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import dagster as dg
+
+from migration_assets.assets.iceberg import build_iceberg_asset
+from migration_assets.assets.mssql import build_mssql_asset
+from migration_assets.assets.receipt_store import ReceiptIOManager
+from migration_assets.assets.starrocks import build_starrocks_asset
+from migration_assets.assets.translator import MigrationTranslator, Stage
+from migration_assets.iceberg.resource import LakeResource
+from migration_assets.jobs import build_jobs, build_sensors
+from migration_assets.mssql.resource import MssqlResource
+from migration_assets.plan import MigrationPlan, TablePlan
+from migration_assets.plan_source import read_plan
+from migration_assets.settings import ProjectSettings
+from migration_assets.starrocks.resource import StarRocksResource
+
+
+def build_definitions(
+    plan: MigrationPlan, *, translator: MigrationTranslator | None = None, table_jobs: bool = True
+) -> dg.Definitions:
+    """Build assets, checks, jobs, sensors and resources of a plan.
+
+    Args:
+        plan: what to migrate.
+        translator: names, groups and tags; a `MigrationTranslator` unless given.
+        table_jobs: whether each table gets a job of its own too.
+    """
+    translator = translator or MigrationTranslator()
+    with warnings.catch_warnings():
+        # Partitioned asset checks are a preview feature that this design rests on.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        assets = [asset for table in plan.tables for asset in table_assets(table, plan, translator)]
+        jobs = list(build_jobs(plan, translator, table_jobs=table_jobs))
+    return dg.Definitions(
+        assets=assets,
+        jobs=jobs,
+        sensors=build_sensors(),
+        resources=build_resources(plan),
+        executor=dg.in_process_executor,
+        metadata={"plan": plan.plan_id, "tables": len(plan.tables)},
+    )
+
+
+def table_assets(
+    table: TablePlan, plan: MigrationPlan, translator: MigrationTranslator
+) -> list[dg.AssetsDefinition]:
+    """Build the three assets of a table."""
+    mssql, iceberg, starrocks = (translator.asset_spec(stage, table) for stage in Stage)
+    return [
+        build_mssql_asset(table, mssql, snapshot=plan.snapshot_isolation),
+        build_iceberg_asset(table, iceberg, mssql.key, plan.plan_id),
+        build_starrocks_asset(table, starrocks, iceberg.key),
+    ]
+
+
+def build_resources(plan: MigrationPlan) -> dict[str, object]:
+    """Build the resources; secrets are variables' names until a step needs them."""
+    return {
+        "mssql": MssqlResource(
+            host=dg.EnvVar("MSSQL_HOST"),
+            user=dg.EnvVar("MSSQL_USER"),
+            password=dg.EnvVar("MSSQL_PASSWORD"),
+            database=dg.EnvVar("MSSQL_DATABASE"),
+        ),
+        "lake": LakeResource(),
+        "starrocks": StarRocksResource(
+            host=dg.EnvVar("STARROCKS_HOST"), user=dg.EnvVar("STARROCKS_USER")
+        ),
+        "receipts": ReceiptIOManager(database=plan.database),
+    }
+
+
+def load_definitions() -> dg.Definitions:
+    """Load the plan that `MIGRATION_PLAN` names; without one, an empty location that says so.
+
+    Raises:
+        PlanError: there is a plan, and it is corrupt or of another version.
+    """
+    settings = ProjectSettings.load()
+    try:
+        plan = read_plan(settings.plan)
+    except FileNotFoundError:
+        advice = f"There is no plan at {settings.plan}: run `migration-assets plan`, then reload."
+        logging.getLogger("dagster").warning(advice)
+        return dg.Definitions(metadata={"next step": advice})
+    return build_definitions(plan, table_jobs=settings.table_jobs)
+
+
+defs = load_definitions()

@@ -1,0 +1,188 @@
+"""One partition on its way from rows to data files: read ahead, conform, measure, write.
+
+Who reads and who writes is given by the caller, so the arrow engine and Spark's tasks run this same
+function. Nothing here knows a driver, Dagster or Iceberg.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from migration_assets.errors import SchemaDriftError
+from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.receipts import DataFile, ExtractReceipt, Fingerprint
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+READ_AHEAD_BATCHES = 2
+"""Batches that may wait between reading and encoding; with the one on each side they bound memory."""
+
+T = TypeVar("T")
+
+WriteFiles = Callable[[Iterable["pa.RecordBatch"]], tuple[DataFile, ...]]
+"""Writes batches of the table's Arrow schema and returns the files; leaves none after an error."""
+
+
+class PartitionSource(Protocol):
+    """The rows of one key range, read once."""
+
+    @property
+    def consistency(self) -> str:
+        """How the rows are read, for the receipt."""
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows, with the planned columns under their target names, in any Arrow type."""
+
+    def fingerprint(self) -> Fingerprint | None:
+        """The server's own aggregates of the range; asked after the last batch."""
+
+
+def extract(
+    table: TablePlan,
+    partition_key: str,
+    source: PartitionSource,
+    write: WriteFiles,
+    *,
+    attempt: str,
+    run_id: str,
+    level: VerificationLevel,
+) -> ExtractReceipt:
+    """Read one partition and write its data files.
+
+    Args:
+        table: the table's plan.
+        partition_key: which partition.
+        source: its rows; the caller closes it.
+        write: what makes files of them.
+        attempt: fresh unique id, part of the file names.
+        run_id: Dagster run, for the receipt.
+        level: how much is measured.
+
+    Raises:
+        SchemaDriftError: the rows do not have the planned columns.
+        MigrationError: whatever reading and writing raise.
+    """
+    from migration_assets.arrow_fingerprint import ArrowFingerprint
+
+    started, extracted_at = time.perf_counter(), datetime.now(UTC)
+    key_range = table.key_range(partition_key)
+    conform = _conformer(table, key_range.source_partition, extracted_at)
+    fingerprint = ArrowFingerprint(table, level)
+
+    def passing(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            conformed = conform(batch)
+            fingerprint.update(conformed)
+            yield conformed
+
+    with closing(read_ahead(source.batches())) as batches:
+        files = write(passing(batches))
+    measured = fingerprint.result()
+    return ExtractReceipt(
+        table_id=table.table_id,
+        partition_key=partition_key,
+        source_partition=key_range.source_partition,
+        attempt=attempt,
+        run_id=run_id,
+        rows=measured.rows,
+        seconds=time.perf_counter() - started,
+        files=files,
+        fingerprint=measured,
+        source_fingerprint=source.fingerprint(),
+        consistency=source.consistency,
+        extracted_at=extracted_at,
+    )
+
+
+def read_ahead(items: Iterator[T], depth: int = READ_AHEAD_BATCHES) -> Generator[T, None, None]:
+    """Yield the items while a thread of its own fetches up to `depth` more.
+
+    Errors of the iterator come out where the item would have. Closing the generator early stops
+    the thread after the item it is fetching, and waits for it.
+    """
+    ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(maxsize=depth)
+    abandoned = threading.Event()
+
+    def put(entry: tuple[T | None, BaseException | None]) -> None:
+        while not abandoned.is_set():
+            try:
+                ready.put(entry, timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
+    def fetch() -> None:
+        try:
+            for item in items:
+                put((item, None))
+                if abandoned.is_set():
+                    return
+            put((None, StopIteration()))
+        except BaseException as error:  # noqa: BLE001 - raised again in the consumer's thread
+            put((None, error))
+
+    thread = threading.Thread(target=fetch, name="read-ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item  # type: ignore[misc]  # an item is there whenever no error is
+    finally:
+        abandoned.set()
+        thread.join()
+
+
+def _conformer(
+    table: TablePlan, source_partition: int, migrated_at: datetime
+) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
+    """Return what turns a driver's batch into one of the table's Arrow schema."""
+    import pyarrow as pa
+
+    from migration_assets.type_mapping import arrow_schema
+
+    schema = arrow_schema(table)
+    names = [column.name for column in table.columns]
+    audit_types = [schema.field(column.name).type for column in table.audit_columns]
+    audit = [
+        pa.scalar(value, type=kind)
+        for value, kind in zip(
+            (migrated_at, table.source_schema, source_partition), audit_types, strict=True
+        )
+    ]
+
+    def conform(batch: pa.RecordBatch) -> pa.RecordBatch:
+        if batch.schema.names != names:
+            raise SchemaDriftError(
+                f"{table.full_name} gave columns {batch.schema.names}, planned are {names}.",
+                next_step="Run `migration-assets plan` again.",
+            )
+        arrays = []
+        for values, field in zip(batch.columns, schema, strict=False):
+            if not field.nullable and values.null_count:
+                raise SchemaDriftError(
+                    f"{table.full_name}: column {field.name} is planned NOT NULL but has NULLs.",
+                    next_step="Run `migration-assets plan` again.",
+                )
+            try:
+                arrays.append(values if values.type == field.type else values.cast(field.type))
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+                raise SchemaDriftError(
+                    f"{table.full_name}: column {field.name} came as {values.type}, which is not "
+                    f"the planned {field.type}: {error}.",
+                    next_step="Run `migration-assets plan` again.",
+                ) from None
+        arrays += [pa.repeat(value, batch.num_rows) for value in audit]
+        return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    return conform

@@ -1,0 +1,1 @@
+"""What a person starts: run, status, validate, reset, doctor; callable from Python too."""

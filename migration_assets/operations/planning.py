@@ -1,0 +1,50 @@
+"""Make the plan: introspect SQL Server, apply the rules."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from migration_assets.mssql.introspection import introspect, key_bounds
+from migration_assets.mssql.resource import SqlServer
+from migration_assets.plan import MigrationPlan
+from migration_assets.planner import keys_to_measure, plan
+from migration_assets.rules import Rules
+from migration_assets.schema import SourceDatabase
+from migration_assets.settings import LakeSettings, MssqlSettings
+
+
+def make_plan(mssql: MssqlSettings, lake: LakeSettings, rules: Rules) -> MigrationPlan:
+    """Introspect the source and plan its migration; nothing is written anywhere.
+
+    Raises:
+        MigrationError: SQL Server cannot be reached or asked, or the rules do not fit it.
+    """
+    with SqlServer(mssql) as client:
+        database = introspect(client)
+        database = _with_bounds(client, database, rules)
+    return plan(database, rules, warehouse=lake.warehouse)
+
+
+def _with_bounds(client: SqlServer, database: SourceDatabase, rules: Rules) -> SourceDatabase:
+    """Fill in the lowest and highest value of the keys that will be cut."""
+    requests = keys_to_measure(database, rules)
+    bounds = key_bounds(client, requests)
+    measured = {
+        (table.schema, table.name): {column: bounds[table.full_name, column]}
+        for table, column in requests
+        if (table.full_name, column) in bounds
+    }
+    tables = tuple(
+        dataclasses.replace(table, key_bounds=measured.get((table.schema, table.name), {}))
+        for table in database.tables
+    )
+    return dataclasses.replace(database, tables=tables)
+
+
+def write_plan(made: MigrationPlan, output: Path) -> None:
+    """Write the plan in one step: a reader sees the old file or the new one."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(output.name + ".partial")
+    partial.write_text(made.to_json(), encoding="utf-8")
+    partial.replace(output)

@@ -1,0 +1,467 @@
+"""Migrate tables: the same runs, in the same Dagster instance, as a click in the UI makes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from migration_assets.assets.translator import STAGES, MigrationTranslator, Stage
+from migration_assets.assets.validation import select_tables
+from migration_assets.errors import ConfigurationError
+from migration_assets.jobs import VALIDATE_JOB, job_of
+from migration_assets.operations.status import (
+    FailedStep,
+    PartitionStatus,
+    State,
+    end_dead_runs,
+    failed_steps,
+    partition_statuses,
+)
+from migration_assets.operations.workers import Batch, BatchEnded, Event, StepEnded, Workers
+from migration_assets.plan import MigrationPlan, TablePlan
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+ROWS_PER_BATCH = 200_000
+STEPS_PER_BATCH = 60
+"""A run takes tables until one of the two is reached: small tables share, large ones stand alone."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a run shall make.
+
+    Attributes:
+        tables: patterns of `schema.table`; empty for all.
+        partition_keys: only these; empty for all.
+        only_failed: only what is not done, or not from what lies upstream.
+        first: the first stage to make; `last` the last one.
+    """
+
+    tables: Sequence[str] = ()
+    partition_keys: Sequence[str] = ()
+    only_failed: bool = False
+    first: Stage = Stage.MSSQL
+    last: Stage = Stage.STARROCKS
+
+
+@dataclass
+class TableResult:
+    """What became of one table.
+
+    Attributes:
+        rows: by system, from the receipts' row counts; filled by the validation.
+        attempts: steps that were tried, retries included.
+        seconds: sum over its steps' batches.
+    """
+
+    table: str
+    partitions: int
+    done: int = 0
+    rows: dict[str, int | None] = field(default_factory=dict)
+    attempts: int = 0
+    seconds: float = 0.0
+    valid: bool | None = None
+    difference: str = ""
+
+    @property
+    def status(self) -> str:
+        """`done` when every selected partition is, else `failed`."""
+        return "done" if self.done == self.partitions else "failed"
+
+
+@dataclass
+class MigrationResult:
+    """What became of a run.
+
+    Attributes:
+        interrupted: a person stopped it.
+        failures: why each failed partition failed.
+    """
+
+    plan_id: str
+    tables: list[TableResult]
+    failures: list[FailedStep]
+    seconds: float
+    interrupted: bool = False
+
+    @property
+    def success(self) -> bool:
+        """Whether everything selected is done and nothing that was validated differs."""
+        return not self.interrupted and all(
+            table.status == "done" and table.valid is not False for table in self.tables
+        )
+
+    def write(self, path: Path) -> None:
+        """Write `report.json`."""
+        body = {
+            "version": 1,
+            "plan_id": self.plan_id,
+            "success": self.success,
+            "interrupted": self.interrupted,
+            "seconds": round(self.seconds, 1),
+            "tables": [
+                {
+                    "table": table.table,
+                    "status": table.status,
+                    "partitions": table.partitions,
+                    "done": table.done,
+                    "rows": table.rows,
+                    "attempts": table.attempts,
+                    "seconds": round(table.seconds, 1),
+                    "valid": table.valid,
+                    "difference": table.difference,
+                }
+                for table in self.tables
+            ],
+            "failures": [
+                {
+                    "table": failure.table,
+                    "partition": failure.partition_key,
+                    "stage": failure.stage.value,
+                    "cause": failure.cause,
+                    "next_step": failure.next_step,
+                    "retry": failure.retry,
+                    "run_id": failure.run_id,
+                }
+                for failure in self.failures
+            ],
+        }
+        path.write_text(json.dumps(body, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@dataclass
+class Progress:
+    """How far a run is; given to the caller after every step.
+
+    Attributes:
+        steps: asset partitions to make; `done_steps`, `failed_steps` those that ended.
+        weight: rows to move through all stages, `done_weight` those that were.
+    """
+
+    steps: int
+    weight: int
+    tables: int
+    done_steps: int = 0
+    failed_steps: int = 0
+    done_weight: int = 0
+    started: float = field(default_factory=time.monotonic)
+    message: str = ""
+    is_draining: bool = False
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimate from the weight done so far; None before there is any."""
+        elapsed = time.monotonic() - self.started
+        if self.done_weight == 0:
+            return None
+        return elapsed * (self.weight - self.done_weight) / self.done_weight
+
+
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The stages of one partition that have to be made."""
+
+    table: TablePlan
+    partition_key: str
+    stages: tuple[Stage, ...]
+
+    @property
+    def weight(self) -> int:
+        """Rows to move, and what a step costs anyway in rows."""
+        rows = self.table.rows // len(self.table.partition_keys)
+        return (rows + 1000) * len(self.stages)
+
+
+def run_migration(
+    plan: MigrationPlan,
+    instance: dg.DagsterInstance,
+    selection: Selection,
+    *,
+    run_slots: int,
+    report: Report = lambda _: None,
+    validate: bool = True,
+    translator: MigrationTranslator | None = None,
+) -> MigrationResult:
+    """Make the selected asset partitions, and compare row counts at the end.
+
+    Args:
+        plan: the plan that `MIGRATION_PLAN` names; the worker processes load it by themselves.
+        instance: the Dagster instance; the caller closes it.
+        selection: what to make.
+        run_slots: worker processes.
+        report: called after every step and twice a second.
+        validate: whether to compare whole tables at the end of a run down to StarRocks.
+        translator: as given to `build_definitions`.
+
+    Raises:
+        ConfigurationError: the selection names nothing that the plan has.
+    """
+    translator = translator or MigrationTranslator()
+    started = time.monotonic()
+    end_dead_runs(instance)
+    tables = select_tables(plan, selection.tables)
+    work = list(_work(instance, tables, selection, translator))
+    batches = list(_batches(plan, work, translator))
+    results = {
+        table.full_name: TableResult(table.full_name, partitions)
+        for table in tables
+        if (partitions := len(_selected_keys(table, selection)))
+    }
+    progress = Progress(
+        steps=sum(len(item.stages) for item in work),
+        weight=sum(batch.weight for batch in batches),
+        tables=len({item.table.full_name for item in work}),
+    )
+    owners = {
+        tuple(translator.asset_key(stage, item.table).path): item
+        for item in work
+        for stage in STAGES
+    }
+    interrupts = _Interrupts()
+    with contextlib.suppress(KeyboardInterrupt), Workers(run_slots) as workers, interrupts:
+        for event in workers.run(batches):
+            workers.draining = interrupts.count > 0
+            _account(event, instance, progress, results, owners)
+            progress.is_draining = workers.draining
+            report(progress)
+        if validate and selection.last is Stage.STARROCKS and not interrupts.count:
+            progress.message = "comparing row counts"
+            report(progress)
+            _validate(workers, instance, results, run_slots)
+    end_dead_runs(instance)
+    statuses = [
+        status
+        for status in partition_statuses(instance, tables, translator)
+        if status.partition_key in _selected_keys(status.table, selection)
+    ]
+    _conclude(statuses, selection, results)
+    return MigrationResult(
+        plan_id=plan.plan_id,
+        tables=list(results.values()),
+        failures=failed_steps(instance, statuses, translator),
+        seconds=time.monotonic() - started,
+        interrupted=interrupts.count > 0,
+    )
+
+
+def _selected_keys(table: TablePlan, selection: Selection) -> list[str]:
+    wanted = set(selection.partition_keys)
+    return [key for key in table.partition_keys if not wanted or key in wanted]
+
+
+def _work(
+    instance: dg.DagsterInstance,
+    tables: Sequence[TablePlan],
+    selection: Selection,
+    translator: MigrationTranslator,
+) -> Iterator[_Work]:
+    """What has to be made, in plan order.
+
+    Raises:
+        ConfigurationError: no selected table has one of the partition keys, or no stage is left.
+    """
+    known = {key for table in tables for key in table.partition_keys}
+    unknown = [key for key in selection.partition_keys if key not in known]
+    if unknown:
+        raise ConfigurationError(
+            f"No selected table has a partition {unknown[0]!r}.",
+            next_step="`migration-assets status` lists the partitions.",
+        )
+    stages = _stages_between(selection.first, selection.last)
+    if not selection.only_failed:
+        for table in tables:
+            for key in _selected_keys(table, selection):
+                yield _Work(table, key, stages)
+        return
+    statuses = [
+        status
+        for status in partition_statuses(instance, tables, translator)
+        if status.partition_key in _selected_keys(status.table, selection)
+    ]
+    causes = {
+        (failure.table, failure.partition_key): failure.error
+        for failure in failed_steps(instance, statuses, translator)
+    }
+    for status in statuses:
+        start = _restart(status, causes.get((status.table.full_name, status.partition_key), ""))
+        if start is None or STAGES.index(start) > STAGES.index(selection.last):
+            continue
+        first = max(start, selection.first, key=STAGES.index)
+        yield _Work(status.table, status.partition_key, _stages_between(first, selection.last))
+
+
+def _stages_between(first: Stage, last: Stage) -> tuple[Stage, ...]:
+    stages = STAGES[STAGES.index(first) : STAGES.index(last) + 1]
+    if not stages:
+        raise ConfigurationError(
+            f"There is no stage from {first.value} to {last.value}.",
+            next_step="--from must name the system of --until or one before it.",
+        )
+    return stages
+
+
+def _restart(status: PartitionStatus, error: str) -> Stage | None:
+    """The stage to begin with; None when all is done or somebody is at it.
+
+    A receipt that is spent, and a copy that differs, can only be healed from the source on.
+    """
+    stage = status.first_open_stage
+    if stage is None:
+        return None
+    state = status.states[stage]
+    if state is State.RUNNING:
+        return None
+    is_spoiled = error in {"ReceiptError", "VerificationError"}
+    return Stage.MSSQL if state is State.CHECK_FAILED or is_spoiled else stage
+
+
+def _batches(
+    plan: MigrationPlan, work: Iterable[_Work], translator: MigrationTranslator
+) -> Iterator[Batch]:
+    """Gather the work into runs: one job and one partition key each, small tables together."""
+    groups: dict[tuple[str, str], list[_Work]] = defaultdict(list)
+    for item in work:
+        groups[job_of(item.table, plan), item.partition_key].append(item)
+    for (job, partition_key), items in groups.items():
+        chosen: list[_Work] = []
+        for item in sorted(items, key=lambda item: item.weight):
+            full = sum(one.weight for one in chosen) + item.weight > ROWS_PER_BATCH * len(STAGES)
+            full = full or sum(len(one.stages) for one in chosen) >= STEPS_PER_BATCH
+            if chosen and full:
+                yield _batch(plan, job, partition_key, chosen, translator)
+                chosen = []
+            chosen.append(item)
+        yield _batch(plan, job, partition_key, chosen, translator)
+
+
+def _batch(
+    plan: MigrationPlan,
+    job: str,
+    partition_key: str,
+    items: Sequence[_Work],
+    translator: MigrationTranslator,
+) -> Batch:
+    paths = [
+        tuple(translator.asset_key(stage, item.table).path)
+        for item in items
+        for stage in item.stages
+    ]
+    return Batch(
+        job=job,
+        partition_key=partition_key,
+        asset_paths=tuple(paths),
+        weight=sum(item.weight for item in items),
+        tags={"migration/plan": plan.plan_id},
+    )
+
+
+def _account(
+    event: Event | None,
+    instance: dg.DagsterInstance,
+    progress: Progress,
+    results: dict[str, TableResult],
+    owners: dict[tuple[str, ...], _Work],
+) -> None:
+    """Add an event to the progress; end the run of a worker that died."""
+    if isinstance(event, StepEnded) and event.asset_path in owners:
+        item = owners[event.asset_path]
+        result = results[item.table.full_name]
+        if event.outcome == "retrying":
+            result.attempts += 1
+            return
+        if event.outcome == "done":
+            progress.done_steps += 1
+        else:
+            progress.failed_steps += 1
+        result.attempts += event.outcome != "skipped"
+        result.seconds += event.seconds
+        progress.done_weight += item.weight // len(item.stages)
+        progress.message = event.message.splitlines()[0] if event.message else progress.message
+    elif isinstance(event, BatchEnded) and event.message:
+        progress.message = event.message
+        run = instance.get_run_by_id(event.batch.run_id)
+        if run is not None and not run.is_finished:
+            instance.report_run_failed(run, event.message)
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def _validate(
+    workers: Workers,
+    instance: dg.DagsterInstance,
+    results: dict[str, TableResult],
+    run_slots: int,
+) -> None:
+    """Run the `validate` job over all tables that are complete, and take over what it found."""
+    import dagster as dg
+
+    tables = list(results)
+    shares = [tables[start::run_slots] for start in range(min(run_slots, len(tables)))]
+    batches = [
+        Batch(
+            job=VALIDATE_JOB,
+            partition_key=None,
+            asset_paths=(),
+            run_config={"ops": {"compare_systems": {"config": {"tables": share}}}},
+        )
+        for share in shares
+    ]
+    for _event in workers.run(batches):
+        pass
+    for batch in batches:
+        observed = instance.all_logs(batch.run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION)
+        for entry in observed:
+            observation = entry.asset_observation
+            if observation is None:
+                continue
+            found = {name: value.value for name, value in observation.metadata.items()}
+            result = results[str(found["table"])]
+            result.rows = {stage.value: _count(found.get(stage.value)) for stage in STAGES}
+            result.difference = str(found["difference"])
+            result.valid = not result.difference
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _conclude(
+    statuses: Sequence[PartitionStatus], selection: Selection, results: dict[str, TableResult]
+) -> None:
+    stages = STAGES[: STAGES.index(selection.last) + 1]
+    for status in statuses:
+        if all(status.states[stage] is State.DONE for stage in stages):
+            results[status.table.full_name].done += 1
+
+
+class _Interrupts:
+    """Counts Ctrl-C: the first drains, the second abandons."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._previous: object = None
+
+    def __enter__(self) -> None:
+        with contextlib.suppress(ValueError):  # not in the main thread: nobody presses keys there
+            self._previous = signal.signal(signal.SIGINT, self._handle)
+
+    def __exit__(self, *_: object) -> None:
+        if callable(self._previous):
+            signal.signal(signal.SIGINT, self._previous)
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        self.count += 1
+        if self.count > 1:
+            raise KeyboardInterrupt

@@ -1,0 +1,262 @@
+"""Where each asset partition stands, from Dagster's own records."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from migration_assets.assets.build import ATTEMPT_TAG, TABLE_ID_TAG
+from migration_assets.assets.failures import retry_command
+from migration_assets.assets.receipt_store import HOST_TAG, PID_TAG
+from migration_assets.assets.translator import STAGES, MigrationTranslator, Stage
+from migration_assets.plan import TablePlan, VerificationLevel
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+
+class State(StrEnum):
+    """State of one asset partition; only `DONE` needs nothing.
+
+    `STALE`: made under another plan, or not from what now lies upstream. `CHECK_FAILED`: made, but
+    its newest check failed, that of a `validate` included.
+    """
+
+    DONE = "done"
+    RUNNING = "running"
+    FAILED = "failed"
+    MISSING = "missing"
+    STALE = "stale"
+    CHECK_FAILED = "check failed"
+
+
+@dataclass(frozen=True)
+class PartitionStatus:
+    """One partition of one table: its state in each system."""
+
+    table: TablePlan
+    partition_key: str
+    states: dict[Stage, State]
+
+    @property
+    def first_open_stage(self) -> Stage | None:
+        """The first stage that is not done; None when all are."""
+        return next((stage for stage in STAGES if self.states[stage] is not State.DONE), None)
+
+    def state(self) -> State:
+        """The whole partition's state: that of its first open stage."""
+        stage = self.first_open_stage
+        return State.DONE if stage is None else self.states[stage]
+
+
+@dataclass(frozen=True)
+class FailedStep:
+    """Why an asset partition failed last.
+
+    Attributes:
+        error: class name of the error, where it is one of ours.
+    """
+
+    table: str
+    partition_key: str
+    stage: Stage
+    cause: str
+    next_step: str
+    retry: str
+    run_id: str
+    error: str
+
+
+def partition_statuses(
+    instance: dg.DagsterInstance,
+    tables: Sequence[TablePlan],
+    translator: MigrationTranslator,
+) -> Iterator[PartitionStatus]:
+    """Yield the status of every partition of the tables, in plan order."""
+    for table in tables:
+        stages = {stage: _stage_states(instance, table, stage, translator) for stage in STAGES}
+        for key in table.partition_keys:
+            states: dict[Stage, State] = {}
+            attempt: str | None = None
+            for stage in STAGES:
+                state, made_from = stages[stage][key]
+                is_downstream = stage is not Stage.MSSQL
+                if state is State.DONE and is_downstream and made_from != attempt:
+                    state = State.STALE
+                attempt = made_from
+                states[stage] = state
+            yield PartitionStatus(table, key, states)
+
+
+def _stage_states(
+    instance: dg.DagsterInstance, table: TablePlan, stage: Stage, translator: MigrationTranslator
+) -> dict[str, tuple[State, str | None]]:
+    """State and extraction attempt of each partition of one asset."""
+    import dagster as dg
+
+    key = translator.asset_key(stage, table)
+    partitions = dg.StaticPartitionsDefinition(list(table.partition_keys))
+    statuses = instance.get_status_by_partition(key, table.partition_keys, partitions) or {}
+    tags = instance.event_log_storage.get_latest_tags_by_partition(
+        key, dg.DagsterEventType.ASSET_MATERIALIZATION, [ATTEMPT_TAG, TABLE_ID_TAG]
+    )
+    failed_checks = _failed_checks(instance, table, key)
+    states: dict[str, tuple[State, str | None]] = {}
+    for partition_key in table.partition_keys:
+        status = statuses.get(partition_key)
+        made = tags.get(partition_key, {})
+        attempt = made.get(ATTEMPT_TAG)
+        name = "" if status is None else status.value
+        if name == "IN_PROGRESS":
+            state = State.RUNNING
+        elif name == "FAILED":
+            state = State.FAILED
+        elif name != "MATERIALIZED":
+            state = State.MISSING
+        elif made.get(TABLE_ID_TAG) != table.table_id:
+            state = State.STALE
+        elif partition_key in failed_checks:
+            state = State.CHECK_FAILED
+        else:
+            state = State.DONE
+        states[partition_key] = (state, attempt)
+    return states
+
+
+def _failed_checks(
+    instance: dg.DagsterInstance, table: TablePlan, asset_key: dg.AssetKey
+) -> set[str]:
+    """Partitions whose newest evaluation of some check failed as an error."""
+    import dagster as dg
+    from dagster._core.event_api import PartitionKeyFilter
+
+    if table.verification is VerificationLevel.NONE:
+        return set()
+    keys = [dg.AssetCheckKey(asset_key, name) for name in ("row_count", "fingerprint")]
+    storage = instance.event_log_storage
+    failed = set()
+    for info in storage.get_asset_check_partition_info(keys):
+        if info.partition_key is None or info.latest_execution_status.value != "FAILED":
+            continue
+        newest = storage.get_asset_check_execution_history(
+            info.check_key, limit=1, partition_filter=PartitionKeyFilter(key=info.partition_key)
+        )
+        # A warning (a source that moved) is told, but no retry could heal it.
+        if not any(_is_warning(record.event) for record in newest):
+            failed.add(info.partition_key)
+    return failed
+
+
+def _is_warning(event: dg.EventLogEntry | None) -> bool:
+    import dagster as dg
+
+    if event is None or event.dagster_event is None:
+        return False
+    evaluation = event.dagster_event.event_specific_data
+    return getattr(evaluation, "severity", None) is dg.AssetCheckSeverity.WARN
+
+
+def failed_steps(
+    instance: dg.DagsterInstance,
+    statuses: Sequence[PartitionStatus],
+    translator: MigrationTranslator,
+) -> list[FailedStep]:
+    """Find the cause of each failed partition in the events of the run that failed."""
+    causes: dict[str, dict[str, dg.EventLogEntry]] = {}
+    found = []
+    for status in statuses:
+        stage = status.first_open_stage
+        if stage is None or status.states[stage] is not State.FAILED:
+            continue
+        key = translator.asset_key(stage, status.table)
+        attempts = instance.event_log_storage
+        runs = (
+            attempts.get_latest_asset_partition_materialization_attempts_without_materializations(
+                key
+            )
+        )
+        run_id = runs.get(status.partition_key, ("", 0))[0]
+        if run_id and run_id not in causes:
+            causes[run_id] = _failures_of(instance, run_id)
+        event = causes.get(run_id, {}).get(key.to_python_identifier())
+        cause, next_step, error = _cause(event)
+        found.append(
+            FailedStep(
+                table=status.table.full_name,
+                partition_key=status.partition_key,
+                stage=stage,
+                cause=cause,
+                next_step=next_step,
+                retry=retry_command(status.table, status.partition_key),
+                run_id=run_id,
+                error=error,
+            )
+        )
+    return found
+
+
+def _failures_of(instance: dg.DagsterInstance, run_id: str) -> dict[str, dg.EventLogEntry]:
+    import dagster as dg
+
+    entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    return {entry.step_key: entry for entry in entries if entry.step_key is not None}
+
+
+def _cause(event: dg.EventLogEntry | None) -> tuple[str, str, str]:
+    if event is None or event.dagster_event is None:
+        return "The process of its run ended before it was done.", "Retry it.", ""
+    data = event.dagster_event.step_failure_data
+    failure = data.user_failure_data
+    if failure is None:
+        return (data.error_display_string or "unknown").strip().splitlines()[0], "", ""
+    said = {name: str(value.value) for name, value in failure.metadata.items()}
+    return failure.description or "unknown", said.get("next step", ""), said.get("error", "")
+
+
+def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """End runs whose process on this host is gone, and free their pool slots.
+
+    After SIGKILL a run stays STARTED, its partitions "in progress" and its slots taken. Runs of
+    other hosts, and runs that never said where they are, are left to Dagster's run monitoring.
+    Returns the ids of the runs that were ended.
+    """
+    import dagster as dg
+
+    ended = []
+    filters = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING])
+    for run in instance.get_runs(filters):
+        host, process = run.tags.get(HOST_TAG), run.tags.get(PID_TAG)
+        if host != socket.gethostname() or process is None or _is_alive(int(process)):
+            continue
+        instance.report_run_failed(run, f"Its process {process} on {host} is gone.")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        ended.append(run.run_id)
+    return ended
+
+
+def is_busy(instance: dg.DagsterInstance) -> bool:
+    """Whether a run is queued or going, or a backfill is not over."""
+    import dagster as dg
+    from dagster._core.execution.backfill import BulkActionStatus
+
+    unfinished = [status for status in dg.DagsterRunStatus if status.value not in _FINISHED]
+    if instance.get_runs(dg.RunsFilter(statuses=unfinished), limit=1):
+        return True
+    return bool(instance.get_backfills(status=BulkActionStatus.REQUESTED, limit=1))
+
+
+_FINISHED = {"SUCCESS", "FAILURE", "CANCELED"}
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

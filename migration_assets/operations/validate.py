@@ -1,0 +1,59 @@
+"""Compare the three systems afresh; works without Dagster's history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from migration_assets.assets.translator import MigrationTranslator, Stage
+from migration_assets.assets.validation import (
+    TableValidation,
+    record,
+    select_tables,
+    validate_table,
+)
+from migration_assets.iceberg.lake import Lake
+from migration_assets.mssql.resource import SqlServer
+from migration_assets.plan import MigrationPlan, VerificationLevel
+from migration_assets.settings import LakeSettings, MssqlSettings, StarRocksSettings
+from migration_assets.starrocks.resource import StarRocks
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+
+def validate(
+    plan: MigrationPlan,
+    *,
+    tables: Sequence[str] = (),
+    level: VerificationLevel = VerificationLevel.FULL,
+    last: Stage = Stage.STARROCKS,
+    instance: dg.DagsterInstance | None = None,
+) -> Iterator[TableValidation]:
+    """Yield each table's comparison as it is made.
+
+    Args:
+        plan: what was migrated.
+        tables: patterns of `schema.table`; empty for all.
+        level: `count` or `full`.
+        last: `iceberg` leaves StarRocks out.
+        instance: where the results are noted as checks; None for nowhere.
+
+    Raises:
+        MigrationError: a system cannot be asked, or a pattern matches nothing.
+    """
+    chosen = select_tables(plan, tables)
+    mssql = SqlServer(MssqlSettings.load())
+    lake = Lake(LakeSettings.load())
+    starrocks = StarRocks(StarRocksSettings.load()) if last is Stage.STARROCKS else None
+    try:
+        for table in chosen:
+            found = validate_table(table, mssql, lake, starrocks, level)
+            if instance is not None:
+                record(instance, MigrationTranslator(), found)
+            yield found
+    finally:
+        mssql.close()
+        lake.close()
+        if starrocks is not None:
+            starrocks.close()

@@ -1,0 +1,226 @@
+"""Processes that execute Dagster runs one after another, so that a run costs no process start.
+
+Each worker loads the definitions once and executes runs in its own process, in the same instance
+as the UI. The parent hears of every step as it ends. A worker that dies takes down its own run
+only: the run is ended as failed, and a new worker takes the dead one's place.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+RUNS_PER_WORKER = 200
+"""A worker is replaced after so many runs: whatever a library leaks stays bounded."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One Dagster run: some assets of one job, one partition key.
+
+    Attributes:
+        asset_paths: asset keys' paths; empty for a job without assets.
+        weight: expected rows, for the order of work and the progress.
+    """
+
+    job: str
+    partition_key: str | None
+    asset_paths: tuple[tuple[str, ...], ...]
+    weight: int = 0
+    tags: Mapping[str, str] = field(default_factory=dict)
+    run_config: Mapping[str, Any] = field(default_factory=dict)
+    run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+
+@dataclass(frozen=True)
+class StepEnded:
+    """A step of a batch ended.
+
+    Attributes:
+        outcome: `done`, `failed`, `skipped` (something upstream failed) or `retrying`.
+        seconds: what it took, when done.
+    """
+
+    batch: Batch
+    asset_path: tuple[str, ...]
+    outcome: str
+    message: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class BatchEnded:
+    """A batch's run ended."""
+
+    batch: Batch
+    success: bool
+    message: str = ""
+
+
+Event = StepEnded | BatchEnded
+
+
+class Workers:
+    """A fixed number of worker processes. Use as a context manager; leaving it ends them."""
+
+    def __init__(self, count: int) -> None:
+        """Start no process yet."""
+        self._count = count
+        self._context = multiprocessing.get_context("spawn")
+        self._busy: dict[Connection, tuple[BaseProcess, Batch, int]] = {}
+        self._idle: list[tuple[Connection, BaseProcess, int]] = []
+        self.draining = False
+
+    def __enter__(self) -> Workers:
+        """Return the workers."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End all processes: idle ones at once, busy ones by force."""
+        for connection, process, _runs in self._idle:
+            connection.close()
+            process.join(10)
+        for connection, (process, _batch, _runs) in self._busy.items():
+            process.kill()
+            process.join(10)
+            connection.close()
+        self._idle, self._busy = [], {}
+
+    @property
+    def running(self) -> list[Batch]:
+        """Batches that workers execute now."""
+        return [batch for _process, batch, _runs in self._busy.values()]
+
+    def run(self, batches: Sequence[Batch]) -> Iterator[Event | None]:
+        """Execute the batches, heaviest first, and yield what happens.
+
+        Yields None at least twice a second, so that the caller can look at the clock. When
+        `draining` is set no further batch is started and the iterator ends with the last running
+        one.
+        """
+        waiting = sorted(batches, key=lambda batch: batch.weight)
+        while self._busy or (waiting and not self.draining):
+            while waiting and not self.draining and len(self._busy) < self._count:
+                self._start(waiting.pop())
+            for connection in wait(list(self._busy), timeout=0.5):
+                if isinstance(connection, Connection):
+                    yield self._receive(connection)
+            yield None
+
+    def _start(self, batch: Batch) -> None:
+        connection, process, runs = self._idle.pop() if self._idle else self._spawn()
+        connection.send(batch)
+        self._busy[connection] = (process, batch, runs + 1)
+
+    def _spawn(self) -> tuple[Connection, BaseProcess, int]:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_work, args=(theirs,), daemon=True)
+        process.start()
+        theirs.close()
+        return ours, process, 0
+
+    def _receive(self, connection: Connection) -> Event:
+        process, batch, runs = self._busy[connection]
+        try:
+            event: Event = connection.recv()
+        except (EOFError, ConnectionResetError):
+            process.join(10)
+            del self._busy[connection]
+            connection.close()
+            cause = f"The worker process ended with exit code {process.exitcode}."
+            return BatchEnded(batch, success=False, message=cause)
+        if isinstance(event, BatchEnded):
+            del self._busy[connection]
+            if runs < RUNS_PER_WORKER:
+                self._idle.append((connection, process, runs))
+            else:
+                connection.close()
+                process.join(30)
+        return event
+
+
+def _work(parent: Connection) -> None:
+    """Execute batches until the parent hangs up. Runs in the worker process."""
+    # Ctrl-C goes to the whole process group; the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Log lines of runs would garble the parent's progress; the events are in the instance.
+    with open(os.devnull, "w", encoding="utf-8") as nothing:  # noqa: PTH123 - os.devnull is no path
+        sys.stdout = sys.stderr = nothing
+        import dagster as dg
+
+        from migration_assets.definitions import defs
+
+        with dg.DagsterInstance.get() as instance:
+            while True:
+                try:
+                    batch: Batch = parent.recv()
+                except EOFError:
+                    return
+                parent.send(_execute(defs, instance, batch, parent))
+
+
+def _execute(
+    defs: dg.Definitions, instance: dg.DagsterInstance, batch: Batch, parent: Connection
+) -> BatchEnded:
+    import dagster as dg
+
+    def tell(entry: dg.EventLogEntry) -> None:
+        event = _step_ended(batch, entry)
+        if event is not None:
+            parent.send(event)
+
+    instance.add_event_listener(batch.run_id, tell)
+    tags = {"migration/host": socket.gethostname(), "migration/pid": str(os.getpid()), **batch.tags}
+    try:
+        result = defs.resolve_job_def(batch.job).execute_in_process(
+            instance=instance,
+            run_id=batch.run_id,
+            partition_key=batch.partition_key,
+            asset_selection=[dg.AssetKey(list(path)) for path in batch.asset_paths] or None,
+            run_config=dict(batch.run_config) or None,
+            tags=tags,
+            raise_on_error=False,
+        )
+    except Exception as error:  # noqa: BLE001 - reported to the parent, which tells the user
+        return BatchEnded(batch, success=False, message=f"{type(error).__name__}: {error}")
+    return BatchEnded(batch, success=result.success)
+
+
+_OUTCOMES = {
+    "STEP_SUCCESS": "done",
+    "STEP_FAILURE": "failed",
+    "STEP_SKIPPED": "skipped",
+    "STEP_UP_FOR_RETRY": "retrying",
+}
+
+
+def _step_ended(batch: Batch, entry: dg.EventLogEntry) -> StepEnded | None:
+    import dagster as dg
+
+    event = entry.dagster_event
+    if event is None or event.step_key is None or event.event_type_value not in _OUTCOMES:
+        return None
+    outcome = _OUTCOMES[event.event_type_value]
+    message = ""
+    if outcome == "failed":
+        failure = event.step_failure_data.user_failure_data
+        message = (failure.description if failure is not None else None) or ""
+        message = message or (event.step_failure_data.error_display_string or "").strip()
+    by_step = {dg.AssetKey(list(p)).to_python_identifier(): p for p in batch.asset_paths}
+    seconds = 0.0
+    if outcome == "done":
+        seconds = event.step_success_data.duration_ms / 1000
+    path = by_step.get(event.step_key, (event.step_key,))
+    return StepEnded(batch, path, outcome, message, seconds)

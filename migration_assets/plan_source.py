@@ -1,0 +1,33 @@
+"""Where the plan comes from: a path, or an object in S3."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from migration_assets.errors import PlanError
+from migration_assets.plan import MigrationPlan
+
+
+def read_plan(location: str) -> MigrationPlan:
+    """Read a plan from a path or an `s3://` URI.
+
+    Raises:
+        FileNotFoundError: there is none.
+        PlanError: it is not a readable plan.
+    """
+    if not location.startswith("s3://"):
+        path = Path(location)
+        if not path.exists():
+            raise FileNotFoundError(location)
+        return MigrationPlan.load(path)
+    from migration_assets.iceberg.lake import Lake
+    from migration_assets.settings import LakeSettings
+
+    with Lake(LakeSettings.load()) as lake:
+        if not lake.store.exists(location):
+            raise FileNotFoundError(location)
+        try:
+            text = lake.store.read(location).decode()
+        except UnicodeDecodeError as error:
+            raise PlanError(f"{location} is not text: {error}.") from None
+    return MigrationPlan.from_json(text, origin=location)

@@ -1,0 +1,437 @@
+"""From what introspection found and what the rules wish to the plan; pure and deterministic.
+
+Names: the Iceberg namespace of a table is its SQL Server schema, made legal by `naming.py`; the
+StarRocks database has the namespace's name, the StarRocks table that of the Iceberg table. Names
+are settled over all tables of the database, so including one more changes no other name.
+
+Nothing is lost silently: a table with a column that cannot be migrated is skipped with its reason,
+unless the rules leave the column out, which is a warning.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from migration_assets.errors import ConfigurationError, UnsupportedError
+from migration_assets.naming import (
+    RESERVED_COLUMNS,
+    Claim,
+    NameKind,
+    claim,
+    distinct_names,
+    legal_name,
+)
+from migration_assets.partitioning import (
+    TARGET_BYTES,
+    TARGET_ROWS,
+    WHOLE_TABLE,
+    KeyChoice,
+    choose_key,
+    key_ranges,
+    partition_count,
+)
+from migration_assets.plan import (
+    AUDIT_COLUMNS,
+    SOURCE_PARTITION,
+    ColumnPlan,
+    Engine,
+    Fidelity,
+    KeyRange,
+    MigrationPlan,
+    OnExisting,
+    SkippedTable,
+    TablePlan,
+    VerificationLevel,
+)
+from migration_assets.rules import Rules, TableRules
+from migration_assets.schema import Column, SourceDatabase, SourceTable, TableKind
+from migration_assets.type_mapping import MAX_STARROCKS_BYTES, audit_columns, map_column
+
+_T = TypeVar("_T")
+
+MAX_SORT_COLUMNS = 3
+"""StarRocks' own default for DUPLICATE KEY takes no more leading columns either
+(https://docs.starrocks.io/docs/table_design/table_types/duplicate_key_table/)."""
+
+TABLET_BYTES = 10 << 30
+"""StarRocks advises about 10 GB of raw data a tablet
+(https://docs.starrocks.io/docs/table_design/data_distribution/)."""
+
+_UNSORTABLE = ("FLOAT", "DOUBLE", "VARBINARY", "JSON", f"VARCHAR({MAX_STARROCKS_BYTES})")
+"""StarRocks types that DUPLICATE KEY refuses, and text of any length, which makes a useless key."""
+
+_DISTINCT_TYPES = {"uniqueidentifier", "timestamp"}
+"""Types whose values differ by nature; `timestamp` is rowversion's name in sys.types."""
+
+
+def plan(database: SourceDatabase, rules: Rules, *, warehouse: str) -> MigrationPlan:
+    """Plan the migration of a database.
+
+    Args:
+        database: what introspection found, with `key_bounds` for `keys_to_measure`; a key that was
+            not measured leaves its table one partition, with a warning.
+        rules: the user's wishes.
+        warehouse: URI under which tables lie, without a trailing slash.
+
+    Returns:
+        The plan, tables in the order of schema and name. The same input gives the same plan id.
+
+    Raises:
+        ConfigurationError: the rules name a key column that cannot be one, or send two tables to
+            the same place.
+    """
+    tables, skipped = _select(database, rules)
+    targets = _targets(database, rules, warehouse)
+    _refuse_shared_targets([(table, targets[table.full_name]) for table in tables])
+    planned = []
+    for table in tables:
+        wishes = rules.for_table(table.full_name)
+        try:
+            planned.append(_plan_table(database, table, wishes, targets[table.full_name]))
+        except UnsupportedError as error:
+            skipped.append(_skip(table, str(error)))
+    return MigrationPlan(
+        server=database.server,
+        database=database.database,
+        snapshot_isolation=database.snapshot_isolation,
+        read_committed_snapshot=database.read_committed_snapshot,
+        tables=tuple(planned),
+        skipped=tuple(sorted(skipped, key=lambda s: _order(s.source_schema, s.source_name))),
+        notes=(*database.notes, *_notes(database, rules)),
+    )
+
+
+def keys_to_measure(database: SourceDatabase, rules: Rules) -> list[tuple[SourceTable, str]]:
+    """Name the columns whose lowest and highest value `plan` needs, one of a table at most.
+
+    The caller fetches `MIN` and `MAX` and puts them into `SourceTable.key_bounds`.
+
+    Raises:
+        ConfigurationError: the rules name a key column that cannot be one.
+    """
+    keys = []
+    for table in _select(database, rules)[0]:
+        wishes = rules.for_table(table.full_name)
+        if partition_count(table.rows, table.bytes, wanted=wishes.partitions) > 1:
+            column = choose_key(table, wishes.partition_column).column
+            if column is not None:
+                keys.append((table, column))
+    return keys
+
+
+def _select(database: SourceDatabase, rules: Rules) -> tuple[list[SourceTable], list[SkippedTable]]:
+    """Part what is to be migrated from what is not, in the order of schema and name."""
+    chosen: dict[str, SourceTable] = {}
+    skipped = []
+    for table in sorted(database.tables, key=lambda t: _order(t.schema, t.name)):
+        if table.full_name in chosen:  # a.b in schema c, and b in schema c.a
+            skipped.append(
+                _skip(table, "schema and name together read like those of another table")
+            )
+        elif table.kind is not TableKind.TABLE:
+            skipped.append(_skip(table, f"it is a {table.kind.value}"))
+        elif reason := rules.exclusion(table.full_name):
+            skipped.append(_skip(table, reason))
+        else:
+            chosen[table.full_name] = table
+    return list(chosen.values()), skipped
+
+
+def _order(schema: str, name: str) -> tuple[str, ...]:
+    """Sort by name as a reader looks it up; the exact names settle what differs by case alone."""
+    return schema.casefold(), name.casefold(), schema, name
+
+
+def _skip(table: SourceTable, reason: str) -> SkippedTable:
+    return SkippedTable(source_schema=table.schema, source_name=table.name, reason=reason)
+
+
+def _notes(database: SourceDatabase, rules: Rules) -> list[str]:
+    notes = rules.without_effect(database.tables)
+    left = {name: count for name, count in sorted(database.not_migrated.items()) if count}
+    if left:
+        counts = ", ".join(f"{count} {name}" for name, count in left.items())
+        notes.append(f"Not migrated: {counts}.")
+    if not database.snapshot_isolation:
+        notes.append(
+            "ALLOW_SNAPSHOT_ISOLATION is OFF: rows and their fingerprint are read one after the "
+            "other, so a table that is written to meanwhile may not compare equal."
+        )
+    return notes
+
+
+def _plan_table(
+    database: SourceDatabase, table: SourceTable, wishes: TableRules, target: _Target
+) -> TablePlan:
+    columns, column_warnings = _columns(table, wishes)
+    ranges, range_warnings = _ranges(table, wishes)
+    names = {column.source_name: column.name for column in columns}
+    key = table.columns.primary_key
+    is_key_whole = all(name in names for name in key)
+    key_warnings = []
+    if not key:
+        key_warnings.append("No primary key: duplicate rows cannot be told apart.")
+    elif not is_key_whole:
+        key_warnings.append("The primary key lost a column by exclude_columns: it is not used.")
+        key = ()
+    return TablePlan(
+        source_server=database.server,
+        source_database=database.database,
+        source_schema=table.schema,
+        source_name=table.name,
+        rows=table.rows,
+        bytes=table.bytes,
+        columns=columns,
+        audit_columns=audit_columns(len(columns) + 1),
+        primary_key=key,
+        key_ranges=ranges,
+        isolated=_chosen(wishes.isolated, _is_long(table, ranges)),
+        engine=_chosen(wishes.engine, Engine.ARROW),
+        verification=_chosen(wishes.verification, VerificationLevel.FULL),
+        on_existing=_chosen(wishes.on_existing, OnExisting.REFUSE),
+        namespace=target.namespace,
+        iceberg_table=target.iceberg_table,
+        location=target.location,
+        starrocks_database=target.starrocks_database,
+        starrocks_table=target.starrocks_table,
+        sort_key=_sort_key(columns, key),
+        buckets=_chosen(wishes.buckets, _buckets(table.bytes, len(ranges))),
+        warnings=(
+            *table.warnings,
+            *key_warnings,
+            *range_warnings,
+            *target.warnings,
+            *column_warnings,
+        ),
+    )
+
+
+def _chosen(wish: _T | None, default: _T) -> _T:
+    return default if wish is None else wish
+
+
+def _is_long(table: SourceTable, ranges: tuple[KeyRange, ...]) -> bool:
+    """A big table in one piece: with keys of its own it does not hold up the small ones."""
+    return len(ranges) == 1 and (table.rows > TARGET_ROWS or (table.bytes or 0) > TARGET_BYTES)
+
+
+def _buckets(size: int | None, partitions: int) -> int:
+    """Buckets of a partition: 1 below 1 GiB, then at least 2 and one for each 10 GiB."""
+    partition_bytes = (size or 0) / partitions
+    if partition_bytes < TARGET_BYTES:
+        return 1
+    return max(2, -int(-partition_bytes // TABLET_BYTES))
+
+
+def _ranges(table: SourceTable, wishes: TableRules) -> tuple[tuple[KeyRange, ...], list[str]]:
+    count = partition_count(table.rows, table.bytes, wanted=wishes.partitions)
+    warnings = []
+    if wishes.partitions is not None and count != wishes.partitions:
+        warnings.append(
+            f"partitions {wishes.partitions} became {count}: tables share runs by these numbers."
+        )
+    if count == 1:
+        return WHOLE_TABLE, warnings
+    choice = choose_key(table, wishes.partition_column)
+    if choice.column is not None and choice.column not in table.key_bounds:
+        choice = KeyChoice(None, f"the bounds of {choice.column} were not measured")
+    bounds = table.key_bounds[choice.column] if choice.column is not None else None
+    if choice.column is None or bounds is None:
+        reason = choice.reason or f"{choice.column} has no values"
+        return WHOLE_TABLE, [*warnings, f"One partition instead of {count}: {reason}."]
+    column = table.columns.column(choice.column)
+    ranges = key_ranges(column.name, *bounds, column.type, count)
+    if len(ranges) != count:
+        warnings.append(
+            f"{_counted(len(ranges), 'partition')} instead of {count}: {column.name} has too few "
+            f"values, {bounds[0]} to {bounds[1]}."
+        )
+    return ranges, warnings
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _columns(table: SourceTable, wishes: TableRules) -> tuple[tuple[ColumnPlan, ...], list[str]]:
+    """Plan the columns in source order, with field ids from 1; and the warnings about them.
+
+    Raises:
+        UnsupportedError: a column cannot be migrated, or none is left.
+    """
+    left_out = {name.casefold() for name in wishes.exclude_columns}
+    kept = [c for c in table.columns.columns if c.name.casefold() not in left_out]
+    dropped = [c for c in table.columns.columns if c.name.casefold() in left_out]
+    if not kept:
+        raise UnsupportedError("no column is left to migrate")
+    names = _column_names(kept)
+    columns = tuple(
+        _with_distinct(map_column(column, name=names[column.name], field_id=i), column, table)
+        for i, column in enumerate(kept, start=1)
+    )
+    known = {column.name.casefold() for column in dropped}
+    warnings = [f"Column {column.name} is left out by rule." for column in dropped]
+    warnings += [
+        f"exclude_columns: there is no column {name}."
+        for name in dict.fromkeys(wishes.exclude_columns)
+        if name.casefold() not in known
+    ]
+    losses: dict[str, list[str]] = defaultdict(list)
+    for source, planned in zip(kept, columns, strict=True):
+        if planned.name != legal_name(source.name, NameKind.COLUMN):
+            warnings.append(
+                f"Column {source.name} is named {planned.name}: its name is taken or reserved."
+            )
+        if planned.fidelity is Fidelity.LOSSY:
+            losses[f"{planned.mssql_type}: {planned.note}."].append(source.name)
+        warnings += source.warnings
+    warnings += [f"{', '.join(names)} of type {loss}" for loss, names in losses.items()]
+    return columns, warnings
+
+
+def _column_names(columns: Iterable[Column]) -> dict[str, str]:
+    wanted = {}
+    for column in columns:
+        name = legal_name(column.name, NameKind.COLUMN)
+        wanted[column.name] = (name, claim(column.name, name))
+    return distinct_names(wanted, reserved=RESERVED_COLUMNS | set(AUDIT_COLUMNS))
+
+
+def _with_distinct(planned: ColumnPlan, column: Column, table: SourceTable) -> ColumnPlan:
+    """Mark columns in which most values differ."""
+    is_distinct = (
+        column.identity
+        or column.type.name in _DISTINCT_TYPES
+        or table.columns.primary_key == (column.name,)
+    )
+    return planned.model_copy(update={"distinct": is_distinct})
+
+
+def _sort_key(columns: tuple[ColumnPlan, ...], primary_key: tuple[str, ...]) -> tuple[str, ...]:
+    """The leading columns of the primary key that StarRocks can sort by, else the partition.
+
+    Only a leading run: a key sorted by its second column alone helps no query by key.
+    """
+    by_source = {column.source_name: column for column in columns}
+    names = []
+    for name in primary_key[:MAX_SORT_COLUMNS]:
+        if by_source[name].starrocks_type.startswith(_UNSORTABLE):
+            break
+        names.append(by_source[name].name)
+    return tuple(names) or (SOURCE_PARTITION,)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where a table goes."""
+
+    namespace: str
+    iceberg_table: str
+    location: str
+    starrocks_database: str
+    starrocks_table: str
+    warnings: tuple[str, ...]
+
+
+def _targets(database: SourceDatabase, rules: Rules, warehouse: str) -> dict[str, _Target]:
+    """Settle the names of all tables of the database, by full name."""
+    tables = [table for table in database.tables if table.kind is TableKind.TABLE]
+    wishes = {table.full_name: rules.for_table(table.full_name) for table in tables}
+    namespaces, databases = {}, {}
+    for table in tables:
+        wish, of_schema = wishes[table.full_name], rules.for_schema(table.schema)
+        namespaces[table.full_name] = (
+            wish.namespace
+            or of_schema.namespace
+            or f"{rules.namespace_prefix}{legal_name(table.schema, NameKind.NAMESPACE)}"
+        )
+        databases[table.full_name] = (
+            wish.starrocks_database or of_schema.database or namespaces[table.full_name]
+        )
+
+    def iceberg_wish(table: SourceTable) -> tuple[str, Claim]:
+        fixed = wishes[table.full_name].iceberg_table
+        name = fixed or legal_name(table.name, NameKind.TABLE)
+        return name, Claim.FIXED if fixed else claim(table.name, name)
+
+    iceberg = _settle(tables, namespaces, iceberg_wish)
+
+    def starrocks_wish(table: SourceTable) -> tuple[str, Claim]:
+        fixed = wishes[table.full_name].starrocks_table
+        name = fixed or iceberg[table.full_name]
+        return name, Claim.FIXED if fixed else claim(table.name, name)
+
+    starrocks = _settle(tables, databases, starrocks_wish)
+    targets = {}
+    for table in tables:
+        name = table.full_name
+        plain = iceberg_wish(table)[0]
+        warnings = []
+        if iceberg[name] != plain:
+            warnings.append(f"Named {iceberg[name]} in Iceberg: other tables want {plain} too.")
+        if starrocks[name] != starrocks_wish(table)[0]:
+            warnings.append(
+                f"Named {starrocks[name]} in StarRocks: other tables want "
+                f"{starrocks_wish(table)[0]} too."
+            )
+        given = wishes[name].location
+        targets[name] = _Target(
+            namespace=namespaces[name],
+            iceberg_table=iceberg[name],
+            location=given.rstrip("/")
+            if given
+            else f"{warehouse}/{namespaces[name]}/{iceberg[name]}",
+            starrocks_database=databases[name],
+            starrocks_table=starrocks[name],
+            warnings=tuple(warnings),
+        )
+    return targets
+
+
+def _settle(
+    tables: Iterable[SourceTable],
+    scopes: dict[str, str],
+    wish: Callable[[SourceTable], tuple[str, Claim]],
+) -> dict[str, str]:
+    """Make names distinct within each scope (a namespace or a database)."""
+    wanted: dict[str, dict[str, tuple[str, Claim]]] = defaultdict(dict)
+    for table in tables:
+        wanted[scopes[table.full_name]][table.full_name] = wish(table)
+    return {
+        source: name for group in wanted.values() for source, name in distinct_names(group).items()
+    }
+
+
+def _refuse_shared_targets(placed: list[tuple[SourceTable, _Target]]) -> None:
+    """Refuse rules that send two tables to one place, or one's data under another's.
+
+    Raises:
+        ConfigurationError: names both tables.
+    """
+    places: dict[tuple[str, str], str] = {}
+    for table, target in placed:
+        for place in (
+            ("Iceberg table", f"{target.namespace}.{target.iceberg_table}"),
+            ("StarRocks table", f"{target.starrocks_database}.{target.starrocks_table}"),
+            ("location", target.location),
+        ):
+            other = places.setdefault(place, table.full_name)
+            if other != table.full_name:
+                raise ConfigurationError(
+                    f"migration.yaml sends {other} and {table.full_name} to the same {place[0]}, "
+                    f"{place[1]}.",
+                    next_step="Give each a name of its own, in a pattern that matches only it.",
+                )
+    locations = {target.location: table.full_name for table, target in placed}
+    for location, name in locations.items():
+        parent = location
+        while "/" in (parent := parent.rpartition("/")[0]):
+            if parent in locations:
+                raise ConfigurationError(
+                    f"The location of {name}, {location}, lies within that of "
+                    f"{locations[parent]}: cleaning up one would delete data of the other.",
+                    next_step="Change `location` in migration.yaml.",
+                )

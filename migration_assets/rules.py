@@ -1,0 +1,301 @@
+"""`migration.yaml`: what the user wishes about the plan.
+
+```yaml
+include: ["*"]                 # patterns of schema.table; default: everything
+exclude: ["dbo.tmp*"]          # taken out again
+namespace_prefix: shop_        # before every name made from a schema (Glue is shared by an account)
+schemas:
+  dbo: core                    # Iceberg namespace and StarRocks database of a schema
+  hr: {namespace: people, database: hr}
+defaults:                      # of every table
+  verification: full           # full | count | none
+tables:
+  "sales.*":                   # later patterns win, key by key
+    partitions: 64
+  sales.Orders:
+    exclude_columns: [Shape]
+```
+
+Patterns are shell patterns (`*`, `?`, `[ab]`) over `schema.table` without quotes, compared without
+case, as most SQL Server databases do. In YAML a pattern that begins with `*` needs quotes.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+
+from migration_assets.errors import ConfigurationError
+from migration_assets.naming import (
+    ICEBERG_TABLE_PATTERN,
+    NAMESPACE_PATTERN,
+    RESERVED_DATABASES,
+    STARROCKS_DATABASE_PATTERN,
+    STARROCKS_TABLE_PATTERN,
+)
+from migration_assets.plan import Engine, FrozenModel, OnExisting, VerificationLevel
+from migration_assets.schema import SourceTable
+
+MAX_PARTITIONS = 4096
+MAX_BUCKETS = 1024
+"""StarRocks' limit of buckets in one partition
+(https://docs.starrocks.io/docs/table_design/data_distribution/)."""
+
+
+def _as_list(value: object) -> object:
+    """Take `include: "sales.*"` as a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+def _not_reserved(name: str) -> str:
+    if name in RESERVED_DATABASES:
+        raise ValueError(f"StarRocks has a database {name} of its own")
+    return name
+
+
+Patterns = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+Namespace = Annotated[str, Field(pattern=NAMESPACE_PATTERN), AfterValidator(_not_reserved)]
+Database = Annotated[str, Field(pattern=STARROCKS_DATABASE_PATTERN), AfterValidator(_not_reserved)]
+
+
+class SchemaRules(FrozenModel):
+    """Where the tables of a SQL Server schema go.
+
+    Attributes:
+        namespace: Iceberg namespace; default: the schema's name, made legal.
+        database: StarRocks database; default: the namespace's name.
+    """
+
+    namespace: Namespace | None = None
+    database: Database | None = None
+
+
+def _as_schema_rules(value: object) -> object:
+    """Take `dbo: core` as both names."""
+    return {"namespace": value, "database": value} if isinstance(value, str) else value
+
+
+class DefaultRules(FrozenModel):
+    """Wishes that make sense for many tables at once; None leaves the choice to the planner.
+
+    Attributes:
+        namespace: Iceberg namespace.
+        starrocks_database: StarRocks database; default: that of the schema, else the namespace.
+        partitions: number of key ranges, rounded up to one of 1, 8, 16, 32, 64 ... so that tables
+            share runs; default: by rows and bytes.
+        isolated: partition keys of its own, so that no other table waits for its runs; default:
+            only big tables of one partition.
+        verification: how much of each partition is compared: `full`, `count` or `none`.
+        on_existing: what to do with a target object that is not ours: `refuse`, `adopt`, `replace`.
+        engine: who extracts: `arrow` (in the run's process) or `spark`.
+        exclude_columns: columns left out, by name without case; the only way to migrate a table
+            that has a column of a refused type.
+        buckets: StarRocks buckets of each partition; default: by bytes.
+    """
+
+    namespace: Namespace | None = None
+    starrocks_database: Database | None = None
+    partitions: int | None = Field(None, ge=1, le=MAX_PARTITIONS)
+    isolated: bool | None = None
+    verification: VerificationLevel | None = None
+    on_existing: OnExisting | None = None
+    engine: Engine | None = None
+    exclude_columns: Patterns = ()
+    buckets: int | None = Field(None, ge=1, le=MAX_BUCKETS)
+
+
+class TableRules(DefaultRules):
+    """Wishes about the tables of a pattern; also what holds for one table, all patterns merged.
+
+    Attributes:
+        iceberg_table: name in Iceberg; default: the table's name, made legal.
+        starrocks_table: name in StarRocks; default: that in Iceberg.
+        partition_column: column that is cut into key ranges; default: the primary key's first.
+        location: URI of the data; default: `<warehouse>/<namespace>/<iceberg_table>`.
+    """
+
+    iceberg_table: str | None = Field(None, pattern=ICEBERG_TABLE_PATTERN)
+    starrocks_table: str | None = Field(None, pattern=STARROCKS_TABLE_PATTERN)
+    partition_column: str | None = Field(None, min_length=1)
+    location: str | None = Field(None, pattern=r"^[a-z][a-z0-9+.-]*://.*[^/]/*$")
+
+
+class Rules(FrozenModel):
+    """The whole of migration.yaml; all of it may be missing.
+
+    Attributes:
+        include: tables to migrate.
+        exclude: tables to leave out of those.
+        namespace_prefix: put before each namespace and database that is made from a schema's name,
+            not before one that a rule names.
+        schemas: SQL Server schema (without case) to where its tables go.
+        defaults: wishes for all tables.
+        tables: pattern to wishes for the tables it matches; later patterns win, key by key.
+    """
+
+    include: Patterns = ("*",)
+    exclude: Patterns = ()
+    namespace_prefix: str = Field("", pattern=r"^([a-z][a-z0-9_]{0,50})?$")
+    schemas: dict[str, Annotated[SchemaRules, BeforeValidator(_as_schema_rules)]] = Field(
+        default_factory=dict
+    )
+    defaults: DefaultRules = DefaultRules()
+    tables: dict[str, TableRules] = Field(default_factory=dict)
+
+    def exclusion(self, full_name: str) -> str | None:
+        """Return why a table is left out, or None when it is to be migrated."""
+        if not any(matches(pattern, full_name) for pattern in self.include):
+            return "no include pattern of migration.yaml matches it"
+        for pattern in self.exclude:
+            if matches(pattern, full_name):
+                return f"excluded by the pattern {pattern} in migration.yaml"
+        return None
+
+    def for_table(self, full_name: str) -> TableRules:
+        """Merge what holds for one table: defaults, then each matching pattern in file order.
+
+        Args:
+            full_name: `schema.table`.
+        """
+        merged = self.defaults.model_dump(exclude_unset=True)
+        for pattern, wishes in self.tables.items():
+            if matches(pattern, full_name):
+                merged |= wishes.model_dump(exclude_unset=True)
+        return TableRules.model_validate(merged)
+
+    def for_schema(self, schema: str) -> SchemaRules:
+        """Return where a schema's tables go, compared without case."""
+        by_folded_name = {name.casefold(): wishes for name, wishes in self.schemas.items()}
+        return by_folded_name.get(schema.casefold(), SchemaRules())
+
+    def without_effect(self, tables: Sequence[SourceTable]) -> list[str]:
+        """Name the patterns and schemas that match none of the tables, a sentence each."""
+        names = [table.full_name for table in tables]
+        schemas = {table.schema.casefold() for table in tables}
+        given = {"include": self.include, "exclude": self.exclude, "tables": tuple(self.tables)}
+        if self.include == ("*",):
+            del given["include"]  # an empty database is no mistake in the rules
+        return [
+            f"migration.yaml: {key}: {pattern} matches no table."
+            for key, patterns in given.items()
+            for pattern in patterns
+            if not any(matches(pattern, name) for name in names)
+        ] + [
+            f"migration.yaml: schemas: {name} is no schema with tables."
+            for name in self.schemas
+            if name.casefold() not in schemas
+        ]
+
+
+def matches(pattern: str, full_name: str) -> bool:
+    """Say whether a shell pattern matches `schema.table`, without case."""
+    return fnmatchcase(full_name.casefold(), pattern.casefold())
+
+
+def load_rules(path: Path) -> Rules:
+    """Read migration.yaml; a file that is not there means no wishes.
+
+    Raises:
+        ConfigurationError: unreadable, not YAML, or a key or value that is not known; the message
+            names the file and, where it can, line and key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Rules()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}.") from None
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, see _Loader
+    except yaml.YAMLError as error:
+        raise _syntax_error(path, error) from None
+    if content is None:
+        return Rules()
+    if not isinstance(content, dict):
+        raise ConfigurationError(
+            f"{path}: the file holds no `key: value` lines.", next_step=_known(Rules)
+        )
+    try:
+        return Rules.model_validate(content)
+    except ValidationError as error:
+        raise _content_error(path, root, dict(error.errors()[0])) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """A SafeLoader that refuses a key given twice: the first one would be lost silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value} is given twice", key.start_mark
+                )
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep=deep)
+
+
+def _syntax_error(path: Path, error: yaml.YAMLError) -> ConfigurationError:
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return ConfigurationError(f"{path} is not valid YAML: {error}.")
+    is_star = "alias" in f"{error.context} {error.problem}"
+    return ConfigurationError(
+        f"{path}, line {error.problem_mark.line + 1}: not valid YAML: {error.problem}.",
+        next_step='Put quotes around a pattern that begins with *: "*.orders".' if is_star else "",
+    )
+
+
+def _content_error(path: Path, root: yaml.Node | None, entry: dict[str, Any]) -> ConfigurationError:
+    loc: tuple[str | int, ...] = entry["loc"]
+    line = _line(root, loc)
+    where = f"{path}, line {line}" if line else str(path)
+    key = ".".join(str(part) for part in loc)
+    if entry["type"] != "extra_forbidden":
+        is_ours = entry["type"] == "value_error"
+        message = entry["msg"].removeprefix("Value error, ")
+        message = message if is_ours else f"{message[0].lower()}{message[1:]}"
+        return ConfigurationError(f"{where}: {key} is {entry['input']!r}: {message}.")
+    model = _model_at(loc)
+    near = difflib.get_close_matches(str(loc[-1]).lower(), model.model_fields, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else "."
+    return ConfigurationError(
+        f"{where}: {key} is not a known key{hint}", next_step="" if near else _known(model)
+    )
+
+
+def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
+    """The model in which an unknown key stood."""
+    if len(loc) == 1:
+        return Rules
+    models: dict[str, type[BaseModel]] = {
+        "defaults": DefaultRules,
+        "schemas": SchemaRules,
+        "tables": TableRules,
+    }
+    return models[str(loc[0])]
+
+
+def _known(model: type[BaseModel]) -> str:
+    return f"Known keys are {', '.join(model.model_fields)}."
+
+
+def _line(node: yaml.Node | None, loc: tuple[str | int, ...]) -> int | None:
+    """The line, from 1, of the deepest part of a path that the file has."""
+    line = None
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((k, v) for k, v in node.value if k.value == str(part)), None)
+            if found is None:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    return line

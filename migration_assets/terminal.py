@@ -1,0 +1,181 @@
+"""What commands print: tables, progress, and one sentence for an error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from migration_assets.assets.translator import STAGES, Stage
+from migration_assets.errors import MigrationError
+
+if TYPE_CHECKING:
+    from migration_assets.assets.validation import TableValidation
+    from migration_assets.operations.doctor import Finding
+    from migration_assets.operations.run import MigrationResult, Progress, Report
+    from migration_assets.operations.status import FailedStep, PartitionStatus
+
+LINE_EVERY_S = 5.0
+"""How often progress is printed where the output is not a terminal."""
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_error(error: MigrationError) -> None:
+    """Print an error as one paragraph on standard error."""
+    errors.print(Text("Error: ", style="bold red") + Text(str(error)))
+
+
+@contextmanager
+def progress() -> Iterator[Report]:
+    """Yield what shows the progress of a run: a live line, or a plain line now and then."""
+    if console.is_terminal:
+        with Live(console=console, transient=True, refresh_per_second=4) as live:
+            yield lambda state: live.update(_progress_line(state))
+        return
+    last = 0.0
+
+    def line(state: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last < LINE_EVERY_S:
+            return
+        last = time.monotonic()
+        console.print(_progress_text(state), soft_wrap=True)
+        sys.stdout.flush()
+
+    yield line
+
+
+def _progress_line(state: Progress) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row(
+        ProgressBar(total=max(state.weight, 1), completed=state.done_weight, width=30),
+        _progress_text(state),
+    )
+    return grid
+
+
+def _progress_text(state: Progress) -> str:
+    parts = [f"{state.done_steps}/{state.steps} asset partitions of {state.tables} tables"]
+    if state.failed_steps:
+        parts.append(f"{state.failed_steps} failed")
+    if state.seconds_left is not None:
+        parts.append(f"about {duration(state.seconds_left)} left")
+    if state.is_draining:
+        parts.append("stopping after what runs now; Ctrl-C again to abandon it")
+    elif state.message:
+        parts.append(state.message[:120])
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _count(rows: int | None) -> str:
+    return "-" if rows is None else f"{rows:,}"
+
+
+def print_result(result: MigrationResult, *, only_problems: bool = False) -> None:
+    """Print one row per table, then each failure with its cause and retry command."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("table", overflow="fold")
+    for name in ("mssql", "iceberg", "starrocks", "partitions", "seconds"):
+        table.add_column(name, justify="right")
+    table.add_column("checks")
+    for row in result.tables:
+        bad = row.status != "done" or row.valid is False
+        if only_problems and not bad:
+            continue
+        table.add_row(
+            row.table,
+            *(_count(row.rows.get(stage.value)) for stage in STAGES),
+            f"{row.done}/{row.partitions}",
+            f"{row.seconds:.1f}",
+            Text(row.difference or row.status, style="red")
+            if bad
+            else Text("ok" if row.valid else "done", style="green"),
+        )
+    console.print(table)
+    print_failures(result.failures)
+    done = sum(row.status == "done" for row in result.tables)
+    summary = f"{done} of {len(result.tables)} tables done in {duration(result.seconds)}."
+    if result.interrupted:
+        summary += " Interrupted: `migration-assets run --failed` goes on."
+    console.print(Text(summary, style="bold green" if result.success else "bold red"))
+
+
+def print_failures(failures: Sequence[FailedStep], limit: int = 20) -> None:
+    """Print why partitions failed and the command that retries each."""
+    for failure in failures[:limit]:
+        where = f"{failure.table} {failure.partition_key} ({failure.stage.value})"
+        console.print(Text(where, style="bold red"), soft_wrap=True)
+        console.print(f"  {failure.cause}", markup=False, soft_wrap=True)
+        if failure.next_step and failure.next_step not in failure.cause:
+            console.print(f"  {failure.next_step}", markup=False, soft_wrap=True)
+        console.print(f"  {failure.retry}", markup=False, style="cyan", soft_wrap=True)
+    if len(failures) > limit:
+        console.print(f"and {len(failures) - limit} more; see `migration-assets status --failed`")
+
+
+def status_table(statuses: Iterable[PartitionStatus]) -> Table:
+    """One row per table: how many partitions are in which state, by system."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("table", overflow="fold")
+    table.add_column("partitions", justify="right")
+    for stage in STAGES:
+        table.add_column(stage.value)
+    by_table: dict[str, list[PartitionStatus]] = {}
+    for status in statuses:
+        by_table.setdefault(status.table.full_name, []).append(status)
+    for name, partitions in by_table.items():
+        cells = [_states(partitions, stage) for stage in STAGES]
+        table.add_row(name, str(len(partitions)), *cells)
+    return table
+
+
+def _states(partitions: Sequence[PartitionStatus], stage: Stage) -> Text:
+    counts: dict[str, int] = {}
+    for status in partitions:
+        name = status.states[stage].value
+        counts[name] = counts.get(name, 0) + 1
+    text = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    if list(counts) == ["done"]:
+        return Text("done", style="green")
+    return Text(text, style="red" if {"failed", "check failed"} & counts.keys() else "")
+
+
+def print_validation(found: TableValidation) -> None:
+    """Print one table's comparison."""
+    rows = ", ".join(f"{stage.value} {_count(count)}" for stage, count in found.rows.items())
+    verdict = Text("equal", style="green") if found.valid else Text("differs", style="bold red")
+    line = Text(f"{found.table.full_name}: ") + verdict + Text(f" ({rows})")
+    if not found.valid:
+        line += Text(f" {found.describe()}")
+    console.print(line, soft_wrap=True)
+
+
+def print_finding(finding: Finding) -> None:
+    """Print one line of the doctor."""
+    mark = {True: ("ok  ", "green"), False: ("FAIL", "bold red"), None: ("-   ", "dim")}[finding.ok]
+    line = Text(mark[0], style=mark[1]) + Text(f" {finding.system}: {finding.check}")
+    if finding.found:
+        line += Text(f" - {finding.found}")
+    if finding.remedy:
+        line += Text(f" {finding.remedy}", style="yellow")
+    console.print(line, soft_wrap=True)
