@@ -7,7 +7,6 @@ Exit codes: 0 all is well, 1 something failed or differs, 2 wrong use (arguments
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 import time
@@ -62,14 +61,9 @@ def cli() -> None:
 
 
 def _plan() -> MigrationPlan:
-    from migration_assets.plan import MigrationPlan
-    from migration_assets.plan_source import read_plan
+    from migration_assets.plan_source import load_plan
 
-    location = ProjectSettings.load().plan
-    try:
-        return read_plan(location)
-    except FileNotFoundError:
-        return MigrationPlan.load(Path(location))
+    return load_plan(ProjectSettings.load().plan)
 
 
 @cli.command()
@@ -116,23 +110,17 @@ def run(
     The first Ctrl-C lets what runs now finish, the second abandons it; `run --failed` goes on.
     """
     from migration_assets.assets.translator import Stage
-    from migration_assets.operations.home import environment, open_instance
-    from migration_assets.operations.run import Selection, run_migration
+    from migration_assets.operations.migrate import migrate
     from migration_assets.terminal import print_result, progress
 
-    settings = ProjectSettings.load()
-    migration_plan = _plan()
-    os.environ.update(environment(settings))
-    selection = Selection(
-        tables=tables,
-        partition_keys=[key for key in partitions.split(",") if key],
-        only_failed=failed,
-        first=Stage(first),
-        last=Stage(until),
-    )
-    with open_instance(settings) as instance, progress() as show:
-        result = run_migration(
-            migration_plan, instance, selection, run_slots=settings.run_slots, report=show
+    with progress() as show:
+        result = migrate(
+            tables=tables,
+            partitions=[key for key in partitions.split(",") if key],
+            failed=failed,
+            first=Stage(first),
+            until=Stage(until),
+            report=show,
         )
     print_result(result)
     result.write(report)
@@ -207,11 +195,9 @@ def validate(*, tables: tuple[str, ...], level: str, until: str) -> int:
     from migration_assets.plan import VerificationLevel
     from migration_assets.terminal import console, print_validation
 
-    migration_plan = _plan()
     wrong = total = 0
     with open_instance(ProjectSettings.load()) as instance:
         for found in compare(
-            migration_plan,
             tables=tables,
             level=VerificationLevel(level),
             last=Stage(until),

@@ -1,7 +1,5 @@
 """Jobs and sensors: selections over the assets, and the validation that ends a migration."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any

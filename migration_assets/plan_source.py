@@ -8,6 +8,21 @@ from migration_assets.errors import PlanError
 from migration_assets.plan import MigrationPlan
 
 
+def load_plan(location: str) -> MigrationPlan:
+    """Read a plan that has to be there.
+
+    Raises:
+        PlanError: there is none, or it is not a readable plan.
+    """
+    try:
+        return read_plan(location)
+    except FileNotFoundError:
+        raise PlanError(
+            f"There is no plan at {location}.",
+            next_step="Run `migration-assets plan`, or set MIGRATION_PLAN.",
+        ) from None
+
+
 def read_plan(location: str) -> MigrationPlan:
     """Read a plan from a path or an `s3://` URI.
 

@@ -10,9 +10,19 @@ from migration_assets.assets.checks import check_specs
 from migration_assets.assets.failures import RETRY_POLICY
 from migration_assets.assets.translator import STAGES, Stage
 from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.receipts import Receipt
 
-ATTEMPT_TAG = "migration/attempt"
-TABLE_ID_TAG = "migration/table_id"
+DATA_VERSION_TAG = "dagster/data_version"
+"""Dagster's own tag of a materialization, the one that can be queried by partition."""
+
+
+def data_version(receipt: Receipt) -> dg.DataVersion:
+    """The extraction that a materialization goes back to, and the plan it was made under.
+
+    The three assets of a partition are in step when their data versions are equal, which is also
+    what Dagster's UI goes by.
+    """
+    return dg.DataVersion(f"{receipt.table_id}-{receipt.attempt}")
 
 
 class VerificationConfig(dg.Config):

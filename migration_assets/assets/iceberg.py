@@ -1,12 +1,10 @@
 """The iceberg asset: the files of a receipt become the current content of a partition."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg
 
-from migration_assets.assets.build import ATTEMPT_TAG, TABLE_ID_TAG, asset_arguments
+from migration_assets.assets.build import asset_arguments, data_version
 from migration_assets.assets.checks import check_specs, conclude, count_verdict
 from migration_assets.assets.failures import failures
 from migration_assets.assets.receipt_store import ReceiptIOManager, check_receipt
@@ -51,7 +49,7 @@ def build_iceberg_asset(
                     "files": len(receipt.files),
                     "seconds": round(receipt.seconds, 3),
                 },
-                tags={ATTEMPT_TAG: receipt.attempt, TABLE_ID_TAG: receipt.table_id},
+                data_version=data_version(receipt),
             )
             verdicts = [count_verdict(extracted.rows, rows, ("extracted", "iceberg"))]
             yield from conclude(

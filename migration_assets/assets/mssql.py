@@ -1,7 +1,5 @@
 """The mssql asset: rows of a key range become data files and a receipt."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterator
 from functools import partial
@@ -9,10 +7,9 @@ from functools import partial
 import dagster as dg
 
 from migration_assets.assets.build import (
-    ATTEMPT_TAG,
-    TABLE_ID_TAG,
     ExtractConfig,
     asset_arguments,
+    data_version,
 )
 from migration_assets.assets.checks import check_specs, conclude, source_verdicts
 from migration_assets.assets.failures import failures
@@ -62,7 +59,7 @@ def build_mssql_asset(
             )
             verdicts = source_verdicts(receipt, again)
             result = dg.MaterializeResult(
-                value=receipt, metadata=_metadata(receipt), tags=receipt_tags(receipt)
+                value=receipt, metadata=_metadata(receipt), data_version=data_version(receipt)
             )
             yield from conclude(
                 Stage.MSSQL, table, partition_key, specs=specs, verdicts=verdicts, result=result
@@ -116,11 +113,6 @@ def extract_partition(
         return extract(
             table, partition_key, source, write, attempt=attempt, run_id=run_id, level=level
         )
-
-
-def receipt_tags(receipt: ExtractReceipt) -> dict[str, str]:
-    """Tags of a materialization that say which extraction it goes back to."""
-    return {ATTEMPT_TAG: receipt.attempt, TABLE_ID_TAG: receipt.table_id}
 
 
 def _metadata(receipt: ExtractReceipt) -> dict[str, int | float | str]:

@@ -1,7 +1,5 @@
 """The starrocks asset: StarRocks loads a partition from the Iceberg snapshot that holds it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -9,10 +7,9 @@ from functools import partial
 import dagster as dg
 
 from migration_assets.assets.build import (
-    ATTEMPT_TAG,
-    TABLE_ID_TAG,
     VerificationConfig,
     asset_arguments,
+    data_version,
 )
 from migration_assets.assets.checks import check_specs, conclude, target_verdicts
 from migration_assets.assets.failures import failures
@@ -75,7 +72,7 @@ def build_starrocks_asset(
                     "snapshot id": str(snapshot_id),
                     "seconds": round(receipt.seconds, 3),
                 },
-                tags={ATTEMPT_TAG: receipt.attempt, TABLE_ID_TAG: receipt.table_id},
+                data_version=data_version(receipt),
             )
             yield from conclude(
                 Stage.STARROCKS, table, partition_key, specs=specs, verdicts=verdicts, result=result

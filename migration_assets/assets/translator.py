@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import cache
 
 import dagster as dg
 
@@ -31,10 +32,15 @@ class MigrationTranslator:
     def asset_key(self, stage: Stage, table: TablePlan) -> dg.AssetKey:
         """`mssql/<schema>/<table>`, `iceberg/<namespace>/<table>`, `starrocks/<database>/<table>`.
 
-        SQL Server's names are kept but for what Dagster's selection syntax and URLs cannot take.
+        A name of SQL Server that Dagster cannot take (letters, digits and underscores only, once
+        it has checks) appears as its Iceberg name, which is legal and unique.
         """
+        schema, name = table.source_schema, table.source_name
         names = {
-            Stage.MSSQL: (_key_part(table.source_schema), _key_part(table.source_name)),
+            Stage.MSSQL: (
+                schema if dagster_name(schema) == schema else table.namespace,
+                name if dagster_name(name) == name else table.iceberg_table,
+            ),
             Stage.ICEBERG: (table.namespace, table.iceberg_table),
             Stage.STARROCKS: (table.starrocks_database, table.starrocks_table),
         }
@@ -50,7 +56,7 @@ class MigrationTranslator:
             group_name=dagster_name(table.source_schema),
             kinds=_kinds(stage, table),
             code_version=table.table_id,
-            partitions_def=dg.StaticPartitionsDefinition(list(table.partition_keys)),
+            partitions_def=partitions_definition(table.partition_keys),
             tags={"migration/table_id": table.table_id},
             metadata={
                 **_location(stage, table),
@@ -77,14 +83,15 @@ class MigrationTranslator:
         )
 
 
+@cache
+def partitions_definition(partition_keys: tuple[str, ...]) -> dg.StaticPartitionsDefinition:
+    """One definition for all tables with the same keys: backfills merge them into shared runs."""
+    return dg.StaticPartitionsDefinition(list(partition_keys))
+
+
 def dagster_name(text: str) -> str:
     """Make a legal Dagster name (letters, digits, underscore) of any text."""
     return re.sub(r"[^A-Za-z0-9_]", "_", text) or "_"
-
-
-def _key_part(name: str) -> str:
-    """Replace what asset selections, URLs and partition ranges give a meaning of their own."""
-    return re.sub(r"[^\w .\-$#@]", "_", name)
 
 
 def _kinds(stage: Stage, table: TablePlan) -> set[str]:

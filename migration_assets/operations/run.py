@@ -53,6 +53,30 @@ class Selection:
     first: Stage = Stage.MSSQL
     last: Stage = Stage.STARROCKS
 
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages to make, in order."""
+        return _stages_between(self.first, self.last)
+
+    def check(self, plan: MigrationPlan) -> None:
+        """Refuse a selection that selects nothing.
+
+        Raises:
+            ConfigurationError: a pattern or key matches nothing, or no stage is left.
+        """
+        if not self.stages:
+            raise ConfigurationError(
+                f"There is no stage from {self.first.value} to {self.last.value}.",
+                next_step="--from must name the system of --until or one before it.",
+            )
+        known = {key for t in select_tables(plan, self.tables) for key in t.partition_keys}
+        unknown = [key for key in self.partition_keys if key not in known]
+        if unknown:
+            raise ConfigurationError(
+                f"No selected table has a partition {unknown[0]!r}.",
+                next_step="`migration-assets status --json` lists the partitions.",
+            )
+
 
 @dataclass
 class TableResult:
@@ -268,23 +292,11 @@ def _work(
     selection: Selection,
     translator: MigrationTranslator,
 ) -> Iterator[_Work]:
-    """What has to be made, in plan order.
-
-    Raises:
-        ConfigurationError: no selected table has one of the partition keys, or no stage is left.
-    """
-    known = {key for table in tables for key in table.partition_keys}
-    unknown = [key for key in selection.partition_keys if key not in known]
-    if unknown:
-        raise ConfigurationError(
-            f"No selected table has a partition {unknown[0]!r}.",
-            next_step="`migration-assets status` lists the partitions.",
-        )
-    stages = _stages_between(selection.first, selection.last)
+    """What has to be made, in plan order."""
     if not selection.only_failed:
         for table in tables:
             for key in _selected_keys(table, selection):
-                yield _Work(table, key, stages)
+                yield _Work(table, key, selection.stages)
         return
     statuses = [
         status
@@ -304,13 +316,7 @@ def _work(
 
 
 def _stages_between(first: Stage, last: Stage) -> tuple[Stage, ...]:
-    stages = STAGES[STAGES.index(first) : STAGES.index(last) + 1]
-    if not stages:
-        raise ConfigurationError(
-            f"There is no stage from {first.value} to {last.value}.",
-            next_step="--from must name the system of --until or one before it.",
-        )
-    return stages
+    return STAGES[STAGES.index(first) : STAGES.index(last) + 1]
 
 
 def _restart(status: PartitionStatus, error: str) -> Stage | None:

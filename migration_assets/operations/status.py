@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from migration_assets.assets.build import ATTEMPT_TAG, TABLE_ID_TAG
+from migration_assets.assets.build import DATA_VERSION_TAG
 from migration_assets.assets.failures import retry_command
 from migration_assets.assets.receipt_store import HOST_TAG, PID_TAG
-from migration_assets.assets.translator import STAGES, MigrationTranslator, Stage
+from migration_assets.assets.translator import (
+    STAGES,
+    MigrationTranslator,
+    Stage,
+    partitions_definition,
+)
 from migration_assets.plan import TablePlan, VerificationLevel
 
 if TYPE_CHECKING:
@@ -81,35 +86,34 @@ def partition_statuses(
         stages = {stage: _stage_states(instance, table, stage, translator) for stage in STAGES}
         for key in table.partition_keys:
             states: dict[Stage, State] = {}
-            attempt: str | None = None
+            newest = ""
             for stage in STAGES:
-                state, made_from = stages[stage][key]
+                state, version = stages[stage][key]
                 is_downstream = stage is not Stage.MSSQL
-                if state is State.DONE and is_downstream and made_from != attempt:
+                if state is State.DONE and is_downstream and version != newest:
                     state = State.STALE
-                attempt = made_from
+                newest = version
                 states[stage] = state
             yield PartitionStatus(table, key, states)
 
 
 def _stage_states(
     instance: dg.DagsterInstance, table: TablePlan, stage: Stage, translator: MigrationTranslator
-) -> dict[str, tuple[State, str | None]]:
-    """State and extraction attempt of each partition of one asset."""
+) -> dict[str, tuple[State, str]]:
+    """State and data version of each partition of one asset."""
     import dagster as dg
 
     key = translator.asset_key(stage, table)
-    partitions = dg.StaticPartitionsDefinition(list(table.partition_keys))
+    partitions = partitions_definition(table.partition_keys)
     statuses = instance.get_status_by_partition(key, table.partition_keys, partitions) or {}
     tags = instance.event_log_storage.get_latest_tags_by_partition(
-        key, dg.DagsterEventType.ASSET_MATERIALIZATION, [ATTEMPT_TAG, TABLE_ID_TAG]
+        key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
     )
     failed_checks = _failed_checks(instance, table, key)
-    states: dict[str, tuple[State, str | None]] = {}
+    states: dict[str, tuple[State, str]] = {}
     for partition_key in table.partition_keys:
         status = statuses.get(partition_key)
-        made = tags.get(partition_key, {})
-        attempt = made.get(ATTEMPT_TAG)
+        version = tags.get(partition_key, {}).get(DATA_VERSION_TAG, "")
         name = "" if status is None else status.value
         if name == "IN_PROGRESS":
             state = State.RUNNING
@@ -117,13 +121,13 @@ def _stage_states(
             state = State.FAILED
         elif name != "MATERIALIZED":
             state = State.MISSING
-        elif made.get(TABLE_ID_TAG) != table.table_id:
+        elif not version.startswith(f"{table.table_id}-"):
             state = State.STALE
         elif partition_key in failed_checks:
             state = State.CHECK_FAILED
         else:
             state = State.DONE
-        states[partition_key] = (state, attempt)
+        states[partition_key] = (state, version)
     return states
 
 

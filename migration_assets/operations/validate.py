@@ -14,8 +14,14 @@ from migration_assets.assets.validation import (
 )
 from migration_assets.iceberg.lake import Lake
 from migration_assets.mssql.resource import SqlServer
-from migration_assets.plan import MigrationPlan, VerificationLevel
-from migration_assets.settings import LakeSettings, MssqlSettings, StarRocksSettings
+from migration_assets.plan import VerificationLevel
+from migration_assets.plan_source import load_plan
+from migration_assets.settings import (
+    LakeSettings,
+    MssqlSettings,
+    ProjectSettings,
+    StarRocksSettings,
+)
 from migration_assets.starrocks.resource import StarRocks
 
 if TYPE_CHECKING:
@@ -23,7 +29,6 @@ if TYPE_CHECKING:
 
 
 def validate(
-    plan: MigrationPlan,
     *,
     tables: Sequence[str] = (),
     level: VerificationLevel = VerificationLevel.FULL,
@@ -33,7 +38,6 @@ def validate(
     """Yield each table's comparison as it is made.
 
     Args:
-        plan: what was migrated.
         tables: patterns of `schema.table`; empty for all.
         level: `count` or `full`.
         last: `iceberg` leaves StarRocks out.
@@ -42,7 +46,7 @@ def validate(
     Raises:
         MigrationError: a system cannot be asked, or a pattern matches nothing.
     """
-    chosen = select_tables(plan, tables)
+    chosen = select_tables(load_plan(ProjectSettings.load().plan), tables)
     mssql = SqlServer(MssqlSettings.load())
     lake = Lake(LakeSettings.load())
     starrocks = StarRocks(StarRocksSettings.load()) if last is Stage.STARROCKS else None

@@ -11,12 +11,12 @@ import multiprocessing
 import os
 import signal
 import socket
-import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Workers:
             process.join(10)
             del self._busy[connection]
             connection.close()
-            cause = f"The worker process ended with exit code {process.exitcode}."
+            cause = f"Worker process {process.pid} ended with exit code {process.exitcode}."
             return BatchEnded(batch, success=False, message=cause)
         if isinstance(event, BatchEnded):
             del self._busy[connection]
@@ -155,20 +155,35 @@ def _work(parent: Connection) -> None:
     """Execute batches until the parent hangs up. Runs in the worker process."""
     # Ctrl-C goes to the whole process group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Log lines of runs would garble the parent's progress; the events are in the instance.
-    with open(os.devnull, "w", encoding="utf-8") as nothing:  # noqa: PTH123 - os.devnull is no path
-        sys.stdout = sys.stderr = nothing
-        import dagster as dg
+    _write_to_log()
+    import dagster as dg
 
+    try:
         from migration_assets.definitions import defs
+    except Exception as error:  # noqa: BLE001 - told to the parent, as the outcome of its batch
+        message = f"The definitions do not load: {type(error).__name__}: {error}"
+        parent.send(BatchEnded(parent.recv(), success=False, message=message))
+        return
+    with dg.DagsterInstance.get() as instance:
+        while True:
+            try:
+                batch: Batch = parent.recv()
+            except EOFError:
+                return
+            parent.send(_execute(defs, instance, batch, parent))
 
-        with dg.DagsterInstance.get() as instance:
-            while True:
-                try:
-                    batch: Batch = parent.recv()
-                except EOFError:
-                    return
-                parent.send(_execute(defs, instance, batch, parent))
+
+def _write_to_log() -> None:
+    """Send what runs print to a file: it would garble the parent's progress.
+
+    By file descriptor, so that what drivers and a dying interpreter print gets there as well.
+    """
+    folder = Path(os.environ["DAGSTER_HOME"]) / "workers"
+    folder.mkdir(exist_ok=True)
+    log = os.open(folder / f"{os.getpid()}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
 
 
 def _execute(

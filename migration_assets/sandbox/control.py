@@ -13,6 +13,7 @@ Each stand-in runs one `ControlServer` (HTTP, loopback, JSON) beside its wire pr
 from __future__ import annotations
 
 import json
+import random
 import re
 import threading
 import time
@@ -36,7 +37,7 @@ class Fault:
             or after `after_queries` statements of a connection; `delay` an answer by `seconds`;
             answer with `error` (`number`, `message`); `alter` the first value of `column` in a
             result set; `then` run `sql` on the backing DuckDB after the statement succeeded;
-            `unavailable`: answer `percent` of the requests with 503 (S3).
+            `unavailable`: answer `percent` of the requests with 503 (S3), all of them when it is 0.
         match: regular expression that the statement (or the request path) must contain.
         times: how often it strikes; None for always.
     """
@@ -81,6 +82,7 @@ class Switchboard:
         """Start with no fault armed and all counters at zero."""
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
+        self._dice = random.Random(0)  # noqa: S311 - a seed makes a test run repeatable
         self.counters = Counters()
 
     @property
@@ -101,6 +103,8 @@ class Switchboard:
                 if fault.kind != kind or fault.times == 0:
                     continue
                 if fault.match and not re.search(fault.match, text, re.IGNORECASE | re.DOTALL):
+                    continue
+                if fault.percent and self._dice.uniform(0, 100) >= fault.percent:
                     continue
                 if fault.times is not None:
                     fault.times -= 1

@@ -1,0 +1,1 @@
+"""SQL Server: connections, what its catalog says, SQL text, and reading a key range as Arrow."""

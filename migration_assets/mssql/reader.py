@@ -1,0 +1,213 @@
+"""Reads a key range as Arrow record batches and lets the server measure the same rows.
+
+Memory is bounded by the batch: `mssql_python`'s `arrow_reader` keeps one batch at a time. A `(max)`
+or xml column makes ODBC fetch row by row, which is slower but not different.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from migration_assets.errors import StatementError
+from migration_assets.fingerprint import tsql_query
+from migration_assets.mssql.driver_errors import is_driver_error
+from migration_assets.mssql.resource import SqlServer
+from migration_assets.mssql.select import fingerprint_sql, select_sql
+from migration_assets.plan import KeyRange, TablePlan, VerificationLevel
+from migration_assets.receipts import Fingerprint
+
+if TYPE_CHECKING:
+    import mssql_python
+    import pyarrow as pa
+
+SNAPSHOT = "snapshot"
+READ_COMMITTED = "read committed"
+
+
+class PartitionRead:
+    """A key range that is being read; made by `open_partition`, which closes it.
+
+    Attributes:
+        consistency: `snapshot` when rows and fingerprint are of one transaction's point in time,
+            else `read committed`.
+    """
+
+    def __init__(
+        self,
+        stream: _Stream,
+        *,
+        table: TablePlan,
+        key_range: KeyRange,
+        level: VerificationLevel,
+        consistency: str,
+    ) -> None:
+        """Take a stream whose query runs."""
+        self.consistency = consistency
+        self._stream = stream
+        self._table = table
+        self._key_range = key_range
+        self._level = level
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, at most `batch_rows` at a time; once.
+
+        Raises:
+            ConnectionLostError: the server went away.
+            MigrationError: whatever else the driver's error means.
+        """
+        while (batch := self._stream.next_batch()) is not None:
+            yield batch
+
+    def fingerprint(self) -> Fingerprint | None:
+        """SQL Server's own aggregates of the range; call it after the last batch.
+
+        Returns:
+            None at level `none`.
+
+        Raises:
+            MigrationError: whatever the driver's error means.
+        """
+        if self._level is VerificationLevel.NONE:
+            return None
+        statements = fingerprint_sql(self._table, self._key_range, self._level)
+        row = [value for statement in statements for value in self._stream.only_row(statement)]
+        return tsql_query(self._table, self._level).decode(row)
+
+
+class _Stream:
+    """Record batches of one statement on a lent connection, driver errors translated.
+
+    The first batch is fetched at once: only then it is sure that the server took the statement.
+    """
+
+    def __init__(
+        self, client: SqlServer, connection: mssql_python.Connection, doing: str, batch_rows: int
+    ) -> None:
+        self._client = client
+        self._connection = connection
+        self._doing = doing
+        self._batch_rows = batch_rows
+        self._reader: Any = None
+        self._first: pa.RecordBatch | None = None
+
+    def start(self, *statements: str) -> None:
+        """Run statements, the last of which gives the rows."""
+        with self._translated():
+            cursor = self._connection.cursor()
+            for statement in statements:
+                cursor.execute(statement)
+            self._reader = cursor.arrow_reader(batch_size=self._batch_rows)
+            self._first = self._read()
+
+    def next_batch(self) -> pa.RecordBatch | None:
+        """The next batch, None after the last."""
+        if self._first is not None:
+            batch, self._first = self._first, None
+            return batch
+        with self._translated():
+            return self._read()
+
+    def only_row(self, statement: str) -> tuple[Any, ...]:
+        """The row of a statement that has one."""
+        with self._translated():
+            cursor = self._connection.cursor()
+            try:
+                cursor.execute(statement)
+                return tuple(cursor.fetchall()[0])
+            finally:
+                cursor.close()
+
+    def close(self) -> None:
+        """Cancel what still runs, so that closing the connection does not wait for its rows."""
+        if self._reader is not None:
+            with contextlib.suppress(Exception):  # the connection may be gone
+                self._reader.close()
+
+    def _read(self) -> pa.RecordBatch | None:
+        try:
+            return self._reader.read_next_batch()
+        except StopIteration:
+            return None
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if not is_driver_error(error):
+                raise
+            raise self._client.translated(error, self._doing) from None
+
+
+@contextmanager
+def open_partition(
+    client: SqlServer,
+    table: TablePlan,
+    key_range: KeyRange,
+    *,
+    batch_rows: int,
+    level: VerificationLevel,
+    snapshot: bool,
+) -> Iterator[PartitionRead]:
+    """Start reading a key range on a connection of its own, closed when the block ends.
+
+    Leaving the block before the last batch cancels the statement.
+
+    Args:
+        client: where the table is.
+        table: its plan; its columns are read in order, under their target names.
+        key_range: which rows.
+        batch_rows: rows of a record batch, at most.
+        level: what `PartitionRead.fingerprint` measures.
+        snapshot: try a SNAPSHOT transaction for rows and fingerprint (the plan's flag
+            `snapshot_isolation`); where the server refuses the statement under it (3952: switched
+            off meanwhile, 41332: memory-optimized table), it is read committed.
+
+    Raises:
+        ConnectionLimitError: no connection became free.
+        MigrationError: whatever the driver's error means.
+    """
+    doing = f"Reading {table.full_name}, partition {key_range.source_partition}"
+    sql = select_sql(table, key_range)
+    ways: dict[str, tuple[str, ...]] = {READ_COMMITTED: (sql,)}
+    if snapshot:
+        ways = {SNAPSHOT: (*_BEGIN_SNAPSHOT, sql), **ways}
+    for consistency, statements in ways.items():
+        with (
+            client.arrow_connection(doing) as connection,
+            contextlib.closing(_Stream(client, connection, doing, batch_rows)) as stream,
+        ):
+            try:
+                stream.start(*statements)
+            except StatementError:
+                # How a refusal reads depends on the server's language, so whatever is refused
+                # under SNAPSHOT is tried without; a fault of the statement itself comes up then.
+                if consistency == SNAPSHOT:
+                    continue
+                raise
+            yield PartitionRead(
+                stream, table=table, key_range=key_range, level=level, consistency=consistency
+            )
+            return
+
+
+# Closing the connection ends the transaction, in which nothing was written.
+_BEGIN_SNAPSHOT = ("SET TRANSACTION ISOLATION LEVEL SNAPSHOT", "BEGIN TRANSACTION")
+
+
+def measure_partition(
+    client: SqlServer, table: TablePlan, key_range: KeyRange, level: VerificationLevel
+) -> Fingerprint:
+    """SQL Server's aggregates of a range now, on a pooled connection; for `validate` and checks.
+
+    Raises:
+        MigrationError: whatever the driver's error means.
+    """
+    doing = f"Measuring {table.full_name}, partition {key_range.source_partition}"
+    row: list[Any] = []
+    for statement in fingerprint_sql(table, key_range, level):
+        row.extend(client.query(statement, doing=doing)[0])
+    return tsql_query(table, level).decode(row)

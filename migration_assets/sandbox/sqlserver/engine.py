@@ -1,0 +1,81 @@
+"""The databases behind all sessions: one DuckDB in memory, and what it cannot remember itself."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+import duckdb
+
+from migration_assets.sandbox.sqlserver import macros
+from migration_assets.sandbox.sqlserver.catalog import SYSTEM_DATABASES, Database, quoted
+from migration_assets.sandbox.sqlserver.errors import SqlServerError
+
+VERSION_TEXT = (
+    "Microsoft SQL Server 2022 (stand-in, not SQL Server: DuckDB behind the TDS protocol) - "
+    "16.0.1000.6 (X64)"
+)
+
+
+@dataclass
+class Engine:
+    """Everything that sessions share.
+
+    Attributes:
+        user: the one login.
+        password: its password.
+        default_database: where a login without a database goes.
+        without: lower-case names of catalog views that answer error 208.
+        denied: lower-case names of catalog views that answer error 371.
+        lock: held while the catalog or an identity value changes.
+    """
+
+    user: str
+    password: str
+    default_database: str
+    without: set[str] = field(default_factory=set)
+    denied: set[str] = field(default_factory=set)
+    databases: dict[str, Database] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __post_init__(self) -> None:
+        """Open DuckDB and create the databases every server has, and the default one."""
+        self.duckdb = duckdb.connect(":memory:")
+        self.duckdb.execute("SET TimeZone = 'UTC'")
+        # Rows come in the order of insertion from a heap or a key, as users expect; also steady.
+        for statement in macros.statements():
+            self.duckdb.execute(statement)
+        for name in [*SYSTEM_DATABASES, self.default_database]:
+            self.create_database(name)
+
+    def create_database(self, name: str) -> Database:
+        """Create a database that sessions can use.
+
+        Raises:
+            SqlServerError: 1801 when there is one of that name.
+        """
+        with self.lock:
+            if name.lower() in self.databases:
+                raise SqlServerError(
+                    1801, f"Database '{name}' already exists. Choose a different name."
+                )
+            if name.lower() in {"memory", "system", "temp"}:
+                raise SqlServerError(
+                    1802, f"The stand-in keeps the database name '{name}' for itself."
+                )
+            database = Database(name, len(self.databases) + 1)
+            self.duckdb.execute(f"ATTACH ':memory:' AS {quoted(name)}")
+            self.duckdb.execute(f"CREATE SCHEMA {quoted(name)}.dbo")
+            self.databases[name.lower()] = database
+            return database
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own to the shared DuckDB."""
+        cursor = self.duckdb.cursor()
+        cursor.execute("SET TimeZone = 'UTC'")
+        cursor.execute(f"USE {quoted(self.default_database)}")
+        return cursor
+
+    def close(self) -> None:
+        """Close DuckDB; sessions must be closed before."""
+        self.duckdb.close()

@@ -1,0 +1,610 @@
+"""Rows of SQL Server's catalog views, with their columns as data.
+
+Columns: https://learn.microsoft.com/sql/relational-databases/system-catalog-views/ (those that tools
+read when they look at tables; types in the notation of `system_views.parse_columns`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from migration_assets.sandbox.sqlserver.catalog import (
+    Column, Database, Index, Table, View, storage_name,
+)  # fmt: skip
+from migration_assets.sandbox.sqlserver.sql_types import TYPES
+
+if TYPE_CHECKING:
+    from migration_assets.sandbox.sqlserver.session import Session
+
+Row = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class SystemView:
+    """One catalog view: `name type` pairs, and what makes its rows."""
+
+    columns: str
+    rows: Callable[[Session, Database], Iterable[Row]]
+
+
+_MODIFIED = datetime(2026, 1, 1)  # noqa: DTZ001 - SQL Server's dates have no time zone
+_SYSNAME_ID = 256
+_PAGE = 8192
+
+
+def _tables(database: Database) -> list[Table]:
+    return sorted(database.tables.values(), key=lambda table: table.object_id)
+
+
+def _views(database: Database) -> list[View]:
+    return sorted(database.views.values(), key=lambda view: view.object_id)
+
+
+def _schema_id(database: Database, schema: str) -> int:
+    return database.schemas[schema.lower()][1]
+
+
+def _schemas(_: Session, database: Database) -> Iterator[Row]:
+    for name, number in database.schemas.values():
+        yield name, number, number if number < 5 else 1
+
+
+_OBJECT = (
+    "name sysname, object_id int, principal_id int?, schema_id int, parent_object_id int, "
+    "type char(2), type_desc nvarchar(60)?, create_date datetime, modify_date datetime, "
+    "is_ms_shipped bit, is_published bit, is_schema_published bit"
+)
+
+
+def _object(name: str, object_id: int, schema_id: int, parent: int, kind: tuple[str, str]) -> Row:
+    code, text = kind
+    dates = (_MODIFIED, _MODIFIED)
+    return (
+        name,
+        object_id,
+        None,
+        schema_id,
+        parent,
+        code.ljust(2),
+        text,
+        *dates,
+        False,
+        False,
+        False,
+    )
+
+
+_KINDS = {
+    "U": ("U", "USER_TABLE"), "V": ("V", "VIEW"), "PK": ("PK", "PRIMARY_KEY_CONSTRAINT"),
+    "UQ": ("UQ", "UNIQUE_CONSTRAINT"), "F": ("F", "FOREIGN_KEY_CONSTRAINT"),
+    "C": ("C", "CHECK_CONSTRAINT"), "D": ("D", "DEFAULT_CONSTRAINT"),
+}  # fmt: skip
+
+
+def _table_object(database: Database, table: Table) -> Row:
+    return _object(table.name, table.object_id, _schema_id(database, table.schema), 0, _KINDS["U"])
+
+
+def _objects(_: Session, database: Database) -> Iterator[Row]:
+    for table in _tables(database):
+        schema = _schema_id(database, table.schema)
+        yield _table_object(database, table)
+        for index in table.indexes:
+            if index.kind:
+                yield _object(
+                    index.name, index.object_id, schema, table.object_id, _KINDS[index.kind]
+                )
+        for key in table.foreign_keys:
+            yield _object(key.name, key.object_id, schema, table.object_id, _KINDS["F"])
+        for check in table.checks:
+            yield _object(check.name, check.object_id, schema, table.object_id, _KINDS["C"])
+        for column in table.columns:
+            if column.default is not None:
+                number = table.default_ids[column.name]
+                yield _object(column.default_name, number, schema, table.object_id, _KINDS["D"])
+    yield from _view_objects(database)
+
+
+def _view_objects(database: Database) -> Iterator[Row]:
+    for view in _views(database):
+        yield _object(view.name, view.object_id, _schema_id(database, view.schema), 0, _KINDS["V"])
+
+
+_TABLE_EXTRA = (
+    ", lob_data_space_id int, max_column_id_used int, lock_on_bulk_load bit, is_replicated bit?, "
+    "has_replication_filter bit?, is_memory_optimized bit?, durability tinyint?, "
+    "durability_desc nvarchar(60)?, temporal_type tinyint?, temporal_type_desc nvarchar(60)?, "
+    "history_table_id int?, is_external bit, is_filetable bit?, is_node bit, is_edge bit, "
+    "ledger_type tinyint?, ledger_type_desc nvarchar(60)?, is_dropped_ledger_table bit?, "
+    "is_tracked_by_cdc bit?, is_remote_data_archive_enabled bit?, large_value_types_out_of_row bit?"
+)
+
+
+def _sys_tables(_: Session, database: Database) -> Iterator[Row]:
+    for table in _tables(database):
+        last = max((column.column_id for column in table.columns), default=0)
+        yield (
+            *_table_object(database, table),
+            0, last, False, False, False, False, 0, "SCHEMA_AND_DATA", 0, "NON_TEMPORAL_TABLE", None,
+            False, False, False, False, 0, "NON_LEDGER_TABLE", False, False, False, False,
+        )  # fmt: skip
+
+
+_COLUMN = (
+    "object_id int, name sysname, column_id int, system_type_id tinyint, user_type_id int, "
+    "max_length smallint, precision tinyint, scale tinyint, collation_name sysname?, "
+    "is_nullable bit?, is_ansi_padded bit, is_rowguidcol bit, is_identity bit, is_computed bit, "
+    "is_filestream bit, is_replicated bit?, is_non_sql_subscribed bit?, is_merge_published bit?, "
+    "is_xml_document bit, xml_collection_id int, default_object_id int, rule_object_id int, "
+    "is_sparse bit?, is_column_set bit?, generated_always_type tinyint?, "
+    "generated_always_type_desc nvarchar(60)?, encryption_type int?, encryption_type_desc nvarchar(64)?, "
+    "encryption_algorithm_name sysname?, column_encryption_key_id int?, "
+    "column_encryption_key_database_name sysname?, is_hidden bit, is_masked bit, graph_type int?, "
+    "graph_type_desc nvarchar(60)?, is_data_deletion_filter_column bit?, ledger_view_column_type int?, "
+    "ledger_view_column_type_desc nvarchar(60)?, is_dropped_ledger_column bit?"
+)
+
+
+def _column(object_id: int, column: Column, default_id: int) -> Row:
+    kind = column.type
+    type_id = kind.info.system_type_id
+    padded = kind.family in {"string", "binary"}
+    return (
+        object_id, column.name, column.column_id, type_id, type_id, kind.max_length,
+        kind.catalog_precision, kind.catalog_scale, kind.collation or None, column.nullable, padded,
+        column.rowguidcol, column.identity is not None, column.computed is not None, False, False,
+        False, False, False, 0, default_id, 0, False, False, 0, "NOT_APPLICABLE", None, None, None,
+        None, None, False, False, None, None, False, None, None, False,
+    )  # fmt: skip
+
+
+def _columns(_: Session, database: Database) -> Iterator[Row]:
+    for table in _tables(database):
+        for column in table.columns:
+            default = table.default_ids.get(column.name, 0) if column.default is not None else 0
+            yield _column(table.object_id, column, default)
+    for view in _views(database):
+        for column in view.columns:
+            yield _column(view.object_id, column, 0)
+
+
+def _types(_: Session, database: Database) -> Iterator[Row]:
+    for info in TYPES.values():
+        if info.name == "null":
+            continue
+        collation = database.collation if info.family == "string" and info.name != "xml" else None
+        number = info.system_type_id
+        yield (info.name, number, number, 4, None, info.max_length, info.precision, info.scale,
+               collation, True, False, False, 0, 0, False)  # fmt: skip
+    number = TYPES["nvarchar"].system_type_id
+    yield ("sysname", number, _SYSNAME_ID, 4, None, 256, 0, 0, database.collation, False, False,
+           False, 0, 0, False)  # fmt: skip
+
+
+def _computed_columns(_: Session, database: Database) -> Iterator[Row]:
+    for table in _tables(database):
+        for column in table.columns:
+            if column.computed is not None:
+                yield (
+                    *_column(table.object_id, column, 0),
+                    column.computed,
+                    True,
+                    column.persisted,
+                )
+
+
+def _identity_columns(_: Session, database: Database) -> Iterator[Row]:
+    for table in _tables(database):
+        for column in table.columns:
+            if column.identity is not None:
+                # The real view has sql_variant here; bigint holds every value of the sample.
+                seed, step = column.identity
+                yield (*_column(table.object_id, column, 0), seed, step, table.identity_last, False)
+
+
+def _key_constraints(_: Session, database: Database) -> Iterator[Row]:
+    for table in _tables(database):
+        schema = _schema_id(database, table.schema)
+        for number, index in _indexes_of(table):
+            if index is not None and index.kind:
+                row = _object(
+                    index.name, index.object_id, schema, table.object_id, _KINDS[index.kind]
+                )
+                yield (*row, number, False, True)
+
+
+def _indexes_of(table: Table) -> Iterator[tuple[int, Index | None]]:
+    """Index ids: 1 is clustered, 0 the heap (None), the others count from 2."""
+    clustered = next((index for index in table.indexes if index.clustered), None)
+    yield (1, clustered) if clustered is not None else (0, None)
+    others = [index for index in table.indexes if index is not clustered]
+    yield from enumerate(others, start=2)
+
+
+def _indexes(_: Session, database: Database) -> Iterator[Row]:
+    for table in _tables(database):
+        for number, index in _indexes_of(table):
+            kind = min(number, 2)
+            text = ("HEAP", "CLUSTERED", "NONCLUSTERED")[kind]
+            name = None if index is None else index.name
+            unique = index is not None and index.unique
+            primary = index is not None and index.kind == "PK"
+            constraint = index is not None and index.kind == "UQ"
+            where = index.where if index is not None else ""
+            yield (table.object_id, name, number, kind, text, unique, 1, False, primary, constraint,
+                   0, False, False, False, True, True, bool(where), where or None)  # fmt: skip
+
+
+def _index_columns(_: Session, database: Database) -> Iterator[Row]:
+    for table in _tables(database):
+        ids = {column.name.lower(): column.column_id for column in table.columns}
+        for number, index in _indexes_of(table):
+            if index is None:
+                continue
+            position = 0
+            for position, (name, descending) in enumerate(index.columns, start=1):
+                yield (
+                    table.object_id,
+                    number,
+                    position,
+                    ids[name.lower()],
+                    position,
+                    0,
+                    descending,
+                    False,
+                )
+            for extra, name in enumerate(index.included, start=position + 1):
+                yield table.object_id, number, extra, ids[name.lower()], 0, 0, False, True
+
+
+def _counts(session: Session, database: Database) -> dict[int, int]:
+    """Rows of each table, counted now."""
+    tables = _tables(database)
+    if not tables:
+        return {}
+    counted = " UNION ALL ".join(
+        f"SELECT {t.object_id}, count(*) FROM {storage_name(database.name, t.schema, t.name)}"
+        for t in tables
+    )
+    return {int(number): int(rows) for number, rows in session.fetch(counted)}
+
+
+def _row_bytes(table: Table) -> int:
+    total = 0
+    for column in table.columns:
+        length = column.type.max_length
+        total += 64 if length < 0 else min(length, 64)
+    return total + 8
+
+
+def _partition_stats(session: Session, database: Database) -> Iterator[tuple[Table, int, int, int]]:
+    """Table, index id, rows and pages; pages are estimated from declared widths."""
+    counts = _counts(session, database)
+    for table in _tables(database):
+        rows = counts[table.object_id]
+        for number, _ in _indexes_of(table):
+            width = _row_bytes(table) if number <= 1 else 24
+            yield table, number, rows, -(-rows * width // _PAGE) + 1 if rows else 0
+
+
+def _partition_id(table: Table, number: int) -> int:
+    return 72_057_594_000_000_000 + table.object_id * 256 + number
+
+
+def _partitions(session: Session, database: Database) -> Iterator[Row]:
+    for table, number, rows, _ in _partition_stats(session, database):
+        identifier = _partition_id(table, number)
+        yield identifier, table.object_id, number, 1, identifier, rows, 0, 0, "NONE"
+
+
+def _allocation_units(session: Session, database: Database) -> Iterator[Row]:
+    for table, number, _, pages in _partition_stats(session, database):
+        identifier = _partition_id(table, number)
+        yield (
+            identifier + 1,
+            1,
+            "IN_ROW_DATA",
+            identifier,
+            1,
+            pages + 1 if pages else 0,
+            pages,
+            pages,
+        )
+
+
+def _dm_partition_stats(session: Session, database: Database) -> Iterator[Row]:
+    for table, number, rows, pages in _partition_stats(session, database):
+        identifier = _partition_id(table, number)
+        yield (
+            identifier,
+            table.object_id,
+            number,
+            1,
+            pages,
+            pages,
+            pages,
+            0,
+            0,
+            0,
+            0,
+            pages,
+            pages,
+            rows,
+        )
+
+
+_REFERENTIAL = {"NO_ACTION": 0, "CASCADE": 1, "SET_NULL": 2, "SET_DEFAULT": 3}
+
+
+def _foreign_keys(_: Session, database: Database) -> Iterator[Row]:
+    for table in _tables(database):
+        schema = _schema_id(database, table.schema)
+        for key in table.foreign_keys:
+            target = database.table(*key.target)
+            row = _object(key.name, key.object_id, schema, table.object_id, _KINDS["F"])
+            yield (*row, target.object_id if target else None, 1, False, False, False,
+                   _REFERENTIAL[key.on_delete], key.on_delete, _REFERENTIAL[key.on_update],
+                   key.on_update, False)  # fmt: skip
+
+
+def _foreign_key_columns(_: Session, database: Database) -> Iterator[Row]:
+    for table in _tables(database):
+        for key in table.foreign_keys:
+            target = database.table(*key.target)
+            pairs = zip(key.columns, key.target_columns, strict=True)
+            for number, (name, other) in enumerate(pairs, start=1):
+                own, their = table.column(name), target.column(other) if target else None
+                yield (key.object_id, number, table.object_id, own.column_id if own else 0,
+                       target.object_id if target else 0, their.column_id if their else 0)  # fmt: skip
+
+
+def _default_constraints(_: Session, database: Database) -> Iterator[Row]:
+    for table in _tables(database):
+        for column in table.columns:
+            if column.default is not None:
+                row = _object(column.default_name, table.default_ids[column.name],
+                              _schema_id(database, table.schema), table.object_id, _KINDS["D"])  # fmt: skip
+                yield (*row, column.column_id, column.default, False)
+
+
+def _check_constraints(_: Session, database: Database) -> Iterator[Row]:
+    for table in _tables(database):
+        for check in table.checks:
+            row = _object(check.name, check.object_id, _schema_id(database, table.schema),
+                          table.object_id, _KINDS["C"])  # fmt: skip
+            yield (*row, False, False, False, 0, check.condition, False, False)
+
+
+def _databases(session: Session, _: Database) -> Iterator[Row]:
+    for database in session.engine.databases.values():
+        yield (database.name, database.database_id, 160, database.collation, 0, "MULTI_USER", False,
+               0, "ONLINE", 1 if database.snapshot else 0, "ON" if database.snapshot else "OFF",
+               database.read_committed_snapshot, 3, "SIMPLE", False, False, _MODIFIED)  # fmt: skip
+
+
+def _sql_modules(_: Session, database: Database) -> Iterator[Row]:
+    for view in _views(database):
+        yield view.object_id, view.definition, True, True, False
+
+
+def _none(_session: Session, _database: Database) -> Iterator[Row]:
+    return iter(())
+
+
+# -- INFORMATION_SCHEMA --------------------------------------------------------------------------
+
+
+def _is_tables(_: Session, database: Database) -> Iterator[Row]:
+    for table in _tables(database):
+        yield database.name, table.schema, table.name, "BASE TABLE"
+    for view in _views(database):
+        yield database.name, view.schema, view.name, "VIEW"
+
+
+def _is_columns(_: Session, database: Database) -> Iterator[Row]:
+    for relation in [*_tables(database), *_views(database)]:
+        for position, column in enumerate(relation.columns, start=1):
+            kind = column.type
+            text = kind.family == "string"
+            sized = text or kind.family == "binary" and kind.name != "timestamp"
+            length = (
+                (2**30 - 1 if kind.info.unicode else 2**31 - 1) if kind.info.large else kind.length
+            )
+            exact = kind.family in {"integer", "decimal", "money"}
+            number = exact or kind.family == "float"
+            timed = kind.family in {"date", "time", "datetime", "offset"}
+            yield (
+                database.name, relation.schema, relation.name, column.name, position, column.default,
+                "YES" if column.nullable else "NO", kind.name, length if sized else None,
+                (length * 2 if kind.info.unicode and length > 0 else length) if sized else None,
+                kind.catalog_precision if number else None, 2 if kind.family == "float" else 10 if exact else None,
+                kind.catalog_scale if exact else None, kind.catalog_scale if timed else None,
+                ("UNICODE" if kind.info.unicode else "iso_1") if text else None, kind.collation or None,
+            )  # fmt: skip
+
+
+def _constraints(database: Database) -> Iterator[tuple[Table, str, str, list[str]]]:
+    for table in _tables(database):
+        for index in table.indexes:
+            if index.kind:
+                kind = "PRIMARY KEY" if index.kind == "PK" else "UNIQUE"
+                yield table, index.name, kind, [name for name, _ in index.columns]
+        for key in table.foreign_keys:
+            yield table, key.name, "FOREIGN KEY", key.columns
+        for check in table.checks:
+            yield table, check.name, "CHECK", []
+
+
+def _is_table_constraints(_: Session, database: Database) -> Iterator[Row]:
+    for table, name, kind, _ in _constraints(database):
+        yield (database.name, table.schema, name, database.name, table.schema, table.name, kind,
+               "NO", "NO")  # fmt: skip
+
+
+def _is_key_columns(_: Session, database: Database) -> Iterator[Row]:
+    for table, name, _, columns in _constraints(database):
+        for position, column in enumerate(columns, start=1):
+            yield (database.name, table.schema, name, database.name, table.schema, table.name,
+                   column, position)  # fmt: skip
+
+
+def _is_schemata(_: Session, database: Database) -> Iterator[Row]:
+    for name, _ in database.schemas.values():
+        yield database.name, name, "dbo"
+
+
+def _is_views(_: Session, database: Database) -> Iterator[Row]:
+    for view in _views(database):
+        yield database.name, view.schema, view.name, view.definition, "NONE", "NO"
+
+
+VIEWS: dict[str, SystemView] = {
+    "sys.schemas": SystemView("name sysname, schema_id int, principal_id int?", _schemas),
+    "sys.objects": SystemView(_OBJECT, _objects),
+    "sys.all_objects": SystemView(_OBJECT, _objects),
+    "sys.tables": SystemView(_OBJECT + _TABLE_EXTRA, _sys_tables),
+    "sys.views": SystemView(_OBJECT, lambda _, database: _view_objects(database)),
+    "sys.all_views": SystemView(_OBJECT, lambda _, database: _view_objects(database)),
+    "sys.columns": SystemView(_COLUMN, _columns),
+    "sys.all_columns": SystemView(_COLUMN, _columns),
+    "sys.types": SystemView(
+        "name sysname, system_type_id tinyint, user_type_id int, schema_id int, principal_id int?, "
+        "max_length smallint, precision tinyint, scale tinyint, collation_name sysname?, "
+        "is_nullable bit?, is_user_defined bit, is_assembly_type bit, default_object_id int, "
+        "rule_object_id int, is_table_type bit", _types,
+    ),
+    "sys.computed_columns": SystemView(
+        _COLUMN + ", definition nvarchar(max)?, uses_database_collation bit, is_persisted bit",
+        _computed_columns,
+    ),
+    "sys.identity_columns": SystemView(
+        _COLUMN + ", seed_value bigint?, increment_value bigint?, last_value bigint?, "
+        "is_not_for_replication bit?", _identity_columns,
+    ),
+    "sys.key_constraints": SystemView(
+        _OBJECT + ", unique_index_id int?, is_system_named bit, is_enforced bit", _key_constraints
+    ),
+    "sys.indexes": SystemView(
+        "object_id int, name sysname?, index_id int, type tinyint, type_desc nvarchar(60)?, "
+        "is_unique bit?, data_space_id int, ignore_dup_key bit?, is_primary_key bit?, "
+        "is_unique_constraint bit?, fill_factor tinyint, is_padded bit?, is_disabled bit?, "
+        "is_hypothetical bit?, allow_row_locks bit?, allow_page_locks bit?, has_filter bit?, "
+        "filter_definition nvarchar(max)?", _indexes,
+    ),
+    "sys.index_columns": SystemView(
+        "object_id int, index_id int, index_column_id int, column_id int, key_ordinal tinyint, "
+        "partition_ordinal tinyint, is_descending_key bit?, is_included_column bit?", _index_columns,
+    ),
+    "sys.partitions": SystemView(
+        "partition_id bigint, object_id int, index_id int, partition_number int, hobt_id bigint, "
+        "rows bigint?, filestream_filegroup_id smallint, data_compression tinyint, "
+        "data_compression_desc nvarchar(60)?", _partitions,
+    ),
+    "sys.allocation_units": SystemView(
+        "allocation_unit_id bigint, type tinyint, type_desc nvarchar(60)?, container_id bigint, "
+        "data_space_id int?, total_pages bigint, used_pages bigint, data_pages bigint",
+        _allocation_units,
+    ),
+    "sys.dm_db_partition_stats": SystemView(
+        "partition_id bigint?, object_id int, index_id int, partition_number int, "
+        "in_row_data_page_count bigint?, in_row_used_page_count bigint?, "
+        "in_row_reserved_page_count bigint?, lob_used_page_count bigint?, "
+        "lob_reserved_page_count bigint?, row_overflow_used_page_count bigint?, "
+        "row_overflow_reserved_page_count bigint?, used_page_count bigint?, "
+        "reserved_page_count bigint?, row_count bigint?", _dm_partition_stats,
+    ),
+    "sys.foreign_keys": SystemView(
+        _OBJECT + ", referenced_object_id int?, key_index_id int?, is_disabled bit, "
+        "is_not_for_replication bit, is_not_trusted bit, delete_referential_action tinyint?, "
+        "delete_referential_action_desc nvarchar(60)?, update_referential_action tinyint?, "
+        "update_referential_action_desc nvarchar(60)?, is_system_named bit", _foreign_keys,
+    ),
+    "sys.foreign_key_columns": SystemView(
+        "constraint_object_id int, constraint_column_id int, parent_object_id int, "
+        "parent_column_id int, referenced_object_id int, referenced_column_id int",
+        _foreign_key_columns,
+    ),
+    "sys.default_constraints": SystemView(
+        _OBJECT + ", parent_column_id int, definition nvarchar(max)?, is_system_named bit",
+        _default_constraints,
+    ),
+    "sys.check_constraints": SystemView(
+        _OBJECT + ", is_disabled bit, is_not_for_replication bit, is_not_trusted bit, "
+        "parent_column_id int, definition nvarchar(max)?, uses_database_collation bit?, "
+        "is_system_named bit", _check_constraints,
+    ),
+    "sys.databases": SystemView(
+        "name sysname, database_id int, compatibility_level tinyint, collation_name sysname?, "
+        "user_access tinyint?, user_access_desc nvarchar(60)?, is_read_only bit?, state tinyint?, "
+        "state_desc nvarchar(60)?, snapshot_isolation_state tinyint?, "
+        "snapshot_isolation_state_desc nvarchar(60)?, is_read_committed_snapshot_on bit?, "
+        "recovery_model tinyint?, recovery_model_desc nvarchar(60)?, is_cdc_enabled bit, "
+        "is_encrypted bit?, create_date datetime", _databases,
+    ),
+    "sys.sql_modules": SystemView(
+        "object_id int, definition nvarchar(max)?, uses_ansi_nulls bit?, "
+        "uses_quoted_identifier bit?, is_schema_bound bit?", _sql_modules,
+    ),
+    "sys.extended_properties": SystemView(
+        "class tinyint, class_desc nvarchar(60)?, major_id int, minor_id int, name sysname, "
+        "value nvarchar(4000)?", _none,
+    ),
+    "sys.procedures": SystemView(_OBJECT, _none),
+    "sys.triggers": SystemView(
+        "name sysname, object_id int, parent_class tinyint, parent_id int, type char(2), "
+        "is_disabled bit, is_instead_of_trigger bit", _none,
+    ),
+    "sys.synonyms": SystemView(_OBJECT + ", base_object_name nvarchar(1035)?", _none),
+    "sys.sequences": SystemView(_OBJECT, _none),
+    "sys.security_policies": SystemView(_OBJECT + ", is_enabled bit", _none),
+    "sys.security_predicates": SystemView(
+        "object_id int, security_predicate_id int, target_object_id int, "
+        "predicate_definition nvarchar(max)?, predicate_type int?", _none,
+    ),
+    "sys.masked_columns": SystemView(_COLUMN + ", masking_function nvarchar(4000)?", _none),
+    "sys.periods": SystemView(
+        "name sysname, period_type tinyint?, object_id int, start_column_id int, end_column_id int",
+        _none,
+    ),
+    "information_schema.tables": SystemView(
+        "TABLE_CATALOG sysname, TABLE_SCHEMA sysname, TABLE_NAME sysname, TABLE_TYPE varchar(10)",
+        _is_tables,
+    ),
+    "information_schema.columns": SystemView(
+        "TABLE_CATALOG sysname, TABLE_SCHEMA sysname, TABLE_NAME sysname, COLUMN_NAME sysname, "
+        "ORDINAL_POSITION int, COLUMN_DEFAULT nvarchar(4000)?, IS_NULLABLE varchar(3), "
+        "DATA_TYPE nvarchar(128), CHARACTER_MAXIMUM_LENGTH int?, CHARACTER_OCTET_LENGTH int?, "
+        "NUMERIC_PRECISION tinyint?, NUMERIC_PRECISION_RADIX smallint?, NUMERIC_SCALE int?, "
+        "DATETIME_PRECISION smallint?, CHARACTER_SET_NAME sysname?, COLLATION_NAME sysname?",
+        _is_columns,
+    ),
+    "information_schema.table_constraints": SystemView(
+        "CONSTRAINT_CATALOG sysname, CONSTRAINT_SCHEMA sysname, CONSTRAINT_NAME sysname, "
+        "TABLE_CATALOG sysname, TABLE_SCHEMA sysname, TABLE_NAME sysname, "
+        "CONSTRAINT_TYPE varchar(11), IS_DEFERRABLE varchar(2), INITIALLY_DEFERRED varchar(2)",
+        _is_table_constraints,
+    ),
+    "information_schema.key_column_usage": SystemView(
+        "CONSTRAINT_CATALOG sysname, CONSTRAINT_SCHEMA sysname, CONSTRAINT_NAME sysname, "
+        "TABLE_CATALOG sysname, TABLE_SCHEMA sysname, TABLE_NAME sysname, COLUMN_NAME sysname, "
+        "ORDINAL_POSITION int", _is_key_columns,
+    ),
+    "information_schema.schemata": SystemView(
+        "CATALOG_NAME sysname, SCHEMA_NAME sysname, SCHEMA_OWNER sysname", _is_schemata
+    ),
+    "information_schema.views": SystemView(
+        "TABLE_CATALOG sysname, TABLE_SCHEMA sysname, TABLE_NAME sysname, "
+        "VIEW_DEFINITION nvarchar(4000)?, CHECK_OPTION varchar(7), IS_UPDATABLE varchar(2)",
+        _is_views,
+    ),
+}  # fmt: skip
+VIEWS["sys.all_sql_modules"] = VIEWS["sys.sql_modules"]
+
+PERMISSIONS: dict[str, list[str]] = {
+    "DATABASE": ["CONNECT", "SELECT", "INSERT", "UPDATE", "DELETE", "ALTER", "CONTROL",
+                 "VIEW DEFINITION", "VIEW DATABASE STATE", "CREATE TABLE", "CREATE SCHEMA"],
+    "SERVER": ["CONNECT SQL", "VIEW ANY DATABASE", "VIEW SERVER STATE", "CONTROL SERVER"],
+}  # fmt: skip

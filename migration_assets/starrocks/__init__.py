@@ -1,0 +1,1 @@
+"""StarRocks: its connections, the tables made in it, and the load from Iceberg."""

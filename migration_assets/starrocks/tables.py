@@ -1,0 +1,206 @@
+"""The target tables: made from the plan, recognized by their comment, never taken by mistake."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from migration_assets.errors import ExistingObjectError, SchemaDriftError
+from migration_assets.plan import OnExisting, TablePlan
+from migration_assets.starrocks import ddl
+from migration_assets.starrocks.names import literal, native_table, subject
+
+if TYPE_CHECKING:
+    from migration_assets.starrocks.resource import StarRocks
+
+_RESET = "`migration-assets reset` recreates the table under the current plan."
+_CHOICES = (
+    "Set on_existing for it in migration.yaml: `adopt` keeps the table and its rows, `replace` "
+    "drops it; or choose another target name."
+)
+
+
+@dataclass(frozen=True)
+class ExistingTable:
+    """A table that is there.
+
+    Attributes:
+        kind: `BASE TABLE`, `VIEW` …
+        comment: as the table has it.
+    """
+
+    kind: str
+    comment: str
+    columns: tuple[ddl.ExistingColumn, ...]
+
+    def is_of(self, table: TablePlan) -> bool:
+        """Whether a migration of the same source table made it, under this plan or another."""
+        return ddl.source_of(self.comment) == ddl.source_name(table)
+
+
+def find_table(client: StarRocks, table: TablePlan) -> ExistingTable | None:
+    """Look the target table up; None when there is none, nor perhaps its database."""
+    where = (
+        f"WHERE TABLE_SCHEMA = {literal(table.starrocks_database)} "
+        f"AND TABLE_NAME = {literal(table.starrocks_table)}"
+    )
+    with client.connection():
+        found = client.query(
+            f"SELECT TABLE_TYPE, TABLE_COMMENT FROM information_schema.tables {where}",
+            about=subject(table),
+        )
+        if not found:
+            return None
+        columns = client.query(
+            "SELECT COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE FROM information_schema.columns "
+            f"{where} ORDER BY ORDINAL_POSITION",
+            about=subject(table),
+        )
+    kind, comment = found[0]
+    return ExistingTable(
+        kind=str(kind),
+        comment=str(comment or ""),
+        columns=tuple(
+            ddl.ExistingColumn(str(name), str(type_), nullable=str(nullable).upper() == "YES")
+            for name, type_, nullable in columns
+        ),
+    )
+
+
+def ensure_table(client: StarRocks, table: TablePlan) -> None:
+    """Make the target table, and its database, unless it is there and as planned.
+
+    Runs that do so at the same time are fine: one creates, the others look at what it made.
+
+    Raises:
+        SchemaDriftError: the table is ours, but of another plan, or somebody altered it.
+        ExistingObjectError: the table is not ours and `on_existing` does not allow to take it.
+        UnsupportedError: StarRocks cannot have such a table.
+    """
+    with client.connection():
+        found = find_table(client, table)
+        if found is None:
+            _create(client, table)
+            return
+        if ddl.table_id_of(found.comment) == table.table_id:
+            _refuse_drift(table, found)
+            return
+        if found.is_of(table):
+            raise SchemaDriftError(
+                f"{subject(table)} was made under another plan: its table id is "
+                f"{ddl.table_id_of(found.comment)}, that of the plan is {table.table_id}.",
+                next_step=_RESET,
+            )
+        _take(client, table, found)
+
+
+def recreate_table(client: StarRocks, table: TablePlan) -> None:
+    """Drop the target table with all its rows, if there is one, and make it anew.
+
+    Raises:
+        ExistingObjectError: the table there is not of a migration of this source.
+    """
+    with client.connection():
+        drop_table(client, table)
+        _create(client, table)
+
+
+def drop_table(client: StarRocks, table: TablePlan) -> None:
+    """Drop the target table; nothing happens when there is none.
+
+    StarRocks keeps it in its recycle bin for a day (`catalog_trash_expire_second`), since this is
+    not DROP … FORCE.
+
+    Raises:
+        ExistingObjectError: the table there is not of a migration of this source, and the plan
+            does not say `replace`.
+    """
+    with client.connection():
+        found = find_table(client, table)
+        if found is None:
+            return
+        if not found.is_of(table) and (
+            table.on_existing is not OnExisting.REPLACE or found.kind != "BASE TABLE"
+        ):
+            raise _not_ours(table, found)
+        _drop(client, table)
+
+
+def list_tables(client: StarRocks, database: str) -> list[str]:
+    """Names of the tables of a database, without views; empty when there is no such database."""
+    rows = client.query(
+        "SELECT TABLE_NAME FROM information_schema.tables "
+        f"WHERE TABLE_SCHEMA = {literal(database)} AND TABLE_TYPE = 'BASE TABLE' "
+        "ORDER BY TABLE_NAME",
+        about=f"Database {database}",
+    )
+    return [str(name) for (name,) in rows]
+
+
+def _create(client: StarRocks, table: TablePlan) -> None:
+    statement = ddl.create_table_sql(table, client.settings.replication_num)
+    database = table.starrocks_database
+    known = client.query(
+        "SELECT SCHEMA_NAME FROM information_schema.schemata "
+        f"WHERE SCHEMA_NAME = {literal(database)}",
+        about=f"Database {database}",
+    )
+    # Asked first: IF NOT EXISTS wants the privilege to create even where nothing is to create.
+    if not known:
+        with contextlib.suppress(ExistingObjectError):  # another run was faster
+            client.execute(ddl.create_database_sql(database), about=f"Database {database}")
+    try:
+        client.execute(statement, about=subject(table))
+    except ExistingObjectError:
+        found = find_table(client, table)
+        if found is None or ddl.table_id_of(found.comment) != table.table_id:
+            raise
+        _refuse_drift(table, found)
+
+
+def _drop(client: StarRocks, table: TablePlan) -> None:
+    client.execute(f"DROP TABLE IF EXISTS {native_table(table)}", about=subject(table))
+
+
+def _take(client: StarRocks, table: TablePlan, found: ExistingTable) -> None:
+    """Do with a table that is not ours what the plan says."""
+    if found.kind != "BASE TABLE":
+        raise _not_ours(table, found)
+    match table.on_existing:
+        case OnExisting.REFUSE:
+            raise _not_ours(table, found)
+        case OnExisting.ADOPT:
+            differences = ddl.compare_columns(table, found.columns)
+            if differences:
+                raise ExistingObjectError(
+                    f"{subject(table)} cannot be adopted: {'; '.join(differences)}.",
+                    next_step="Alter the table, or set on_existing: replace in migration.yaml.",
+                )
+            client.execute(ddl.set_comment_sql(table), about=subject(table))
+        case OnExisting.REPLACE:
+            # Looked at again: another run may just have replaced it, and have loaded rows.
+            now = find_table(client, table)
+            if now is not None and not now.is_of(table):
+                _drop(client, table)
+                now = None
+            if now is None:
+                _create(client, table)
+
+
+def _refuse_drift(table: TablePlan, found: ExistingTable) -> None:
+    differences = ddl.compare_columns(table, found.columns)
+    if differences:
+        raise SchemaDriftError(
+            f"{subject(table)} was altered since it was made: {'; '.join(differences)}.",
+            next_step=f"Undo the change. Or: {_RESET}",
+        )
+
+
+def _not_ours(table: TablePlan, found: ExistingTable) -> ExistingObjectError:
+    source = ddl.source_of(found.comment)
+    origin = f"it is the copy of {source}" if source else "no migration made it"
+    return ExistingObjectError(
+        f"{subject(table)} exists already and is not ours: it is a {found.kind.lower()}, {origin}.",
+        next_step=_CHOICES,
+    )

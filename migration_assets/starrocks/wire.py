@@ -1,0 +1,85 @@
+"""One connection to StarRocks over the MySQL protocol.
+
+The only module of the package that imports a driver; it is imported where a connection is made.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+import pymysql.connections
+
+from migration_assets.settings import StarRocksSettings
+
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+"""A peer that vanished during an hour-long INSERT is noticed after 2 minutes; it also keeps load
+balancers, which drop a silent connection after some minutes, from doing so."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a statement gave.
+
+    Attributes:
+        columns: names of the result's columns; empty when there is no result set.
+        rows: its rows, values converted by pymysql (LARGEINT comes as text).
+        affected_rows: of the OK packet: rows that an INSERT wrote.
+        info: text of the OK packet; for loads `{'label':'…', 'status':'VISIBLE', 'txnId':'2'}`.
+    """
+
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[Any, ...], ...] = ()
+    affected_rows: int = 0
+    info: str = ""
+
+
+class Wire(pymysql.connections.Connection):
+    """A pymysql connection whose timeout can differ from statement to statement."""
+
+    # pymysql has them, its type stubs do not.
+    _sock: socket.socket
+    _result: Any
+
+    def __init__(self, settings: StarRocksSettings) -> None:
+        """Connect and log in.
+
+        Raises:
+            pymysql.err.MySQLError: with the number and text that `server_errors` understands.
+        """
+        super().__init__(
+            host=settings.host,
+            port=settings.port,
+            user=settings.user,
+            password=settings.password.get_secret_value(),
+            connect_timeout=settings.connect_timeout_s,
+            # Also bounds the login: a server that accepts and then says nothing must not hang us.
+            read_timeout=settings.connect_timeout_s,
+            write_timeout=settings.connect_timeout_s,
+            charset="utf8mb4",
+            # Anything else makes pymysql send SET AUTOCOMMIT, and StarRocks begin a transaction.
+            autocommit=True,
+            program_name="migration_assets",
+        )
+        for name, value in _KEEPALIVE.items():
+            if hasattr(socket, name):  # macOS has other names
+                self._sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+    def run(self, sql: str, *, timeout_s: float) -> Answer:
+        """Run one statement.
+
+        Args:
+            sql: the statement; nothing is pasted into it.
+            timeout_s: how long each read from the socket may wait.
+
+        Raises:
+            pymysql.err.Error: whatever the server or the socket said.
+        """
+        self._read_timeout = timeout_s
+        self.query(sql)
+        result = self._result
+        columns = tuple(str(column[0]) for column in result.description or ())
+        rows = tuple(tuple(row) for row in result.rows or ())
+        info = (result.message or b"").decode("utf-8", "replace")
+        return Answer(columns, rows, int(result.affected_rows or 0), info)

@@ -1,0 +1,346 @@
+"""What becomes of the catalog's answers, also of those that the stand-in cannot give."""
+
+import re
+
+import pytest
+
+from migration_assets.errors import (
+    AccessDeniedError,
+    ConnectionLostError,
+    ObjectNotFoundError,
+    SchemaDriftError,
+    StatementError,
+    UnsupportedError,
+)
+from migration_assets.mssql.introspection import (
+    check_columns,
+    introspect,
+    key_bounds,
+    row_counts,
+)
+from migration_assets.plan import ColumnPlan, KeyRange, TablePlan
+from migration_assets.schema import (
+    Column,
+    MssqlType,
+    SourceTable,
+    TableKind,
+    TableSchema,
+)
+
+MISSING = ObjectNotFoundError("Invalid object name.")
+DENIED = AccessDeniedError("The permission was denied.")
+
+
+class ScriptedServer:
+    """Answers statements by the first pattern that they contain; anything else has no rows."""
+
+    def __init__(self, answers):
+        self.answers = answers
+        self.asked = []
+        self.settings = type("Settings", (), {"host": "db.example", "database": "shop"})()
+
+    def query(self, sql, params=(), **_):
+        self.asked.append(sql)
+        for pattern, answer in self.answers.items():
+            if re.search(pattern, sql):
+                if isinstance(answer, Exception):
+                    raise answer
+                return answer(sql, params) if callable(answer) else answer
+        return []
+
+
+INT = (56, 56, 4, 10, 0, None)
+NAME = (231, 256, 256, 0, 0, "Latin1_General_CI_AS")
+GEO = (240, 130, -1, 0, 0, None)
+TYPES = [(56, 56, "int"), (231, 231, "nvarchar"), (231, 256, "sysname"), (240, 130, "geography")]
+
+
+def columns_of(*tables):
+    rows = []
+    for object_id, (schema, table, columns) in enumerate(tables, 1):
+        for column_id, (name, kind) in enumerate(columns, 1):
+            rows.append((schema, table, object_id, column_id, name, *kind, column_id > 1))
+    return rows
+
+
+SHOP = columns_of(
+    ("dbo", "orders", [("id", INT), ("who", NAME), ("spot", GEO)]),
+    ("dbo", "orders_history", [("id", INT)]),
+)
+
+
+def flags(**by_column):
+    """Answers a query for columns of `sys.columns` or `sys.tables` that not every server has."""
+
+    def answer(sql, _):
+        asked = re.match(r"SELECT (.*) FROM", sql)[1].split(", ")
+        keys = [c for c in asked if c in {"object_id", "column_id"}]
+        for column in asked:
+            if by_column.get(column) is MISSING:
+                raise SchemaDriftError("Invalid column name.")
+        rows = {}
+        for column in asked[len(keys) :]:
+            for key, value in by_column.get(column, {}).items():
+                rows.setdefault(key, dict.fromkeys(asked[len(keys) :]))[column] = value
+        return [(*key, *row.values()) for key, row in rows.items()]
+
+    return answer
+
+
+def shop(columns=None, tables=None, **others):
+    usual = {
+        r"FROM sys\.columns WHERE": columns or flags(),
+        r"FROM sys\.tables WHERE": tables or flags(),
+        r"JOIN sys\.columns AS c ON c\.object_id = t\.object_id": SHOP,
+        r"sys\.types": TYPES,
+        r"is_primary_key": [("dbo", "orders", "who"), ("dbo", "orders", "id")],
+        r"sys\.dm_db_partition_stats": [(1, 1000, 25), (2, 7, 1)],
+    }
+    return ScriptedServer(others | {k: v for k, v in usual.items() if k not in others})
+
+
+def table_of(found, name="orders"):
+    return next(table for table in found.tables if table.name == name)
+
+
+def test_types_keys_sizes_and_nullability():
+    found = introspect(shop())
+    orders = table_of(found)
+    assert orders.full_name == "dbo.orders"
+    assert (orders.rows, orders.bytes, orders.rows_exact) == (1000, 25 * 8192, False)
+    assert orders.columns.primary_key == ("who", "id")
+    identity, who, spot = orders.columns.columns
+    assert (identity.type.declaration, identity.nullable) == ("int", False)
+    assert who.type == MssqlType("nvarchar", 256, 0, 0, "Latin1_General_CI_AS", "sysname")
+    assert (who.type.declaration, who.nullable) == ("nvarchar(128)", True)
+    assert (spot.type.name, spot.type.user_type) == ("geography", "geography")
+
+
+def test_the_number_of_queries_does_not_grow_with_the_tables():
+    def asked(tables):
+        rows = columns_of(*(("dbo", f"t{n}", [("id", INT)]) for n in range(tables)))
+        sizes = [(n + 1, 5, 1) for n in range(tables)]
+        server = ScriptedServer(
+            {
+                r"JOIN sys\.columns AS c ON c\.object_id = t\.object_id": rows,
+                r"sys\.types": TYPES,
+                r"sys\.dm_db_partition_stats": sizes,
+            }
+        )
+        assert len(introspect(server).tables) == tables
+        return len(server.asked)
+
+    assert asked(5000) == asked(1)
+
+
+def test_facts_that_can_falsify_a_copy_are_warnings():
+    server = shop(
+        columns=flags(
+            is_identity={(1, 1): True},
+            is_computed={(1, 2): True},
+            is_masked={(1, 2): True},
+            is_hidden={(1, 1): True},
+            generated_always_type={(1, 1): 1},
+            encryption_type={(1, 3): 2},
+        ),
+        tables=flags(temporal_type={(1,): 2, (2,): 1}, is_memory_optimized={(1,): True}),
+        **{
+            r"sys\.computed_columns": [(1, 2, "([id]+(1))", False)],
+            r"UNMASK": [(0,)],
+            r"sys\.security_policies": [(1, "only_mine")],
+        },
+    )
+    found = introspect(server)
+    orders = table_of(found)
+    identity, who, spot = orders.columns.columns
+    assert identity.identity
+    assert [w for w in identity.warnings if "hidden" in w]
+    assert [w for w in identity.warnings if "generated" in w]
+    assert who.computed == "([id]+(1))"
+    assert [w for w in who.warnings if "masked" in w]
+    assert [w for w in who.warnings if "computed anew" in w]
+    assert "Always Encrypted" in spot.refusal
+    assert [w for w in orders.warnings if "only_mine" in w]
+    assert [w for w in orders.warnings if "history is not migrated" in w]
+    assert [w for w in orders.warnings if "memory-optimized" in w]
+    assert table_of(found, "orders_history").kind is TableKind.HISTORY
+    assert orders.kind is TableKind.TABLE
+
+
+def test_a_login_with_unmask_gets_no_warning():
+    found = introspect(shop(columns=flags(is_masked={(1, 2): True}), HAS_PERMS_BY_NAME=[(1,)]))
+    assert table_of(found).columns.column("who").warnings == ()
+
+
+def test_columns_of_later_versions_are_asked_for_one_by_one_when_one_is_missing():
+    server = shop(columns=flags(is_identity={(1, 1): True}, is_masked=MISSING, graph_type=MISSING))
+    found = introspect(server)
+    assert table_of(found).columns.column("id").identity
+    (note,) = [n for n in found.notes if "sys.columns" in n]
+    assert "is_masked, graph_type" in note
+    assert "masked values would be copied" in note
+
+
+def test_row_estimates_fall_back_to_partitions():
+    server = shop(
+        **{
+            r"sys\.dm_db_partition_stats": DENIED,
+            r"sys\.allocation_units": [(1, 3)],
+            r"SUM\(p\.rows\)": [(1, 900, None), (2, 4, None)],
+        }
+    )
+    found = introspect(server)
+    assert (table_of(found).rows, table_of(found).bytes) == (900, 3 * 8192)
+    (note,) = [n for n in found.notes if "dm_db_partition_stats" in n]
+    assert "not permitted" in note
+    assert "sys.partitions was used instead" in note
+
+
+def test_row_estimates_fall_back_to_counting():
+    counts = {"[dbo].[orders]": 12, "[dbo].[orders_history]": 0}
+
+    def count(sql, _):
+        found = re.findall(r"SELECT (\d+) AS position, COUNT_BIG\(\*\) FROM (\S+)", sql)
+        return [(int(position), counts[table]) for position, table in found]
+
+    server = shop(
+        **{
+            r"sys\.dm_db_partition_stats": DENIED,
+            r"sys\.partitions": MISSING,
+            r"AS position": count,
+        }
+    )
+    found = introspect(server)
+    assert (table_of(found).rows, table_of(found).rows_exact) == (12, True)
+    assert table_of(found).bytes is None
+    assert [n for n in found.notes if "1 tables were counted" in n]
+
+
+def test_a_table_that_cannot_be_counted_does_not_hide_the_others():
+    def count(sql, _):
+        if "orders_history" in sql:
+            raise DENIED
+        return [(12,)]
+
+    server = shop(**{r"sys\.dm_db_partition_stats": [], r"COUNT_BIG\(\*\) FROM \[": count})
+    found = introspect(server)
+    assert table_of(found).rows == 12
+    assert "could not be counted" in table_of(found, "orders_history").warnings[0]
+
+
+def test_without_sys_columns_the_standard_views_answer():
+    standard = [
+        ("dbo", "orders", "id", "int", None, 10, 0, None, None, "NO"),
+        ("dbo", "orders", "who", "nvarchar", 256, None, None, None, "Latin1_General_CI_AS", "YES"),
+        ("dbo", "orders", "at", "datetime2", None, None, None, 3, None, "YES"),
+        ("dbo", "orders", "text", "varchar", -1, None, None, None, "Latin1_General_CI_AS", "YES"),
+    ]
+    server = ScriptedServer(
+        {
+            r"INFORMATION_SCHEMA\.COLUMNS": standard,
+            r"INFORMATION_SCHEMA\.KEY_COLUMN_USAGE": [("dbo", "orders", "id")],
+            r"sys\.": MISSING,
+            r"AS position": [(0, 77)],
+            r"SERVERPROPERTY|@@|DB_NAME": StatementError("unknown function"),
+        }
+    )
+    found = introspect(server)
+    (orders,) = found.tables
+    assert [c.type.declaration for c in orders.columns.columns] == [
+        "int",
+        "nvarchar(128)",
+        "datetime2(3)",
+        "varchar(max)",
+    ]
+    assert orders.columns.primary_key == ("id",)
+    assert orders.rows == 77
+    assert (found.server, found.database, found.version) == ("db.example", "shop", "unknown")
+    assert found.snapshot_isolation is False
+
+
+def test_a_lost_connection_is_not_taken_for_a_missing_view():
+    with pytest.raises(ConnectionLostError):
+        introspect(shop(**{r"sys\.dm_db_partition_stats": ConnectionLostError("gone")}))
+
+
+def source(*columns):
+    return SourceTable("dbo", "orders", TableSchema(columns), rows=1)
+
+
+def test_bounds_are_asked_for_in_the_style_of_their_type():
+    server = ScriptedServer({"MIN": [(0, "1", "42"), (1, None, None)]})
+    table = source(Column("id", MssqlType("int")), Column("day", MssqlType("date")))
+    assert key_bounds(server, [(table, "id"), (table, "day")]) == {
+        ("dbo.orders", "id"): ("1", "42"),
+        ("dbo.orders", "day"): None,
+    }
+    (sql,) = server.asked
+    assert "CONVERT(varchar(20), MIN([id])) FROM [dbo].[orders]" in sql
+    assert "CONVERT(varchar(10), MAX([day]), 23)" in sql
+
+
+def test_a_type_without_bounds_is_refused():
+    table = source(Column("who", MssqlType("nvarchar", 20)))
+    with pytest.raises(UnsupportedError, match=r"who of dbo\.orders is of type nvarchar"):
+        key_bounds(ScriptedServer({}), [(table, "who")])
+
+
+def test_a_table_that_is_gone_has_no_count():
+    server = ScriptedServer({"gone": MISSING, "orders": [(5,)]})
+    gone = SourceTable("dbo", "gone", TableSchema(()), rows=1)
+    assert row_counts(server, [source(), gone]) == {"dbo.orders": 5, "dbo.gone": None}
+
+
+def plan(*columns):
+    return TablePlan(
+        source_server="db",
+        source_database="shop",
+        source_schema="dbo",
+        source_name="orders",
+        rows=1,
+        columns=tuple(
+            ColumnPlan(
+                name=name,
+                field_id=1,
+                iceberg_type="int",
+                starrocks_type="INT",
+                nullable=nullable,
+                source_name=name,
+                mssql_type=declared,
+                select_expression=f"[{name}]",
+                measure="integer",
+            )
+            for name, declared, nullable in columns
+        ),
+        audit_columns=(),
+        key_ranges=(KeyRange(source_partition=0),),
+        namespace="shop",
+        iceberg_table="orders",
+        location="s3://lake/shop/orders",
+        starrocks_database="shop",
+        starrocks_table="orders",
+        sort_key=(),
+    )
+
+
+def test_columns_as_planned_pass_and_others_do_not_matter():
+    check_columns(shop(), plan(("id", "int", False), ("who", "nvarchar(128)", True)))
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (("ID", "int", False), "Column ID of dbo.orders does not exist any more"),
+        (("id", "bigint", False), "Column id of dbo.orders is int now, it was bigint when planned"),
+        (("who", "nvarchar(128)", False), "Column who of dbo.orders takes NULL now"),
+    ],
+)
+def test_the_first_column_that_differs_is_named(column, message):
+    with pytest.raises(SchemaDriftError, match=message):
+        check_columns(shop(), plan(("id", "int", False), column, ("gone", "int", True)))
+
+
+def test_a_dropped_table_is_said_to_be_gone():
+    server = ScriptedServer({r"sys\.types": TYPES})
+    with pytest.raises(ObjectNotFoundError, match=r"dbo.orders is not in database shop"):
+        check_columns(server, plan(("id", "int", False)))
