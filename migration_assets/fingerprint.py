@@ -90,7 +90,9 @@ def tsql_kind(column: ColumnPlan) -> Kind:
                 high = f"CAST(LEFT({digits}, 19) AS decimal(19,0)) * {sign}"
                 low = f"CAST(RIGHT({digits}, 19) AS decimal(19,0)) * {sign}"
                 return _halves(high, low)
-            return _integer(f"CAST({{e}} * {10**scale} AS decimal(38,0))", wide=True)
+            # money times an integer is money and overflows: a decimal first.
+            exact = f"CAST({{e}} AS decimal({precision},{scale}))"
+            return _integer(f"CAST({exact} * {10**scale} AS decimal(38,0))", wide=True)
         case "date":
             return _integer("DATEDIFF(day, '00010101', {e})")
         case "timestamp":

@@ -164,7 +164,7 @@ def print_validation(found: TableValidation) -> None:
     """Print one table's comparison."""
     rows = ", ".join(f"{stage.value} {_count(count)}" for stage, count in found.rows.items())
     verdict = Text("equal", style="green") if found.valid else Text("differs", style="bold red")
-    line = Text(f"{found.table.full_name}: ") + verdict + Text(f" ({rows})")
+    line = Text(f"{found.table.full_name}: ") + verdict + Text(f" ({rows})" if rows else "")
     if not found.valid:
         line += Text(f" {found.describe()}")
     console.print(line, soft_wrap=True)

@@ -42,20 +42,16 @@ def build_starrocks_asset(
         with failures(Stage.STARROCKS, table, partition_key):
             check_receipt(committed, table)
             snapshot_id = snapshot_holding(lake.lake, table, committed)
-            ensure_table(starrocks.client, table)
-            load_partition(
-                starrocks.client, table, partition_key, snapshot_id, run_id=context.run_id
-            )
-            # A newer commit may have come while StarRocks was reading the older one.
-            snapshot_holding(lake.lake, table, committed)
-
-            level = config.level(table)
-            verdicts = []
-            if level is not VerificationLevel.NONE:
-                look = partial(
-                    measure, starrocks.client, table, table.key_range(partition_key), level
-                )
-                verdicts = target_verdicts(committed.fingerprint, look)
+            client, level = starrocks.client, config.level(table)
+            with client.connection():
+                ensure_table(client, table)
+                load_partition(client, table, partition_key, snapshot_id, run_id=context.run_id)
+                # A newer commit may have come while StarRocks was reading the older one.
+                snapshot_holding(lake.lake, table, committed)
+                verdicts = []
+                if level is not VerificationLevel.NONE:
+                    look = partial(measure, client, table, table.key_range(partition_key), level)
+                    verdicts = target_verdicts(committed.fingerprint, look)
             receipt = LoadReceipt(
                 **committed.model_dump(include={"table_id", "partition_key", "source_partition"}),
                 attempt=committed.attempt,

@@ -12,7 +12,7 @@ import dagster as dg
 from migration_assets.assets.checks import FINGERPRINT, ROW_COUNT
 from migration_assets.assets.failures import retry_command
 from migration_assets.assets.translator import MigrationTranslator, Stage
-from migration_assets.errors import ConfigurationError, ObjectNotFoundError
+from migration_assets.errors import ConfigurationError, MigrationError, ObjectNotFoundError
 from migration_assets.plan import MigrationPlan, TablePlan, VerificationLevel
 from migration_assets.receipts import Difference
 
@@ -43,11 +43,13 @@ class TableValidation:
     Attributes:
         rows: row count by system; None where the table is missing.
         differences: partition key to what differs there, targets against SQL Server.
+        error: why the table could not be compared; empty when it could.
     """
 
     table: TablePlan
     rows: dict[Stage, int | None]
     differences: dict[str, list[Difference]] = field(default_factory=dict)
+    error: str = ""
 
     @property
     def missing_in(self) -> list[Stage]:
@@ -57,10 +59,12 @@ class TableValidation:
     @property
     def valid(self) -> bool:
         """Whether all systems have the table and nothing differs."""
-        return not self.missing_in and not self.differences
+        return not self.missing_in and not self.differences and not self.error
 
     def describe(self) -> str:
         """What is wrong, in one line; empty when nothing is."""
+        if self.error:
+            return self.error
         if self.missing_in:
             return f"missing in {', '.join(stage.value for stage in self.missing_in)}"
         shown = [
@@ -78,7 +82,7 @@ def validate_table(
     starrocks: StarRocks | None,
     level: VerificationLevel,
 ) -> TableValidation:
-    """Compare one table, partition by partition.
+    """Compare one table, partition by partition; a table that cannot be compared says why.
 
     Args:
         table: what to compare.
@@ -86,10 +90,20 @@ def validate_table(
         lake: compared by row counts from metadata.
         starrocks: compared at the level; None to leave it out.
         level: `count` or `full`.
-
-    Raises:
-        MigrationError: a system cannot be asked.
     """
+    try:
+        return _compare(table, mssql, lake, starrocks, level)
+    except MigrationError as error:
+        return TableValidation(table, {}, error=str(error))
+
+
+def _compare(
+    table: TablePlan,
+    mssql: SqlServer,
+    lake: Lake,
+    starrocks: StarRocks | None,
+    level: VerificationLevel,
+) -> TableValidation:
     from migration_assets.iceberg.partitions import partition_rows
     from migration_assets.iceberg.tables import load_table
     from migration_assets.mssql.reader import measure_partition as measure_source

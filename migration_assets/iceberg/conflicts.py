@@ -20,7 +20,7 @@ LONGEST_TIME_S = 900
 retry_conflicts = retry(
     retry=retry_if_exception_type(CommitConflictError),
     stop=stop_after_attempt(MOST_ATTEMPTS) | stop_after_delay(LONGEST_TIME_S),
-    wait=wait_random_exponential(multiplier=0.02, max=2),
+    wait=wait_random_exponential(multiplier=0.05, max=1),
     reraise=True,
 )
 """Decorator: calls the function again, which must reload the table, on `CommitConflictError`."""

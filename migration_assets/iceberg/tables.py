@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from migration_assets.iceberg.schema import iceberg_schema, partition_spec
 from migration_assets.plan import SOURCE_PARTITION, OnExisting, TablePlan
 
 if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
     from pyiceberg.schema import Schema
     from pyiceberg.table import Table
     from pyiceberg.table.update import TableUpdate
@@ -167,20 +167,19 @@ def last_sequence_number(found: Table) -> int:
 
 
 def _create(lake: Lake, table: TablePlan) -> Table:
-    from pyiceberg.exceptions import (
-        NamespaceAlreadyExistsError,
-        NoSuchNamespaceError,
-        TableAlreadyExistsError,
-    )
+    from pyiceberg.exceptions import TableAlreadyExistsError
 
     catalog = lake.catalog
     with translate_errors(f"Namespace {table.namespace} in the {lake.name}"):
         # Looked up first: a login that may make tables need not be allowed to make namespaces.
-        try:
-            catalog.load_namespace_properties(table.namespace)
-        except NoSuchNamespaceError:
-            with contextlib.suppress(NamespaceAlreadyExistsError):  # made by another process
+        if not _has_namespace(catalog, table.namespace):
+            try:
                 catalog.create_namespace(table.namespace)
+            except Exception:
+                # Another process may have made it just now; SQL catalogs tell that by a driver's
+                # error (a violated key).
+                if not _has_namespace(catalog, table.namespace):
+                    raise
     with translate_errors(f"{table_name(table)} in the {lake.name}"):
         try:
             return catalog.create_table(
@@ -192,6 +191,16 @@ def _create(lake: Lake, table: TablePlan) -> Table:
             )
         except TableAlreadyExistsError:
             return catalog.load_table((table.namespace, table.iceberg_table))
+
+
+def _has_namespace(catalog: Catalog, namespace: str) -> bool:
+    from pyiceberg.exceptions import NoSuchNamespaceError
+
+    try:
+        catalog.load_namespace_properties(namespace)
+    except NoSuchNamespaceError:
+        return False
+    return True
 
 
 def _take_over(lake: Lake, table: TablePlan, found: Table) -> Table:

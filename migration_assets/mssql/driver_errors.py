@@ -162,8 +162,11 @@ _WINSOCK = {
     "0x274C": "no answer in time",
     "0x2AF9": "the host name is unknown",
     "0x2746": "connection reset by the server",
+    "0x6F": "connection refused",
+    "0x6E": "no answer in time",
+    "0x68": "connection reset by the server",
 }
-"""The ODBC driver says only this much about TCP errors, also on Linux."""
+"""The ODBC driver says only this much about TCP errors: Windows' numbers, also on Linux, or its."""
 
 
 def is_driver_error(error: BaseException) -> bool:
@@ -216,17 +219,20 @@ def _parts(error: BaseException) -> tuple[int | None, str, str]:
         server_text = str(getattr(error, "ddbc_error", "")) or state
         return None, state, _one_line(re.sub(r"^(\s*\[[^\]]*\])+", "", server_text))
     arguments = error.args
-    if len(arguments) == 1 and isinstance(arguments[0], tuple):
+    connecting = len(arguments) == 1 and isinstance(arguments[0], tuple)
+    if connecting:
         arguments = arguments[0]
     number = next((part for part in arguments if isinstance(part, int)), None)
     texts = [part for part in arguments if isinstance(part, (bytes, str))]
     text = "; ".join(p.decode("utf-8", "replace") if isinstance(p, bytes) else p for p in texts)
     number, words = _without_dblib(number, text)
+    if connecting and number == _TIMED_OUT:
+        number = _UNREACHABLE
     return number, "", _one_line(words)
 
 
 _DBLIB = re.compile(r"DB-Lib error message (\d+), severity (\d+):\s*([^\n]*(?:\nNet-Lib[^\n]*)?)")
-_UNREACHABLE, _SERVER_SAID_NO = 20009, 20018
+_TIMED_OUT, _UNREACHABLE, _SERVER_SAID_NO = 20003, 20009, 20018
 _LOGIN_FAILED, _LOGIN_FAILED_SEVERITY = 18456, 14
 
 

@@ -7,11 +7,12 @@ or xml column makes ODBC fetch row by row, which is slower but not different.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from migration_assets.errors import StatementError
+from migration_assets.errors import OperationTimeoutError, StatementError
 from migration_assets.fingerprint import tsql_query
 from migration_assets.mssql.driver_errors import is_driver_error
 from migration_assets.mssql.resource import SqlServer
@@ -127,10 +128,26 @@ class _Stream:
                 self._reader.close()
 
     def _read(self) -> pa.RecordBatch | None:
+        # ODBC's query timeout ends with the first row: a stream that stalls later, behind a lock
+        # for one, would be waited for without end.
+        limit = self._client.settings.query_timeout_s
+        watchdog = threading.Timer(limit, self._reader.close)
+        watchdog.daemon = True
+        watchdog.start()
         try:
             return self._reader.read_next_batch()
         except StopIteration:
             return None
+        except Exception:
+            if self._reader.closed:
+                raise OperationTimeoutError(
+                    f"{self._doing}: SQL Server {self._client.settings.server} sent no rows for "
+                    f"{limit} s.",
+                    next_step="Find what blocks the reader, or raise MSSQL_QUERY_TIMEOUT_S.",
+                ) from None
+            raise
+        finally:
+            watchdog.cancel()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

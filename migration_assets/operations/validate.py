@@ -44,7 +44,7 @@ def validate(
         instance: where the results are noted as checks; None for nowhere.
 
     Raises:
-        MigrationError: a system cannot be asked, or a pattern matches nothing.
+        MigrationError: a setting is missing, or a pattern matches nothing.
     """
     chosen = select_tables(load_plan(ProjectSettings.load().plan), tables)
     mssql = SqlServer(MssqlSettings.load())

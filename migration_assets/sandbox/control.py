@@ -168,10 +168,17 @@ class StatementLog:
             entry["seconds"] = round(time.perf_counter() - started, 6)
             self._write(entry)
 
-    def _write(self, entry: dict[str, Any]) -> None:
-        if self._file is None:
-            return
+    def close(self) -> None:
+        """Close the file; what comes after is not written."""
         with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        with self._lock:
+            if self._file is None:
+                return
             self._file.write(json.dumps(entry, default=str) + "\n")
             self._file.flush()
 

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import decimal
+import socket
 import threading
 
 import pyarrow as pa
@@ -36,7 +37,7 @@ CREATE TABLE dbo.kinds (
 GO
 INSERT INTO dbo.kinds VALUES (1, 1, 255, -32768, 9223372036854775807, -12.5000,
     99999999999999999999999999999999999999, 922337203685477.5807, 1.5, 0.25,
-    '0001-01-01', '23:59:59.9999999', '2024-01-31T10:00:00.997', '2024-01-31T10:30:00',
+    '0001-01-01', '23:59:59.999999', '2024-01-31T10:00:00.997', '2024-01-31T10:30:00',
     '9999-12-31T23:59:59.999999', '2024-01-31T10:00:00.1234567',
     '2024-01-31T10:00:00.123+02:00',
     'ab', 'word', N'Łuk 😀', N'long', 0x00ff10, '6f9619ff-8b86-d011-b42d-00c04fc964ff');
@@ -112,7 +113,7 @@ def test_values_through_arrow(client, tables):
         "ratio": 1.5,
         "thin": 0.25,
         "day": datetime.date(1, 1, 1),
-        "clock": "23:59:59.9999999",
+        "clock": "23:59:59.9999990",
         "old": stamp(2024, 1, 31, 10, 0, 0, 997000),
         "minute": stamp(2024, 1, 31, 10, 30),
         "stamp": stamp(9999, 12, 31, 23, 59, 59, 999999),
@@ -306,3 +307,55 @@ def test_an_answer_that_takes_too_long(sandbox, control, tables):
             pass
         with pytest.raises(OperationTimeoutError):
             client.query("SELECT COUNT_BIG(*) FROM [dbo].[many]")
+
+
+ATTENTION = 6
+"""Packet type by which a client cancels a statement (MS-TDS 2.2.1.7)."""
+
+
+@contextlib.contextmanager
+def stalling_proxy(port, *, after_bytes):
+    """Passes bytes on to the server, but its answer stalls until the client cancels."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = socket.create_connection(("127.0.0.1", port))
+        cancelled = threading.Event()
+        client = None
+
+        def ask():
+            nonlocal client
+            client, _ = listener.accept()
+            threading.Thread(target=answer, daemon=True).start()
+            with contextlib.suppress(OSError):  # either side has closed
+                while data := client.recv(4096):
+                    if data[0] == ATTENTION:
+                        cancelled.set()
+                    server.sendall(data)
+
+        def answer():
+            passed = 0
+            with contextlib.suppress(OSError):  # either side has closed
+                while data := server.recv(4096):
+                    passed += len(data)
+                    if passed > after_bytes:
+                        cancelled.wait(30)
+                    client.sendall(data)
+
+        threading.Thread(target=ask, daemon=True).start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            for end in (client, server):
+                with contextlib.suppress(OSError):  # closed by its other end
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
+
+
+def test_rows_that_stop_coming_are_not_waited_for_without_end(sandbox, control, tables):
+    sizes = []
+    with (
+        stalling_proxy(sandbox.port("sqlserver"), after_bytes=300_000) as port,
+        sources.client(sandbox, port=port, query_timeout_s=1) as client,
+        pytest.raises(OperationTimeoutError, match=r"dbo\.many.*sent no rows for 1 s"),
+    ):
+        read_into(sizes, client, sources.plan_of(tables["many"]), batch_rows=500)
+    assert 0 < sum(sizes) < ROWS

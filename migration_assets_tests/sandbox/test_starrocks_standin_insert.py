@@ -167,7 +167,7 @@ class TestAtOnce:
         sr(ONE + "SELECT 0, 'old', 1")
         slow = ONE + "SELECT MOD(SUM(a.id * b.id + c.id), 5), 'slow', 1 FROM big a, big b, big c"
         sr("CREATE TABLE big (id INT) DUPLICATE KEY(id)")
-        Control(server.control_url).sql('INSERT INTO "d"."big" SELECT i FROM range(1500) r(i)')
+        Control(server.control_url).sql('INSERT INTO "d"."big" SELECT i FROM range(1200) r(i)')
         first = Client(server.port, database="d")
         outcome: list[str] = []
 

@@ -159,3 +159,39 @@ def expected_rows(
 ) -> list[dict[str, Any]]:
     """What `stored_rows` must return for parts `(number, rows[, first])`."""
     return [row for part in sorted(parts) for row in rows_of(table, *part).to_pylist()]
+
+
+def compact(lake: Lake, table: TablePlan, number: int, *, rows: int | None = None) -> None:
+    """Rewrite a partition's files into one, as compaction does: a `replace` snapshot.
+
+    Args:
+        lake: where the table is.
+        table: the table.
+        number: the partition.
+        rows: rewrite it with other rows instead, which a compaction must not do.
+    """
+    from pyiceberg.expressions import EqualTo
+    from pyiceberg.io.pyarrow import parquet_file_to_data_file
+    from pyiceberg.table.snapshots import Operation, Summary
+    from pyiceberg.table.update.snapshot import _OverwriteFiles
+
+    class Rewrite(_OverwriteFiles):
+        def _summary(self, snapshot_properties: Any = None) -> Any:
+            summary = super()._summary(snapshot_properties or {})
+            return Summary(operation=Operation.REPLACE, **summary.additional_properties)
+
+    found = iceberg_table(lake, table)
+    old = [task.file for task in found.scan(EqualTo("source_partition", number)).plan_files()]
+    count = sum(file.record_count for file in old) if rows is None else rows
+    batches = [rows_of(table, number, count)]
+    files = write_data_files(batches, table, number, str(uuid.uuid4()), lake.store)
+    with (
+        found.transaction() as transaction,
+        Rewrite(operation=Operation.OVERWRITE, transaction=transaction, io=found.io) as rewrite,
+    ):
+        for file in old:
+            rewrite.delete_data_file(file)
+        for written in files:
+            rewrite.append_data_file(
+                parquet_file_to_data_file(found.io, found.metadata, written.path)
+            )

@@ -89,6 +89,7 @@ ENDED = b"DB-Lib error message 20002, severity 9:\nTDS server connection failed 
     ("number", "text", "kind"),
     [
         (18456, GONE, errors.ConnectionLostError),
+        (20003, GONE.replace(b"20009", b"20003"), errors.ConnectionLostError),
         (18456, b"Unknown error", errors.ConnectionLostError),
         (18456, ENDED, errors.ConnectionLostError),
         (18456, REFUSED + ENDED, errors.AccessDeniedError),

@@ -288,7 +288,9 @@ class Connection:
         session = self._running()
         self._flush_more()
         if isinstance(event, (Notice, Change)):
-            self.packets.write(tokens.message(event.error) if isinstance(event, Notice) else event.token)
+            self.packets.write(
+                tokens.message(event.error) if isinstance(event, Notice) else event.token
+            )
             return
         if isinstance(event, Done):
             count, command = event.rows, event.command

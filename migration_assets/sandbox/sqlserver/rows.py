@@ -110,7 +110,9 @@ def _fill(array: Any) -> Any:
         plain = array.view(pa.int32() if width == 32 else pa.int64())
         return plain.fill_null(0).view(array.type)
     zero = False if pa.types.is_boolean(array.type) else 0
-    return array.fill_null(pa.scalar(Decimal(0) if pa.types.is_decimal(array.type) else zero, array.type))
+    return array.fill_null(
+        pa.scalar(Decimal(0) if pa.types.is_decimal(array.type) else zero, array.type)
+    )
 
 
 def _bytes(array: Any, width: int) -> Any:

@@ -7,9 +7,10 @@ supported: ..." to what it does not know. Rows live in DuckDB, in memory: StarRo
 VARBINARY as BLOB, so that `Control.sql` reads `UPDATE "db"."t" SET ...`. (DuckDB ignores the case
 of names: of two tables that differ by case alone, the later one is `"t~2"`.)
 
-Faults (see `control.Fault`): `refuse`, `delay`, `error`, `then`, and `drop`, which lets the statement
-run and cuts the socket before its answer (or after `after_bytes` of it). `match` is tried on the
-statement. `refuse` counts as the cluster-wide limit; each user's own is `--limit` or ALTER USER.
+Faults (see `control.Fault`; instead of `alter` there is `Control.sql`): `refuse`, `delay`, `error`,
+`then`, and `drop`, which lets the statement run and cuts the socket before its answer (or after
+`after_bytes` of it). `match` is tried on the statement. `refuse` counts as the cluster-wide limit;
+each user's own is `--limit` or ALTER USER.
 
 Run it with `python -m migration_assets.sandbox.starrocks`, or from Python with `StarRocksStandIn`.
 """

@@ -228,3 +228,4 @@ class StarRocksStandIn:
             await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.to_thread(shared.workers.shutdown)
             shared.duckdb.close()
+            shared.log.close()

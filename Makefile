@@ -1,0 +1,53 @@
+# `make` shows what there is. `uv` is used when present, else installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
+SYNCED := $(VENV)/.synced
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test dev ui lint format check types bench clean
+
+##@ Use
+demo: $(SYNCED) ## Migrate the sample database through the embedded sandbox and compare it
+	@$(BIN)/migration-assets demo
+
+dev: $(SYNCED) ## Start the sandbox and Dagster's UI on it (http://127.0.0.1:3000)
+	@$(BIN)/migration-assets dev
+
+##@ Develop
+test: $(SYNCED) ## Run all tests
+	@$(BIN)/pytest
+
+check: lint types ## Everything that needs no server: lock, lint, types, import directions
+
+lint: $(SYNCED) ## Lock file, ruff and the direction of imports
+	@$(UV) lock --check --quiet
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+types: $(SYNCED) ## mypy, strict
+	@$(BIN)/mypy
+
+format: $(SYNCED) ## Format and fix what can be fixed
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+ui: $(SYNCED) ## Click through the UI in headless Chromium; screenshots go to docs/
+	@$(BIN)/python docs/screenshots.py
+
+bench: $(SYNCED) ## Run the benchmarks (minutes)
+	@for script in extract commit overhead; do $(BIN)/python benchmarks/$$script.py; done
+
+clean: ## Remove what make made
+	rm -rf $(VENV) .sandbox .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+$(SYNCED): pyproject.toml uv.lock
+	@test -x "$(UV)" || { $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet uv; }
+	@$(UV) sync --quiet --frozen --inexact --all-extras
+	@touch $@
+
+help:
+	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*##/ {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

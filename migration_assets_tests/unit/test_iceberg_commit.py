@@ -1,0 +1,607 @@
+"""Commits on a local warehouse: what each rule of the design guards against."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import CommitFailedException
+
+from migration_assets.errors import (
+    ConnectionLostError,
+    PlanError,
+    ReceiptError,
+    SchemaDriftError,
+)
+from migration_assets.iceberg import commit as commit_module
+from migration_assets.iceberg.commit import table_rows
+from migration_assets.iceberg.file_store import local_path
+from migration_assets.iceberg.intents import Intent, StoredIntents
+from migration_assets.iceberg.lake import Lake
+from migration_assets.iceberg.partitions import partition_rows
+from migration_assets.plan import TablePlan
+from migration_assets.receipts import DataFile
+from migration_assets_tests.unit.iceberg_tables import (
+    Intents,
+    commit_all,
+    compact,
+    expected_rows,
+    extract,
+    iceberg_table,
+    local_lake,
+    planned_table,
+    rows_of,
+    stored_rows,
+)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[Lake]:
+    with local_lake(tmp_path / "warehouse") as lake:
+        yield lake
+
+
+@pytest.fixture
+def table(lake: Lake) -> TablePlan:
+    return planned_table(lake.settings.warehouse)
+
+
+class Interruption(BaseException):
+    """Stands for SIGKILL: nothing in the product may catch it."""
+
+
+Swap = Callable[[Callable[[], Any]], Any]
+
+
+@pytest.fixture
+def swaps(monkeypatch: pytest.MonkeyPatch) -> list[Swap]:
+    """What happens at the next swaps: each takes the real swap and may call it or not."""
+    planned: list[Swap] = []
+    real = SqlCatalog.commit_table
+
+    def commit_table(self: SqlCatalog, *arguments: Any) -> Any:
+        if planned:
+            return planned.pop(0)(lambda: real(self, *arguments))
+        return real(self, *arguments)
+
+    monkeypatch.setattr(SqlCatalog, "commit_table", commit_table)
+    return planned
+
+
+def killed_before(swap: Callable[[], Any]) -> Any:
+    raise Interruption
+
+
+def killed_after(swap: Callable[[], Any]) -> Any:
+    swap()
+    raise Interruption
+
+
+def lost_request(swap: Callable[[], Any]) -> Any:
+    raise ConnectionResetError("Connection reset by peer")
+
+
+def lost_answer(swap: Callable[[], Any]) -> Any:
+    swap()
+    raise ConnectionResetError("Connection reset by peer")
+
+
+def conflict_with_itself(swap: Callable[[], Any]) -> Any:
+    """A lost answer, the request repeated by boto3, which Glue then reports as a conflict."""
+    swap()
+    raise CommitFailedException("Cannot commit: the table has been updated by another process")
+
+
+class TestOneTransaction:
+    def test_rows_and_receipt(self, lake: Lake, table: TablePlan) -> None:
+        extracted = extract(lake, table, 2, rows=25)
+        (receipt,) = commit_all(lake, table, [extracted])
+        assert stored_rows(lake, table) == expected_rows(table, (2, 25))
+        found = iceberg_table(lake, table)
+        assert receipt.snapshot_id == found.current_snapshot().snapshot_id
+        assert (receipt.rows, receipt.partition_key, receipt.source_partition) == (25, "p002", 2)
+        assert (receipt.files, receipt.fingerprint) == (extracted.files, extracted.fingerprint)
+        assert receipt.attempt == extracted.attempt
+        assert receipt.table_id == table.table_id
+
+    def test_replaces_its_partition_and_no_other(self, lake: Lake, table: TablePlan) -> None:
+        commit_all(lake, table, [extract(lake, table, number) for number in range(3)])
+        commit_all(lake, table, [extract(lake, table, 1, rows=3, first=50)])
+        assert stored_rows(lake, table) == expected_rows(table, (0, 10), (1, 3, 50), (2, 10))
+
+    def test_several_partitions_are_one_swap(self, lake: Lake, table: TablePlan) -> None:
+        commit_all(lake, table, [extract(lake, table, 0)])
+        before = len(lake.catalog.load_table(("shop_dbo", "orders")).metadata.metadata_log)
+        receipts = commit_all(lake, table, [extract(lake, table, n, first=20) for n in range(4)])
+        found = iceberg_table(lake, table)
+        assert len(found.metadata.metadata_log) == before + 1
+        assert {receipt.snapshot_id for receipt in receipts} == {
+            found.current_snapshot().snapshot_id
+        }
+        assert stored_rows(lake, table) == expected_rows(table, *[(n, 10, 20) for n in range(4)])
+
+    def test_no_file_still_makes_a_snapshot(self, lake: Lake, table: TablePlan) -> None:
+        """The load pins a snapshot, also where the key range is empty."""
+        (receipt,) = commit_all(lake, table, [extract(lake, table, 0, rows=0)])
+        assert iceberg_table(lake, table).current_snapshot().snapshot_id == receipt.snapshot_id
+        assert (receipt.files, receipt.rows) == ((), 0)
+
+    def test_empty_extract_empties_its_partition(self, lake: Lake, table: TablePlan) -> None:
+        commit_all(lake, table, [extract(lake, table, 0), extract(lake, table, 1)])
+        commit_all(lake, table, [extract(lake, table, 0, rows=0)])
+        assert stored_rows(lake, table) == expected_rows(table, (1, 10))
+
+    def test_readers_see_the_old_rows_until_the_swap(
+        self, lake: Lake, table: TablePlan, swaps: list[Swap]
+    ) -> None:
+        commit_all(lake, table, [extract(lake, table, 0)])
+        seen = []
+
+        def look(swap: Callable[[], Any]) -> Any:
+            seen.append(stored_rows(lake, table))
+            return swap()
+
+        swaps.append(look)
+        commit_all(lake, table, [extract(lake, table, 0, first=30)])
+        assert seen == [expected_rows(table, (0, 10))]
+
+    def test_snapshot_says_who_made_it(self, lake: Lake, table: TablePlan) -> None:
+        extracted = extract(lake, table, 0)
+        commit_all(lake, table, [extracted])
+        summary = iceberg_table(lake, table).current_snapshot().summary
+        properties = summary.additional_properties
+        assert properties["migration.run-id"] == "run-1"
+        assert properties["migration.plan-id"] == "plan-1"
+        assert properties["migration.table-id"] == table.table_id
+        assert properties["migration.attempts"] == extracted.attempt
+
+    def test_hundreds_of_partitions_replaced_at_once(self, lake: Lake) -> None:
+        table = planned_table(lake.settings.warehouse, partitions=260)
+        commit_all(lake, table, [extract(lake, table, number, rows=2) for number in range(260)])
+        commit_all(lake, table, [extract(lake, table, number, rows=1) for number in range(1, 260)])
+        assert partition_rows(lake, table) == {0: 2, **dict.fromkeys(range(1, 260), 1)}
+
+    def test_nothing_to_commit(self, lake: Lake, table: TablePlan) -> None:
+        assert commit_all(lake, table, []) == ()
+
+
+class TestRefusals:
+    def refused(self, lake: Lake, table: TablePlan, receipt: Any, match: str) -> None:
+        with pytest.raises(ReceiptError, match=match) as raised:
+            commit_all(lake, table, [receipt])
+        assert raised.value.next_step
+        assert table_rows(lake, table) == 0
+
+    def test_wrong_size(self, lake: Lake, table: TablePlan) -> None:
+        receipt = extract(lake, table, 0)
+        (file,) = receipt.files
+        wrong = file.model_copy(update={"bytes": file.bytes + 1})
+        self.refused(
+            lake, table, receipt.model_copy(update={"files": (wrong,)}), "the receipt says"
+        )
+
+    def test_wrong_rows(self, lake: Lake, table: TablePlan) -> None:
+        receipt = extract(lake, table, 0)
+        (file,) = receipt.files
+        wrong = receipt.model_copy(
+            update={"files": (file.model_copy(update={"rows": 11}),), "rows": 11}
+        )
+        self.refused(lake, table, wrong, "has 10 rows, the receipt says 11")
+
+    def test_rows_that_are_not_the_sum(self, lake: Lake, table: TablePlan) -> None:
+        receipt = extract(lake, table, 0).model_copy(update={"rows": 11})
+        self.refused(lake, table, receipt, "says 11 rows, its files have 10")
+
+    def test_file_overwritten_by_a_late_writer(self, lake: Lake, table: TablePlan) -> None:
+        """Seven rows were read where the metadata said 1,000."""
+        receipt = extract(lake, table, 0, rows=1000)
+        other = extract(lake, table, 0, rows=7)
+        local_path(other.files[0].path).replace(local_path(receipt.files[0].path))
+        self.refused(lake, table, receipt, "bytes, the receipt says")
+
+    def test_missing_file(self, lake: Lake, table: TablePlan) -> None:
+        receipt = extract(lake, table, 0)
+        lake.store.delete([receipt.files[0].path])
+        self.refused(lake, table, receipt, "is gone")
+
+    def test_no_parquet_file(self, lake: Lake, table: TablePlan) -> None:
+        receipt = extract(lake, table, 0)
+        (file,) = receipt.files
+        lake.store.write(file.path, b"\0" * file.bytes)
+        self.refused(lake, table, receipt, "no Parquet file")
+
+    def rewritten(self, lake: Lake, table: TablePlan, schema: pa.Schema) -> Any:
+        """An extract whose file was written again with another schema, same rows."""
+        receipt = extract(lake, table, 0)
+        (file,) = receipt.files
+        path = local_path(file.path)
+        columns = rows_of(table, 0, 10).columns
+        pq.write_table(pa.Table.from_arrays(columns, schema=schema), path)
+        files = (file.model_copy(update={"bytes": path.stat().st_size}),)
+        return receipt.model_copy(update={"files": files})
+
+    def test_exchanged_field_ids(self, lake: Lake, table: TablePlan) -> None:
+        """`add_files` takes them without a word, and the columns come back exchanged."""
+        schema = rows_of(table, 0, 1).schema
+        one, two = schema.field("name"), schema.field("source_schema")
+        exchanged = schema.set(1, one.with_metadata(two.metadata)).set(
+            4, two.with_metadata(one.metadata)
+        )
+        receipt = self.rewritten(lake, table, exchanged)
+        self.refused(lake, table, receipt, "field 2 is source_schema string, planned is name")
+
+    def test_field_of_another_id(self, lake: Lake, table: TablePlan) -> None:
+        """A column that was added again has a new id, and comes back NULL."""
+        schema = rows_of(table, 0, 1).schema
+        other = schema.set(1, schema.field("name").with_metadata({"PARQUET:field_id": "99"}))
+        receipt = self.rewritten(lake, table, other)
+        self.refused(lake, table, receipt, "field 2 .name string. is missing")
+
+    def test_field_of_another_type(self, lake: Lake, table: TablePlan) -> None:
+        receipt = extract(lake, table, 0)
+        (file,) = receipt.files
+        path = local_path(file.path)
+        batch = rows_of(table, 0, 10)
+        field = batch.schema.field("amount").with_type(pa.decimal128(18, 2))
+        schema = batch.schema.set(2, field)
+        arrays = [*batch.columns[:2], pa.nulls(10, field.type), *batch.columns[3:]]
+        pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path)
+        files = (file.model_copy(update={"bytes": path.stat().st_size}),)
+        self.refused(
+            lake,
+            table,
+            receipt.model_copy(update={"files": files}),
+            r"decimal\(18, 2\), planned is amount decimal\(18, 4\)",
+        )
+
+    def test_file_without_field_ids(self, lake: Lake, table: TablePlan) -> None:
+        schema = pa.schema([f.with_metadata({}) for f in rows_of(table, 0, 1).schema])
+        self.refused(lake, table, self.rewritten(lake, table, schema), "no usable schema")
+
+    def test_rows_of_another_partition(self, lake: Lake, table: TablePlan) -> None:
+        other = extract(lake, table, 1)
+        receipt = extract(lake, table, 0).model_copy(update={"files": other.files})
+        self.refused(lake, table, receipt, "source_partition 1, the receipt says 0")
+
+    def test_rows_of_several_partitions(self, lake: Lake, table: TablePlan) -> None:
+        from migration_assets.iceberg.data_files import write_data_files
+
+        batches = [rows_of(table, 0, 5), rows_of(table, 1, 5)]
+        files = write_data_files(batches, table, 0, "mixed", lake.store)
+        receipt = extract(lake, table, 0).model_copy(update={"files": files})
+        self.refused(lake, table, receipt, "several partitions")
+
+    def test_file_outside_the_location(self, lake: Lake, table: TablePlan) -> None:
+        receipt = extract(lake, table, 0)
+        stray = DataFile(path=f"{table.location}2/x.parquet", bytes=1, rows=10)
+        self.refused(lake, table, receipt.model_copy(update={"files": (stray,)}), "outside")
+
+    def test_one_file_twice(self, lake: Lake, table: TablePlan) -> None:
+        receipt = extract(lake, table, 0)
+        twice = receipt.model_copy(update={"files": receipt.files * 2, "rows": 20})
+        self.refused(lake, table, twice, "a file twice")
+
+    def test_two_receipts_of_one_partition(self, lake: Lake, table: TablePlan) -> None:
+        with pytest.raises(ReceiptError, match="one of two"):
+            commit_all(lake, table, [extract(lake, table, 0), extract(lake, table, 0)])
+
+    def test_partition_number_of_another_key(self, lake: Lake, table: TablePlan) -> None:
+        receipt = extract(lake, table, 1).model_copy(update={"partition_key": "p002"})
+        self.refused(lake, table, receipt, "source_partition 1, not 2")
+
+    def test_receipt_of_another_plan(self, lake: Lake, table: TablePlan) -> None:
+        receipt = extract(lake, table, 0)
+        changed = planned_table(lake.settings.warehouse, sort_key=("name",))
+        with pytest.raises(PlanError, match="under another plan") as raised:
+            commit_all(lake, changed, [receipt])
+        assert "re-materialize the mssql asset" in raised.value.next_step
+
+    def test_table_of_another_plan(self, lake: Lake, table: TablePlan) -> None:
+        commit_all(lake, table, [extract(lake, table, 0)])
+        changed = planned_table(lake.settings.warehouse, partitions=5)
+        with pytest.raises(PlanError, match="holds rows of another plan") as raised:
+            commit_all(lake, changed, [extract(lake, changed, 0)])
+        assert "migration-assets reset dbo.orders" in raised.value.next_step
+        assert stored_rows(lake, table) == expected_rows(table, (0, 10))
+
+    def test_changed_schema(self, lake: Lake, table: TablePlan) -> None:
+        commit_all(lake, table, [extract(lake, table, 0)])
+        with iceberg_table(lake, table).update_schema() as update:
+            update.rename_column("name", "title")
+        with pytest.raises(SchemaDriftError, match="field 2 is title string, planned is name"):
+            commit_all(lake, table, [extract(lake, table, 1)])
+
+
+class TestCommittedOnce:
+    def test_again_changes_nothing(self, lake: Lake, table: TablePlan) -> None:
+        extracted = [extract(lake, table, 0), extract(lake, table, 1, rows=0)]
+        first = commit_all(lake, table, extracted)
+        before = iceberg_table(lake, table).metadata_location
+        again = commit_all(lake, table, extracted)
+        assert iceberg_table(lake, table).metadata_location == before
+        assert [r.snapshot_id for r in again] == [r.snapshot_id for r in first]
+        assert [r.files for r in again] == [r.files for r in first]
+
+    def test_again_after_others_names_its_own_snapshot(self, lake: Lake, table: TablePlan) -> None:
+        extracted = extract(lake, table, 0)
+        (first,) = commit_all(lake, table, [extracted])
+        commit_all(lake, table, [extract(lake, table, 1)])
+        (again,) = commit_all(lake, table, [extracted])
+        assert again.snapshot_id == first.snapshot_id
+
+    def test_some_new_some_done(self, lake: Lake, table: TablePlan) -> None:
+        done = extract(lake, table, 0)
+        (first,) = commit_all(lake, table, [done])
+        old, new = commit_all(lake, table, [done, extract(lake, table, 1)])
+        assert old.snapshot_id == first.snapshot_id != new.snapshot_id
+        assert stored_rows(lake, table) == expected_rows(table, (0, 10), (1, 10))
+
+    def test_replaced_receipt_is_spent(self, lake: Lake, table: TablePlan) -> None:
+        old = extract(lake, table, 0)
+        commit_all(lake, table, [old])
+        commit_all(lake, table, [extract(lake, table, 0, rows=5)])
+        with pytest.raises(ReceiptError, match="is spent") as raised:
+            commit_all(lake, table, [old])
+        assert "re-materialize the mssql asset of this partition" in raised.value.next_step
+        assert stored_rows(lake, table) == expected_rows(table, (0, 5))
+
+    def test_empty_receipt_replaced_by_rows_is_spent(self, lake: Lake, table: TablePlan) -> None:
+        old = extract(lake, table, 0, rows=0)
+        commit_all(lake, table, [old])
+        commit_all(lake, table, [extract(lake, table, 0)])
+        with pytest.raises(ReceiptError, match="is spent"):
+            commit_all(lake, table, [old])
+
+    def test_compacted_receipt_is_done(self, lake: Lake, table: TablePlan) -> None:
+        extracted = extract(lake, table, 0)
+        (first,) = commit_all(lake, table, [extracted])
+        compact(lake, table, 0)
+        (again,) = commit_all(lake, table, [extracted])
+        assert again.snapshot_id == first.snapshot_id
+
+    def test_one_spent_receipt_stops_all(self, lake: Lake, table: TablePlan) -> None:
+        old = extract(lake, table, 0)
+        commit_all(lake, table, [old])
+        commit_all(lake, table, [extract(lake, table, 0, rows=5)])
+        with pytest.raises(ReceiptError, match="is spent"):
+            commit_all(lake, table, [extract(lake, table, 1), old])
+        assert stored_rows(lake, table) == expected_rows(table, (0, 5))
+
+
+class TestInterrupted:
+    def test_before_the_swap_is_tried_again(
+        self, lake: Lake, table: TablePlan, swaps: list[Swap]
+    ) -> None:
+        intents, extracted = Intents(), extract(lake, table, 0)
+        commit_all(lake, table, [extract(lake, table, 1)], intents)
+        swaps.append(killed_before)
+        with pytest.raises(Interruption):
+            commit_all(lake, table, [extracted], intents)
+        assert intents.store["p000"].attempt == extracted.attempt
+        commit_all(lake, table, [extract(lake, table, 2)], intents)
+        commit_all(lake, table, [extracted], Intents(intents.store))
+        assert stored_rows(lake, table) == expected_rows(table, (0, 10), (1, 10), (2, 10))
+
+    def test_after_the_swap_is_done(self, lake: Lake, table: TablePlan, swaps: list[Swap]) -> None:
+        intents, extracted = Intents(), extract(lake, table, 0)
+        commit_all(lake, table, [extract(lake, table, 1)], intents)
+        swaps.append(killed_after)
+        with pytest.raises(Interruption):
+            commit_all(lake, table, [extracted], intents)
+        landed = iceberg_table(lake, table)
+        (receipt,) = commit_all(lake, table, [extracted], Intents(intents.store))
+        assert receipt.snapshot_id == landed.current_snapshot().snapshot_id
+        assert iceberg_table(lake, table).metadata_location == landed.metadata_location
+
+    def test_after_the_swap_and_replaced_is_spent(
+        self, lake: Lake, table: TablePlan, swaps: list[Swap]
+    ) -> None:
+        intents, extracted = Intents(), extract(lake, table, 0)
+        commit_all(lake, table, [extract(lake, table, 1)], intents)
+        swaps.append(killed_after)
+        with pytest.raises(Interruption):
+            commit_all(lake, table, [extracted], intents)
+        commit_all(lake, table, [extract(lake, table, 0, rows=2)], intents)
+        with pytest.raises(ReceiptError, match="is spent"):
+            commit_all(lake, table, [extracted], intents)
+
+    @pytest.mark.parametrize("landed", [True, False])
+    def test_expired_history_is_spent(
+        self, lake: Lake, table: TablePlan, swaps: list[Swap], landed: bool
+    ) -> None:
+        """Whether it landed can no longer be told, so adding its files again is not safe."""
+        intents, extracted = Intents(), extract(lake, table, 0)
+        commit_all(lake, table, [extract(lake, table, 1)])
+        swaps.append(killed_after if landed else killed_before)
+        with pytest.raises(Interruption):
+            commit_all(lake, table, [extracted], intents)
+        commit_all(lake, table, [extract(lake, table, 0, rows=2)])
+        commit_all(lake, table, [extract(lake, table, 1, rows=3)])
+        found = iceberg_table(lake, table)
+        old = [s.snapshot_id for s in found.snapshots()[:-1]]
+        found.maintenance.expire_snapshots().by_ids(old).commit()
+        with pytest.raises(ReceiptError, match="has expired"):
+            commit_all(lake, table, [extracted], intents)
+        assert stored_rows(lake, table) == expected_rows(table, (0, 2), (1, 3))
+
+    def test_history_expired_before_the_intent_does_not_matter(
+        self, lake: Lake, table: TablePlan, swaps: list[Swap]
+    ) -> None:
+        intents, extracted = Intents(), extract(lake, table, 0)
+        for rows in (1, 2, 3):
+            commit_all(lake, table, [extract(lake, table, 1, rows=rows)])
+        found = iceberg_table(lake, table)
+        old = [s.snapshot_id for s in found.snapshots()[:-1]]
+        found.maintenance.expire_snapshots().by_ids(old).commit()
+        swaps.append(killed_before)
+        with pytest.raises(Interruption):
+            commit_all(lake, table, [extracted], intents)
+        commit_all(lake, table, [extracted], intents)
+        assert stored_rows(lake, table) == expected_rows(table, (0, 10), (1, 3))
+
+    def test_intent_is_stored_before_the_swap(
+        self, lake: Lake, table: TablePlan, swaps: list[Swap]
+    ) -> None:
+        commit_all(lake, table, [extract(lake, table, 1)])
+        base = iceberg_table(lake, table)
+        intents, extracted = Intents(), extract(lake, table, 0)
+        at_swap: list[Intent] = []
+
+        def look(swap: Callable[[], Any]) -> Any:
+            at_swap.extend(intents.store.values())
+            return swap()
+
+        swaps.append(look)
+        commit_all(lake, table, [extracted], intents)
+        (intent,) = at_swap
+        assert intent.attempt == extracted.attempt
+        assert intent.base_snapshot_id == base.current_snapshot().snapshot_id
+        assert intent.table_uuid == str(base.metadata.table_uuid)
+
+    def test_stored_intents(self, lake: Lake) -> None:
+        intents = StoredIntents(lake.store, f"{lake.settings.warehouse}/.receipts/orders/")
+        assert intents.load("p000") is None
+        intent = Intent(attempt="a", table_uuid="u", base_snapshot_id=None, base_sequence_number=0)
+        intents.save("p000", intent)
+        path = f"{lake.settings.warehouse}/.receipts/orders/p000.intent.json"
+        assert lake.store.exists(path)
+        assert intents.load("p000") == intent
+        intents.clear("p000")
+        intents.clear("p000")
+        assert intents.load("p000") is None
+        lake.store.write(path, b"{}")
+        with pytest.raises(ReceiptError, match="no intent"):
+            intents.load("p000")
+
+
+class TestUnknownOutcome:
+    def test_lost_answer(self, lake: Lake, table: TablePlan, swaps: list[Swap]) -> None:
+        commit_all(lake, table, [extract(lake, table, 0)])
+        swaps.append(lost_answer)
+        (receipt,) = commit_all(lake, table, [extract(lake, table, 0, rows=4)])
+        found = iceberg_table(lake, table)
+        assert receipt.snapshot_id == found.current_snapshot().snapshot_id
+        assert len(found.snapshots()) == 3  # append; delete and append, once
+        assert stored_rows(lake, table) == expected_rows(table, (0, 4))
+
+    def test_lost_request(self, lake: Lake, table: TablePlan, swaps: list[Swap]) -> None:
+        swaps.append(lost_request)
+        commit_all(lake, table, [extract(lake, table, 0)])
+        assert stored_rows(lake, table) == expected_rows(table, (0, 10))
+
+    def test_conflict_with_the_commit_that_landed(
+        self, lake: Lake, table: TablePlan, swaps: list[Swap]
+    ) -> None:
+        """pyiceberg deletes the manifests of a failed commit; these are in use."""
+        commit_all(lake, table, [extract(lake, table, 0)])
+        swaps.append(conflict_with_itself)
+        commit_all(lake, table, [extract(lake, table, 0, rows=4)])
+        assert len(iceberg_table(lake, table).snapshots()) == 3
+        assert stored_rows(lake, table) == expected_rows(table, (0, 4))
+
+    def test_gives_up_on_a_catalog_that_stays_away(
+        self,
+        lake: Lake,
+        table: TablePlan,
+        swaps: list[Swap],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+        swaps.extend([lost_request] * 3)
+        with pytest.raises(ConnectionLostError, match=r"shop_dbo\.orders"):
+            commit_all(lake, table, [extract(lake, table, 0)])
+
+
+class TestConflicts:
+    def test_another_partition_came_first(
+        self, lake: Lake, table: TablePlan, swaps: list[Swap]
+    ) -> None:
+        other = extract(lake, table, 1)
+
+        def be_late(swap: Callable[[], Any]) -> Any:
+            commit_all(lake, table, [other])
+            return swap()
+
+        swaps.append(be_late)
+        commit_all(lake, table, [extract(lake, table, 0)])
+        assert stored_rows(lake, table) == expected_rows(table, (0, 10), (1, 10))
+
+    def test_same_partition_came_first(
+        self, lake: Lake, table: TablePlan, swaps: list[Swap]
+    ) -> None:
+        """Both add files to an empty partition: without a look at the new state both would stay."""
+        other = extract(lake, table, 0, rows=7)
+
+        def be_late(swap: Callable[[], Any]) -> Any:
+            commit_all(lake, table, [other])
+            return swap()
+
+        swaps.append(be_late)
+        commit_all(lake, table, [extract(lake, table, 0)])
+        assert stored_rows(lake, table) == expected_rows(table, (0, 10))
+
+    def test_reset_came_first(self, lake: Lake, table: TablePlan, swaps: list[Swap]) -> None:
+        """A conflict looks at everything again: rows of the old plan must not get in."""
+        from migration_assets.iceberg.commit import reset_table
+
+        commit_all(lake, table, [extract(lake, table, 1)])
+        changed = planned_table(lake.settings.warehouse, sort_key=("name",))
+
+        def be_late(swap: Callable[[], Any]) -> Any:
+            assert reset_table(lake, changed)
+            return swap()
+
+        swaps.append(be_late)
+        with pytest.raises(PlanError, match="another plan"):
+            commit_all(lake, table, [extract(lake, table, 0)])
+        assert table_rows(lake, changed) == 0
+
+    def test_threads_with_different_partitions(self, lake: Lake) -> None:
+        table = planned_table(lake.settings.warehouse, partitions=24)
+        extracted = [extract(lake, table, number) for number in range(24)]
+        ready = threading.Barrier(4, timeout=30)
+
+        def work(worker: int) -> None:
+            ready.wait()
+            for receipt in extracted[worker::4]:
+                commit_all(lake, table, [receipt])
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(work, range(4)))
+        assert stored_rows(lake, table) == expected_rows(table, *[(n, 10) for n in range(24)])
+
+    def test_conflicts_are_bounded(
+        self, lake: Lake, table: TablePlan, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from migration_assets.errors import CommitConflictError
+
+        commit_all(lake, table, [extract(lake, table, 1)])
+        tried = []
+
+        def lose(self: SqlCatalog, *arguments: Any) -> Any:
+            tried.append(1)
+            raise CommitFailedException("another process was first")
+
+        monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+        monkeypatch.setattr(SqlCatalog, "commit_table", lose)
+        with pytest.raises(CommitConflictError, match="another process was first"):
+            commit_all(lake, table, [extract(lake, table, 0)])
+        assert len(tried) == 100
+
+
+def test_a_commit_expires_above_the_limit(
+    lake: Lake, table: TablePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(commit_module, "SNAPSHOT_LIMIT", 2)
+    monkeypatch.setattr(
+        commit_module, "expire_snapshots", lambda found: asked.append(len(found.snapshots()))
+    )
+    for number in range(4):
+        commit_all(lake, table, [extract(lake, table, number)])
+    assert asked == [3, 4]
