@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from migration_assets.fingerprint import (
     SWAP_MODULUS,
     decimal_digits,
+    is_wide_decimal,
     key_columns,
     swap_measured,
     time_digits,
@@ -148,17 +149,18 @@ def _decimal(column: ColumnPlan, values: pa.Array) -> Measured:
     low, high = words[:, 0], words[:, 1].view(np.int64)
     low_sum = (int((low >> np.uint64(32)).sum()) << 32) + int((low & np.uint64(0xFFFFFFFF)).sum())
     total = (_exact_sum(high) << 64) + low_sum
-    precision, _ = decimal_digits(column)
-    if precision <= 18:
+    precision, scale = decimal_digits(column)
+    is_wide = is_wide_decimal(precision, scale)
+    if precision <= 18 and not is_wide:
         return Measured({"sum": total}, {"swap": low.view(np.int64)})
-    return Measured({"sum": total}, {"swap": _wide_remainders(low, high, precision)})
+    return Measured({"sum": total}, {"swap": _remainders(low, high, low_digits=is_wide)})
 
 
-def _wide_remainders(low: npt.NDArray[np.uint64], high: Ints, precision: int) -> Ints:
-    """Remainders, with the value's sign, of what SQL takes as the number of a wide decimal.
+def _remainders(low: npt.NDArray[np.uint64], high: Ints, *, low_digits: bool) -> Ints:
+    """Remainders, with the value's sign, of what SQL takes as the number of a decimal.
 
-    Up to 28 digits that is the whole unscaled value; above, its low 19 digits. Both are worked out
-    from two 64-bit words, since no 128-bit integer type is at hand.
+    That is the whole unscaled value, or the low 19 digits of a wide one. Both are worked out from
+    two 64-bit words, since no 128-bit integer type is at hand.
     """
     negative = high < 0
     # Two's complement magnitude: invert and add one, carrying into the upper word.
@@ -167,7 +169,7 @@ def _wide_remainders(low: npt.NDArray[np.uint64], high: Ints, precision: int) ->
     high_bits: npt.NDArray[np.uint64] = high.view(np.uint64)
     high_magnitude = np.where(negative, ~high_bits + carry, high_bits)
     remainder: npt.NDArray[Any]
-    if precision > 28:
+    if low_digits:
         remainder = _low_digits(low_magnitude, high_magnitude) % np.uint64(SWAP_MODULUS)
     else:
         modulus = np.uint64(SWAP_MODULUS)

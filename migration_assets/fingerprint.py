@@ -64,8 +64,13 @@ class Kind:
     key: bool = True
 
 
-_WIDE_DECIMAL_DIGITS = 28
-"""Above this precision a sum may exceed 38 digits, so a value is summed in two halves."""
+def is_wide_decimal(precision: int, scale: int) -> bool:
+    """Whether a decimal is summed in two halves of its digits.
+
+    Above 28 digits a sum may exceed the 38 that servers have; and to make an integer of a value,
+    StarRocks multiplies it at its own scale, which takes `precision + scale` digits.
+    """
+    return precision > 28 or precision + scale > 36
 
 
 def tsql_kind(column: ColumnPlan) -> Kind:
@@ -83,7 +88,7 @@ def tsql_kind(column: ColumnPlan) -> Kind:
             return _integer("{e}", wide=True)
         case "decimal":
             precision, scale = decimal_digits(column)
-            if precision > _WIDE_DECIMAL_DIGITS:
+            if is_wide_decimal(precision, scale):
                 text = "REPLACE(REPLACE(CONVERT(varchar(41), {e}), '.', ''), '-', '')"
                 digits = f"RIGHT(REPLICATE('0', 38) + {text}, 38)"
                 sign = "CASE WHEN {e} < 0 THEN -1 ELSE 1 END"
@@ -133,7 +138,7 @@ def starrocks_kind(column: ColumnPlan) -> Kind:
             return _integer("CAST({e} AS LARGEINT)")
         case "decimal":
             precision, scale = decimal_digits(column)
-            if precision > _WIDE_DECIMAL_DIGITS:
+            if is_wide_decimal(precision, scale):
                 text = "replace(replace(CAST({e} AS VARCHAR(48)), '.', ''), '-', '')"
                 digits = f"right(concat(repeat('0', 38), {text}), 38)"
                 sign = "CASE WHEN {e} < 0 THEN -1 ELSE 1 END"
@@ -141,7 +146,9 @@ def starrocks_kind(column: ColumnPlan) -> Kind:
                     f"CAST(left({digits}, 19) AS LARGEINT) * {sign}",
                     f"CAST(right({digits}, 19) AS LARGEINT) * {sign}",
                 )
-            return _integer(f"CAST({{e}} * {10**scale} AS LARGEINT)")
+            # A product of two 64-bit decimals may stay in 64 bits and overflow.
+            exact = f"CAST({{e}} AS DECIMAL(38,{scale}))"
+            return _integer(f"CAST({exact} * {10**scale} AS LARGEINT)")
         case "date":
             return _integer("datediff({e}, '0001-01-01')")
         case "timestamp" | "instant":

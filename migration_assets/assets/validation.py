@@ -167,11 +167,28 @@ def select_tables(plan: MigrationPlan, patterns: Sequence[str]) -> list[TablePla
 
 
 def record(
-    instance: dg.DagsterInstance, translator: MigrationTranslator, found: TableValidation
+    instance: dg.DagsterInstance,
+    translator: MigrationTranslator,
+    found: TableValidation,
+    run_id: str,
 ) -> None:
-    """Note the result on the starrocks asset's checks, so that `--failed` and the UI see it."""
+    """Note the result on the starrocks asset's checks, so that `--failed` and the UI see it.
+
+    Args:
+        instance: where.
+        translator: gives the asset keys.
+        found: the result.
+        run_id: of the Dagster run, or an id of its own for each validation outside of one: Dagster
+            keeps one evaluation per check, partition and run id, so a second one without a run
+            would break its unique index.
+    """
     for evaluation in _evaluations(translator, found):
-        instance.report_runless_asset_event(evaluation)
+        event = dg.DagsterEvent(
+            event_type_value=dg.DagsterEventType.ASSET_CHECK_EVALUATION.value,
+            job_name="validate",
+            event_specific_data=evaluation,
+        )
+        instance.report_dagster_event(event, run_id=run_id)
 
 
 def _evaluations(
@@ -229,7 +246,7 @@ def validate_in_run(
     wrong = []
     for table in select_tables(plan, config.tables):
         found = validate_table(table, mssql, lake, starrocks, VerificationLevel(config.level))
-        record(context.instance, translator, found)
+        record(context.instance, translator, found, context.run_id)
         context.log_event(_observation(translator, found))
         context.log.info("%s: %s", table.full_name, found.describe() or "equal")
         if not found.valid:

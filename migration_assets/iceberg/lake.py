@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
 
 from migration_assets.errors import ConfigurationError
 from migration_assets.iceberg.driver_errors import translate_errors
@@ -138,7 +139,8 @@ class Lake:
             folder = local_path(settings.warehouse)
             with translate_errors(str(folder)):
                 folder.mkdir(parents=True, exist_ok=True)
-            uri = f"sqlite:///{folder / 'catalog.db'}"
+            # SQLAlchemy decodes percent signs of its URLs, so a path has to be encoded.
+            uri = f"sqlite:///{quote(str(folder / 'catalog.db'))}"
         else:
             raise ConfigurationError(
                 f"Settings: ICEBERG_CATALOG_TYPE={settings.catalog_type.value} needs "

@@ -424,8 +424,11 @@ def _validate(
         )
         for share in shares
     ]
-    for _event in workers.run(batches):
-        pass
+    messages = [
+        event.message
+        for event in workers.run(batches)
+        if isinstance(event, BatchEnded) and event.message
+    ]
     for batch in batches:
         observed = instance.all_logs(batch.run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION)
         for entry in observed:
@@ -437,6 +440,11 @@ def _validate(
             result.rows = {stage.value: _count(found.get(stage.value)) for stage in STAGES}
             result.difference = str(found["difference"])
             result.valid = not result.difference
+    for result in results.values():
+        if result.valid is None:
+            # What could not be compared is not known to be right.
+            result.valid = False
+            result.difference = " ".join(["not compared: the validation failed.", *messages[:1]])
 
 
 def _count(value: object) -> int | None:

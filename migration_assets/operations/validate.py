@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -50,11 +51,12 @@ def validate(
     mssql = SqlServer(MssqlSettings.load())
     lake = Lake(LakeSettings.load())
     starrocks = StarRocks(StarRocksSettings.load()) if last is Stage.STARROCKS else None
+    run_id = str(uuid.uuid4())
     try:
         for table in chosen:
             found = validate_table(table, mssql, lake, starrocks, level)
             if instance is not None:
-                record(instance, MigrationTranslator(), found)
+                record(instance, MigrationTranslator(), found, run_id)
             yield found
     finally:
         mssql.close()

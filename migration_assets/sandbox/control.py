@@ -34,8 +34,8 @@ class Fault:
 
     Attributes:
         kind: `refuse` connections above `above`; `drop` the socket after `after_bytes` of an answer
-            or after `after_queries` statements of a connection; `delay` an answer by `seconds`;
-            answer with `error` (`number`, `message`); `alter` the first value of `column` in a
+            or after `after_queries` statements of a connection; `delay` an answer by `seconds`,
+            or until the faults are replaced; answer with `error` (`number`, `message`); `alter` the first value of `column` in a
             result set; `then` run `sql` on the backing DuckDB after the statement succeeded;
             `unavailable`: answer `percent` of the requests with 503 (S3), all of them when it is 0.
         match: regular expression that the statement (or the request path) must contain.
@@ -110,6 +110,14 @@ class Switchboard:
                     fault.times -= 1
                 return fault
             return None
+
+    def hold(self, fault: Fault, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Wait as a `delay` fault says, or until the faults are replaced, or `stopped`."""
+        deadline = time.monotonic() + fault.seconds
+        while (left := deadline - time.monotonic()) > 0 and not stopped():
+            if not any(armed is fault for armed in self.faults):
+                return
+            time.sleep(min(0.02, left))
 
     def admit(self, limit: int | None = None) -> bool:
         """Count a new connection in; False, counted as refused, when it exceeds a limit.

@@ -52,7 +52,7 @@ def planned_table(
     warehouse: str, name: str = "orders", partitions: int = 4, **other: Any
 ) -> TablePlan:
     """A table of three columns; its rows come from `rows_of`."""
-    columns = (
+    columns = other.get("columns") or (
         planned_column("order id", 1, "long", nullable=False, distinct=True),
         planned_column("name", 2, "string"),
         planned_column("amount", 3, "decimal(18, 4)"),
@@ -64,7 +64,7 @@ def planned_table(
         "source_name": name,
         "rows": 100,
         "columns": columns,
-        "audit_columns": audit_columns(len(columns) + 1),
+        "audit_columns": audit_columns(max(column.field_id for column in columns) + 1),
         "key_ranges": tuple(KeyRange(source_partition=number) for number in range(partitions)),
         "namespace": "shop_dbo",
         "iceberg_table": name,

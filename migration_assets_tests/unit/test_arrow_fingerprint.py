@@ -26,7 +26,8 @@ TABLE = table_plan(
         ("part", INT),
         ("flag", MssqlType("bit", 1)),
         ("small", decimal(9, 2)),
-        ("medium", decimal(28, 10)),
+        ("medium", decimal(26, 10)),
+        ("deep", decimal(20, 18)),
         ("wide", decimal(38, 10)),
         ("day", MssqlType("date", 3)),
         ("at", MssqlType("datetime2", 8, 26, 6)),
@@ -63,7 +64,8 @@ ROWS = st.lists(
             "part": st.integers(-(2**31), 2**31 - 1),
             "flag": _optional(st.booleans()),
             "small": _optional(_decimals(9, 2)),
-            "medium": _optional(_decimals(28, 10)),
+            "medium": _optional(_decimals(26, 10)),
+            "deep": _optional(_decimals(20, 18)),
             "wide": _optional(_decimals(38, 10)),
             "day": _optional(st.dates()),
             "at": _optional(st.datetimes()),
@@ -107,10 +109,11 @@ def _plain(name: str, value: Any) -> tuple[dict[str, int], dict[str, int]]:
     """Sums and numbers of one value, written down as the documentation says them."""
     if name in {"id", "part", "flag"}:
         return {"sum": int(value)}, {"swap": int(value)}
-    if name in {"small", "medium", "wide"}:
-        number = _unscaled(value, {"small": 2, "medium": 10, "wide": 10}[name])
+    if name in {"small", "medium", "deep", "wide"}:
+        scale = {"small": 2, "medium": 10, "deep": 18, "wide": 10}[name]
+        number = _unscaled(value, scale)
         low = abs(number) % 10**19 * (1 if number >= 0 else -1)
-        return {"sum": number}, {"swap": low if name == "wide" else number}
+        return {"sum": number}, {"swap": low if name in {"deep", "wide"} else number}
     if name == "day":
         days = value.toordinal() - 1
         return {"sum": days}, {"swap": days}
@@ -175,6 +178,7 @@ ROW: dict[str, Any] = {
     "flag": True,
     "small": Decimal("1.00"),
     "medium": Decimal("1.0000000000"),
+    "deep": Decimal("1.000000000000000000"),
     "wide": Decimal("1.0000000000"),
     "day": dt.date(2024, 1, 1),
     "at": dt.datetime(2024, 1, 1),
@@ -190,6 +194,7 @@ CHANGES: list[tuple[str, Any]] = [
     ("flag", False),
     ("small", Decimal("1.01")),
     ("medium", Decimal("1.0000000001")),
+    ("deep", Decimal("1.000000000000000001")),
     ("wide", Decimal("1.0000000001")),
     ("day", dt.date(2024, 1, 2)),
     ("at", dt.datetime(2024, 1, 1, 0, 0, 0, 1)),
@@ -209,9 +214,11 @@ def test_one_changed_value_names_its_column(column: str, value: Any) -> None:
     assert column in {difference.what.split(".")[0] for difference in before.differences(after)}
 
 
-@pytest.mark.parametrize("column", ["small", "medium", "wide", "day", "at", "clock", "guid"])
+@pytest.mark.parametrize(
+    "column", ["small", "medium", "deep", "wide", "day", "at", "clock", "guid"]
+)
 def test_swapped_values_are_seen(column: str) -> None:
-    other = {**ROW, "id": 5, **dict(CHANGES[1:12])}
+    other = {**ROW, "id": 5, **dict(CHANGES[1:13])}
     assert other[column] != ROW[column]
     before = fingerprint(TABLE, batch_of(TABLE, [ROW, other]))
     swapped = [{**ROW, column: other[column]}, {**other, column: ROW[column]}]

@@ -171,7 +171,7 @@ class _Handler(MotoRequestHandler):
         if drop and drop.after_queries:
             raise ConnectionError("dropped by a fault before it was executed")
         if delay := self.board.strike("delay", statement):
-            time.sleep(delay.seconds)
+            self.board.hold(delay)
             if self._client_is_gone():
                 raise ConnectionError("the client went away before it was executed")
         if fault := self.board.strike("unavailable", statement):

@@ -520,6 +520,9 @@ def _decimal_arithmetic(
         for side in (left, right)
     )
     x, y = convert(left, a), convert(right, b)
+    if operator in "+-*" and max(a.precision, b.precision) <= 18:
+        # DuckDB keeps an operation on two 64-bit decimals in 64 bits, and overflows there.
+        x = f"CAST({x} AS DECIMAL(19,{a.scale}))"
     money = kind.family == "money"
     if operator in "+-":
         scale = max(a.scale, b.scale)

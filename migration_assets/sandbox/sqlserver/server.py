@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 
 from migration_assets.sandbox.control import ControlServer, StatementLog, Switchboard
@@ -21,6 +22,7 @@ from migration_assets.sandbox.sqlserver.connection import Connection, Shared
 from migration_assets.sandbox.sqlserver.conversion import Typed, macro, store
 from migration_assets.sandbox.sqlserver.engine import Engine
 from migration_assets.sandbox.sqlserver.answers import Rows
+from migration_assets.sandbox.sqlserver.errors import from_duckdb, invalid_column
 from migration_assets.sandbox.sqlserver.session import Session
 from migration_assets.sandbox.sqlserver.sql_types import MAX, SqlType
 
@@ -252,6 +254,10 @@ class SqlServerStandIn:
         """
         session = self._own_session()
         database, found = session.find_table([schema, table])
+        known = {column.name.lower() for column in found.columns if column.computed is None}
+        unknown = [name for name in rows.column_names if name.lower() not in known]
+        if unknown:
+            raise invalid_column(unknown[0])
         with self.engine.lock:
             session.cursor.register("ss_loaded", rows)
             names, values = [], []
@@ -270,10 +276,14 @@ class SqlServerStandIn:
                     )
                 names.append(quoted(column.name))
             storage = storage_name(database.name, found.schema, found.name)
-            session.fetch(
-                f"INSERT INTO {storage} ({', '.join(names)}) SELECT {', '.join(values)} FROM ss_loaded"
-            )
-            session.cursor.unregister("ss_loaded")
+            try:
+                session.fetch(
+                    f"INSERT INTO {storage} ({', '.join(names)}) SELECT {', '.join(values)} FROM ss_loaded"
+                )
+            except duckdb.Error as error:
+                raise from_duckdb(error) from error
+            finally:
+                session.cursor.unregister("ss_loaded")
             identity = found.identity
             explicit = identity is not None and identity.name.lower() in {
                 n.lower() for n in rows.column_names

@@ -190,7 +190,7 @@ class Connection:
             if fault := board.strike("error", text):
                 raise StarRocksError(fault.message, fault.number)
             delay = board.strike("delay", text)
-            run = partial(session.execute, statements[0], delay.seconds if delay else 0.0)
+            run = partial(session.execute, statements[0], delay)
             try:
                 answer = await self._in_thread(run)
             except StarRocksError:

@@ -112,17 +112,17 @@ class Session:
         if self._stop is not None:
             raise self._stop
 
-    def pause(self, seconds: float) -> None:
-        """Wait as part of the running statement (a fault)."""
-        self._stopped.wait(seconds)
+    def pause(self, fault: Fault) -> None:
+        """Wait as part of the running statement."""
+        self.shared.board.hold(fault, self._stopped.is_set)
         self.check()
 
-    def execute(self, statement: str, delay: float = 0.0) -> Rows | Done:
+    def execute(self, statement: str, delay: Fault | None = None) -> Rows | Done:
         """Run one statement.
 
         Args:
             statement: without a semicolon.
-            delay: seconds to wait first; they count for the statement's timeout.
+            delay: a fault to wait for first; it counts for the statement's timeout.
 
         Raises:
             StarRocksError: whatever StarRocks, or this stand-in, has against it.
