@@ -43,12 +43,14 @@ class TableValidation:
     Attributes:
         rows: row count by system; None where the table is missing.
         differences: partition key to what differs there, targets against SQL Server.
+        level: what was compared: `count` says nothing about values.
         error: why the table could not be compared; empty when it could.
     """
 
     table: TablePlan
     rows: dict[Stage, int | None]
     differences: dict[str, list[Difference]] = field(default_factory=dict)
+    level: VerificationLevel = VerificationLevel.FULL
     error: str = ""
 
     @property
@@ -138,7 +140,7 @@ def _compare(
             rows[Stage.STARROCKS] = total
         except ObjectNotFoundError:
             rows[Stage.STARROCKS] = None
-    return TableValidation(table, rows, differences)
+    return TableValidation(table, rows, differences, level)
 
 
 def select_tables(plan: MigrationPlan, patterns: Sequence[str]) -> list[TablePlan]:
@@ -202,7 +204,7 @@ def _evaluations(
         counts = [d for d in different if d.what.endswith("rows")]
         values = [d for d in different if not d.what.endswith("rows")]
         passed = {ROW_COUNT: not counts and not found.missing_in, FINGERPRINT: not values}
-        if table.verification is VerificationLevel.COUNT:
+        if VerificationLevel.COUNT in {table.verification, found.level}:
             del passed[FINGERPRINT]
         for check, is_equal in passed.items():
             yield dg.AssetCheckEvaluation(

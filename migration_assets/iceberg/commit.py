@@ -313,18 +313,18 @@ def _transaction_view(found: Table) -> Table:
 
     pyiceberg copies all metadata deeply some 30 times in a transaction, which made a commit on 200
     snapshots four times as slow. What is committed is computed by the catalog, from the metadata it
-    loads itself. And pyiceberg's own retries would rebuild the snapshot on whatever the table has
-    become, without our comparisons: a conflict must come back to us.
+    loads itself. And pyiceberg's own retries, which only a `CommitFailedException` starts, would
+    rebuild the snapshot on whatever the table has become, without our comparisons: a conflict must
+    come back to us.
     """
     from pyiceberg.table import Table
 
-    metadata, current = found.metadata, found.current_snapshot()
-    slim = metadata.model_copy(
+    current = found.current_snapshot()
+    slim = found.metadata.model_copy(
         update={
             "snapshots": [current] if current is not None else [],
             "snapshot_log": [],
             "metadata_log": [],
-            "properties": {**metadata.properties, "commit.retry.num-retries": "0"},
         }
     )
     catalog = cast("Catalog", _NoCleanup(found.catalog))

@@ -131,6 +131,15 @@ class TestOneTransaction:
         assert iceberg_table(lake, table).current_snapshot().snapshot_id == receipt.snapshot_id
         assert (receipt.files, receipt.rows) == ((), 0)
 
+    def test_no_file_on_a_table_with_snapshots(self, lake: Lake, table: TablePlan) -> None:
+        commit_all(lake, table, [extract(lake, table, 0)])
+        extracted = extract(lake, table, 3, rows=0)
+        (receipt,) = commit_all(lake, table, [extracted])
+        current = iceberg_table(lake, table).current_snapshot()
+        assert receipt.snapshot_id == current.snapshot_id
+        attempts = current.summary.additional_properties["migration.attempts"]
+        assert attempts == extracted.attempt
+
     def test_empty_extract_empties_its_partition(self, lake: Lake, table: TablePlan) -> None:
         commit_all(lake, table, [extract(lake, table, 0), extract(lake, table, 1)])
         commit_all(lake, table, [extract(lake, table, 0, rows=0)])
@@ -442,6 +451,23 @@ class TestInterrupted:
         with pytest.raises(Interruption):
             commit_all(lake, table, [extracted], intents)
         commit_all(lake, table, [extracted], intents)
+        assert stored_rows(lake, table) == expected_rows(table, (0, 10), (1, 3))
+
+    def test_intent_on_a_table_that_was_dropped_since(self, lake: Lake, table: TablePlan) -> None:
+        """The table of this name is another one: nothing can have landed in it."""
+        commit_all(lake, table, [extract(lake, table, 1)])
+        commit_all(lake, table, [extract(lake, table, 1, rows=3)])
+        found = iceberg_table(lake, table)
+        old = [s.snapshot_id for s in found.snapshots()[:-1]]
+        found.maintenance.expire_snapshots().by_ids(old).commit()
+        extracted = extract(lake, table, 0)
+        intent = Intent(
+            attempt=extracted.attempt,
+            table_uuid="00000000-0000-0000-0000-000000000000",
+            base_snapshot_id=None,
+            base_sequence_number=0,
+        )
+        commit_all(lake, table, [extracted], Intents({"p000": intent}))
         assert stored_rows(lake, table) == expected_rows(table, (0, 10), (1, 3))
 
     def test_intent_is_stored_before_the_swap(

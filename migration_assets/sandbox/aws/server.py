@@ -23,7 +23,6 @@ import json
 import select
 import socket
 import threading
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from http import HTTPStatus

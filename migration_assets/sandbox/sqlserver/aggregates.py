@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from migration_assets.sandbox.sqlserver import sql_types
+from migration_assets.sandbox.sqlserver.comparison import key
 from migration_assets.sandbox.sqlserver.conversion import Typed, convert
 from migration_assets.sandbox.sqlserver.errors import SqlServerError, unsupported
 from migration_assets.sandbox.sqlserver.sql_types import BIGINT, INT, SqlType, decimal
@@ -57,8 +58,6 @@ def aggregate(translator: ExpressionTranslator, node: exp.Expression, scope: Sco
 
 
 def _core(translator: ExpressionTranslator, node: exp.Expression, scope: Scope) -> _Core:
-    from migration_assets.sandbox.sqlserver.expressions import key
-
     if isinstance(node, exp.GroupConcat):
         return _string_agg(translator, node, scope)
     name = str(node.this).upper()
@@ -126,8 +125,6 @@ def _average(value: Typed, distinct: str, total: SqlType) -> _Core:
 
 
 def _extreme(name: str, value: Typed) -> _Core:
-    from migration_assets.sandbox.sqlserver.expressions import key
-
     kind = value.type
     if kind.family == "bit":
         raise SqlServerError(8117, f"Operand data type bit is invalid for {name.lower()} operator.")
@@ -171,8 +168,6 @@ def _window_core(translator: ExpressionTranslator, node: exp.Expression, scope: 
 
 
 def _order(translator: ExpressionTranslator, node: exp.Expression, scope: Scope) -> str:
-    from migration_assets.sandbox.sqlserver.expressions import key
-
     parts = []
     for item in node.expressions:
         if isinstance(item.this, exp.Subquery):  # ORDER BY (SELECT NULL): no order asked for
@@ -183,8 +178,6 @@ def _order(translator: ExpressionTranslator, node: exp.Expression, scope: Scope)
 
 
 def _over(translator: ExpressionTranslator, node: exp.Expression, scope: Scope) -> str:
-    from migration_assets.sandbox.sqlserver.expressions import key
-
     parts = []
     partitions = node.args.get("partition_by") or []
     if partitions:

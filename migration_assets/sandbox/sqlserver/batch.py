@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from sqlglot.errors import SqlglotError
-from sqlglot.tokens import TokenType
+from sqlglot.tokenizer_core import TokenType
 
 from migration_assets.sandbox.sqlserver.dialect import StandInTSQL
 from migration_assets.sandbox.sqlserver.errors import SqlServerError, unsupported
@@ -123,7 +123,7 @@ class _State:
         self.keyword, self.open = word, word in {"IF", "INSERT"}
         return True
 
-    def _belongs(self, word: str, following: str) -> bool:  # noqa: PLR0911 - one rule a line
+    def _belongs(self, word: str, following: str) -> bool:
         if word == "WITH" or self.keyword in {"GRANT", "CREATE VIEW"}:
             return True
         if self.keyword == "IF" and self.open:

@@ -16,15 +16,22 @@ from migration_assets.sandbox.control import StatementLog, Switchboard
 from migration_assets.sandbox.sqlserver import faults, packets, rows, rpc, tokens
 from migration_assets.sandbox.sqlserver.answers import SELECT, Change, Done, Event, Notice, Rows
 from migration_assets.sandbox.sqlserver.batch import Reader
-from migration_assets.sandbox.sqlserver.ddl import read_type
+from migration_assets.sandbox.sqlserver.conversion import Typed, convert
 from migration_assets.sandbox.sqlserver.engine import Engine
 from migration_assets.sandbox.sqlserver.errors import SqlServerError, from_duckdb, unsupported
 from migration_assets.sandbox.sqlserver.login import prelogin_answer, read_login
-from migration_assets.sandbox.sqlserver.packets import Dropped, Message, Packets
+from migration_assets.sandbox.sqlserver.packets import DroppedError, Message, Packets
 from migration_assets.sandbox.sqlserver.rpc import Call, Parameter
 from migration_assets.sandbox.sqlserver.session import Session
+from migration_assets.sandbox.sqlserver.tables import read_type
 from migration_assets.sandbox.sqlserver.tokens import (
-    ATTENTION, DONE, DONEINPROC, DONEPROC, ERROR, IN_TRANSACTION, MORE,
+    ATTENTION,
+    DONE,
+    DONEINPROC,
+    DONEPROC,
+    ERROR,
+    IN_TRANSACTION,
+    MORE,
 )  # fmt: skip
 
 _LARGEST_PACKET = 32_767
@@ -49,7 +56,7 @@ class Shared:
     answers: dict[str, list[bytes]] = field(default_factory=dict)
 
 
-class Cancelled(Exception):  # noqa: N818 - it is no error
+class CancelledError(Exception):
     """The client sent an attention."""
 
 
@@ -72,7 +79,7 @@ class Connection:
             if self._log_in():
                 while (message := self.packets.read()) is not None:
                     self._handle(message)
-        except (OSError, Dropped):
+        except (OSError, DroppedError):
             pass
         finally:
             try:
@@ -145,11 +152,11 @@ class Connection:
         kind = {packets.BATCH: self._batch, packets.RPC: self._rpc,
                 packets.TRANSACTION_REQUEST: self._transaction}.get(message.kind)  # fmt: skip
         if kind is None:
-            raise Dropped(f"packet type {message.kind}")
+            raise DroppedError(f"packet type {message.kind}")
         self.shared.watch(self, True)  # noqa: FBT003 - running
         try:
             kind(message.body)
-        except Cancelled:
+        except CancelledError:
             self.packets.write(tokens.done(DONE, ATTENTION))
         finally:
             self.shared.watch(self, False)  # noqa: FBT003 - not running
@@ -202,9 +209,8 @@ class Connection:
         shown = error if isinstance(error, SqlServerError) else from_duckdb(error)
         if self.packets.readable() and isinstance(error, duckdb.InterruptException):
             self._attention()
-        self.packets.write(
-            tokens.message(shown) + tokens.done(token, ERROR | self._in_transaction())
-        )
+        status = ERROR | self._in_transaction() | (MORE if token == DONEINPROC else 0)
+        self.packets.write(tokens.message(shown) + tokens.done(token, status))
 
     # -- running statements ----------------------------------------------------------------------
 
@@ -253,7 +259,7 @@ class Connection:
         if drop is not None:
             self.packets.drop_after = drop
             if drop == 0:
-                raise Dropped("dropped by a fault")
+                raise DroppedError("dropped by a fault")
         error = faults.error(board, text)
         if error is not None:
             if error.number == 1205:
@@ -329,13 +335,13 @@ class Connection:
         """Read the attention that waits on the socket.
 
         Raises:
-            Cancelled: always; or Dropped when the client has gone.
+            CancelledError: always; or DroppedError when the client has gone.
         """
         self._held = b""
         message = self.packets.read()
         if message is None or message.kind != packets.ATTENTION:
-            raise Dropped("the client went away")
-        raise Cancelled
+            raise DroppedError("the client went away")
+        raise CancelledError
 
     # -- procedures ------------------------------------------------------------------------------
 
@@ -356,23 +362,19 @@ class Connection:
             "sp_unprepare": self._unprepare,
         }.get(call.procedure)  # fmt: skip
         try:
+            if handler is None and call.procedure.startswith("sp_cursor"):
+                raise unsupported(f"procedure {call.procedure}: do without server cursors")
             if handler is None:
-                error = unsupported(f"procedure {call.procedure}")
-                raise (
-                    error
-                    if call.procedure.startswith("sp_cursor")
-                    else SqlServerError(
-                        2812, f"Could not find stored procedure '{call.procedure}'."
-                    )
-                )
+                raise SqlServerError(2812, f"Could not find stored procedure '{call.procedure}'.")
             outputs, worked = handler(call.parameters)
         except SqlServerError as error:
             self._fail(error, DONEPROC)
             return
         self._flush_done()
-        tail = tokens.return_status(0 if worked else 1) + outputs if worked else b""
+        if worked:
+            self.packets.write(tokens.return_status(0) + outputs)
         status = more | self._in_transaction() | (0 if worked else ERROR)
-        self.packets.write(tail + tokens.done(DONEPROC, status))
+        self.packets.write(tokens.done(DONEPROC, status))
 
     def _execute_sql(self, given: list[Parameter]) -> tuple[bytes, bool]:
         text, declaration, values = _text_of(given, 0), _text_of(given, 1), given[2:]
@@ -407,8 +409,6 @@ class Connection:
         return b"", True
 
     def _run_call(self, text: str, declaration: str, values: list[Parameter]) -> bool:
-        from migration_assets.sandbox.sqlserver.conversion import Typed, convert
-
         parameters = {}
         for position, (name, kind) in enumerate(_declared(declaration)):
             named = [value for value in values if value.name == name]

@@ -42,6 +42,18 @@ def macro(name: str, *arguments: str) -> str:
     return f"{PREFIX}{name}({', '.join(arguments)})"
 
 
+def literal(text: str | None, kind: SqlType) -> Typed:
+    """A value given as DuckDB's text of it (hex digits for binaries) as a literal expression."""
+    if text is None:
+        return Typed(f"CAST(NULL AS {kind.duckdb})", kind)
+    quoted = "'" + text.replace("'", "''") + "'"
+    if kind.family == "binary":
+        return Typed(f"unhex({quoted})", kind, nullable=False)
+    if kind.family == "string":
+        return Typed(quoted, kind, nullable=False, constant=text)
+    return Typed(f"CAST({quoted} AS {kind.duckdb})", kind, nullable=False)
+
+
 def convert(value: Typed, target: SqlType, style: int | None = None) -> str:
     """Convert explicitly, as CAST and CONVERT do: strings are cut to the target's length.
 
@@ -131,7 +143,7 @@ def _text(value: Typed, target: SqlType, style: int | None) -> str:
         case "integer" | "decimal":
             return f"CAST({sql} AS VARCHAR)"
         case "money":
-            if style == 2 or style == 126:
+            if style in {2, 126}:
                 return f"CAST({sql} AS VARCHAR)"
             if style in {None, 0}:
                 return f"CAST(CAST({sql} AS DECIMAL(21,2)) AS VARCHAR)"
@@ -239,6 +251,8 @@ def _to_integer(value: Typed, target: SqlType, style: int | None) -> str:
                 return f"CAST({number} AS {duckdb})"
             half, full = 1 << (bits - 1), 1 << bits
             return f"CAST(CASE WHEN {number} >= {half}::HUGEINT THEN {number} - {full}::HUGEINT ELSE {number} END AS {duckdb})"
+        case _:
+            pass
     raise _refuse(value, target, style)
 
 
@@ -251,6 +265,8 @@ def _to_bit(value: Typed, target: SqlType, style: int | None) -> str:
         case "string":
             lowered = f"lower(trim({value.sql}))"
             return f"CASE {lowered} WHEN 'true' THEN TRUE WHEN 'false' THEN FALSE ELSE CAST({macro('whole', value.sql)} AS BIGINT) <> 0 END"
+        case _:
+            pass
     raise _refuse(value, target, style)
 
 
@@ -320,6 +336,8 @@ def _to_guid(value: Typed, target: SqlType, style: int | None) -> str:
             return f"CAST(trim({value.sql}, ' {{}}') AS UUID)"
         case "binary":
             return macro("binary_guid", value.sql)
+        case _:
+            pass
     raise _refuse(value, target, style)
 
 
@@ -342,6 +360,8 @@ def _stamp(value: Typed, target: SqlType, style: int | None) -> str:
             return macro("dto_local", value.sql)
         case "string":
             return macro("to_stamp", value.sql)
+        case _:
+            pass
     raise _refuse(value, target, style)
 
 

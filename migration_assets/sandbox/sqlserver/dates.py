@@ -54,6 +54,8 @@ def _exact(value: Typed) -> str:
             return macro("exact_datetime", value.sql) if name == "datetime" else value.sql
         case "date" | "time" | "string":
             return convert(value, SqlType("datetime2", scale=7))
+        case _:
+            pass
     raise unsupported(f"date function on {value.type.declaration}")
 
 
@@ -147,6 +149,8 @@ def _number(part: str, value: Typed) -> str:
             return f"({value.sql}).off"
         case "week" | "tzoffset":
             raise unsupported(f"DATEPART({part})")
+        case _:
+            pass
     return f"{part}({stamp})"
 
 

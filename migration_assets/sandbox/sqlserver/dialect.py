@@ -8,13 +8,15 @@ says about types on the way; here each function call stays a plain name with arg
 from __future__ import annotations
 
 import logging
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.tsql import TSQL
-from sqlglot.errors import SqlglotError
-from sqlglot.tokens import TokenType
+from sqlglot.errors import ParseError, SqlglotError
+from sqlglot.parsers.tsql import TSQLParser
+from sqlglot.tokenizer_core import TokenType
 
 from migration_assets.sandbox.sqlserver.errors import SqlServerError, unsupported
 from migration_assets.sandbox.sqlserver.sql_types import MAX, SqlType, declared
@@ -37,14 +39,14 @@ class StandInTSQL(TSQL):
             "NUMERIC": TokenType.DECIMAL32,
         }
 
-    class Parser(TSQL.Parser):
+    class Parser(TSQLParser):
         """All functions become `exp.Anonymous`."""
 
-        FUNCTIONS: ClassVar[dict[str, object]] = {}
-        NO_PAREN_FUNCTIONS: ClassVar[dict[TokenType, object]] = {}
-        FUNCTION_PARSERS: ClassVar[dict[str, object]] = {
+        FUNCTIONS: ClassVar[dict[str, Callable[..., Any]]] = {}
+        NO_PAREN_FUNCTIONS: ClassVar[dict[TokenType, Any]] = {}
+        FUNCTION_PARSERS: ClassVar[dict[str, Callable[..., Any]]] = {
             name: parser
-            for name, parser in TSQL.Parser.FUNCTION_PARSERS.items()
+            for name, parser in TSQLParser.FUNCTION_PARSERS.items()
             if name in _KEPT_FUNCTION_PARSERS
         }
 
@@ -58,10 +60,10 @@ def parse(text: str) -> exp.Expression:
     try:
         statement = sqlglot.parse_one(text, read=StandInTSQL)
     except SqlglotError as error:
-        where = error.errors[0] if getattr(error, "errors", None) else {}
+        where = error.errors[0] if isinstance(error, ParseError) and error.errors else {}
         near = where.get("highlight") or text[:40]
         raise SqlServerError(102, f"Incorrect syntax near '{near}'.", severity=15) from error
-    if isinstance(statement, exp.Command):
+    if isinstance(statement, exp.Command) or not isinstance(statement, exp.Expression):
         raise unsupported(f"statement {text[:80]!r}")
     return statement
 
@@ -71,7 +73,8 @@ def parse_expression(text: str) -> exp.Expression:
     statement = parse(f"SELECT {text}")
     if not isinstance(statement, exp.Select) or len(statement.expressions) != 1:
         raise unsupported(f"expression {text!r}")
-    return statement.expressions[0]
+    expression: exp.Expression = statement.expressions[0]
+    return expression
 
 
 def parse_condition(text: str) -> exp.Expression:

@@ -13,7 +13,7 @@ from migration_assets.sandbox.sqlserver.answers import Done, Event
 from migration_assets.sandbox.sqlserver.catalog import Column, Database, Table, quoted, storage_name
 from migration_assets.sandbox.sqlserver.conversion import Typed, store
 from migration_assets.sandbox.sqlserver.errors import SqlServerError, invalid_column, unsupported
-from migration_assets.sandbox.sqlserver.queries import QueryTranslator
+from migration_assets.sandbox.sqlserver.queries import QueryTranslator, only
 from migration_assets.sandbox.sqlserver.scope import Query, Scope, Source
 from migration_assets.sandbox.sqlserver.sql_types import NULL
 
@@ -39,12 +39,6 @@ def run(session: Session, node: exp.Expression) -> Iterator[Event]:
         raise unsupported(f"{type(node).__name__.upper()}")
 
 
-def _only(node: exp.Expression, known: set[str]) -> None:
-    for name, value in node.args.items():
-        if value and name not in known:
-            raise unsupported(f"{name.strip('_').upper()} in {node.sql('tsql')[:80]}")
-
-
 def _parts(node: exp.Expression) -> list[str]:
     return [part for part in (node.text("catalog"), node.text("db"), node.name) if part]
 
@@ -53,7 +47,7 @@ def _parts(node: exp.Expression) -> list[str]:
 
 
 def _insert(session: Session, node: exp.Insert) -> Iterator[Event]:
-    _only(node, {"this", "expression", "returning", "default", "with_"})
+    only(node, {"this", "expression", "returning", "default", "with_"})
     target = node.this
     named = (
         [column.name for column in target.expressions] if isinstance(target, exp.Schema) else None
@@ -72,7 +66,7 @@ def _insert(session: Session, node: exp.Insert) -> Iterator[Event]:
         returning = node.args.get("returning")
         storage = storage_name(database.name, table.schema, table.name)
         if returning is not None:
-            _only(returning, {"expressions"})
+            only(returning, {"expressions"})
             query = _output(session, table, returning, sql)
             rows = session.rows(query)
             batches = list(rows.batches)
@@ -275,7 +269,7 @@ def _affected(
     """The rows meant: table, FROM and WHERE text, and the target's alias in it."""
     from_node = node.args.get("from_")
     scope = Scope()
-    translator._define_ctes(node, scope)  # noqa: SLF001 - same layer
+    translator.define_ctes(node, scope)
     parts = _parts(target)
     if from_node is None:
         from_node = exp.From(this=target.copy())
@@ -311,7 +305,7 @@ def _find_alias(from_node: exp.Expression, parts: list[str]) -> tuple[str, exp.E
 
 
 def _update(session: Session, node: exp.Update) -> Iterator[Event]:
-    _only(node, {"this", "expressions", "from_", "where", "with_", "options"})
+    only(node, {"this", "expressions", "from_", "where", "with_", "options"})
     translator = QueryTranslator(session)
     with session.engine.lock:
         session.enter(writes=True)
@@ -362,12 +356,11 @@ def _may_change(column: Column) -> None:
 
 
 def _delete(session: Session, node: exp.Delete) -> Iterator[Event]:
-    _only(node, {"this", "tables", "from_", "where", "with_", "options"})
+    only(node, {"this", "tables", "from_", "where", "with_", "options"})
     translator = QueryTranslator(session)
     target = node.this or (node.args.get("tables") or [None])[0]
-    if (
-        not isinstance(target, exp.Table)
-        or target.args.get("alias")
+    if not isinstance(target, exp.Table) or (
+        target.args.get("alias")
         and not node.args.get("from_")
         and target.args["alias"].args.get("columns")
     ):

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
-from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sqlglot import exp
 
 from migration_assets.sandbox.sqlserver import collation, sql_types
+from migration_assets.sandbox.sqlserver.arithmetic import arithmetic, number
+from migration_assets.sandbox.sqlserver.comparison import (
+    collation_of,
+    comparable,
+    like_regex,
+    string_literal,
+)  # fmt: skip
 from migration_assets.sandbox.sqlserver.conversion import Typed, convert, macro
 from migration_assets.sandbox.sqlserver.dialect import type_of
 from migration_assets.sandbox.sqlserver.errors import SqlServerError, raising, unsupported
+from migration_assets.sandbox.sqlserver.functions import call
 from migration_assets.sandbox.sqlserver.scope import Query, Scope
-from migration_assets.sandbox.sqlserver.sql_types import SqlType, common, decimal
+from migration_assets.sandbox.sqlserver.sql_types import SqlType, common
 
 if TYPE_CHECKING:
     from migration_assets.sandbox.sqlserver.session import Session
-
-_NUMERIC = {"bit", "integer", "decimal", "money", "float"}
-_TEMPORAL = {"date", "time", "datetime", "offset"}
 
 _COMPARISONS: dict[type[exp.Expression], str] = {
     exp.EQ: "=", exp.NEQ: "<>", exp.GT: ">", exp.GTE: ">=", exp.LT: "<", exp.LTE: "<=",
@@ -30,29 +33,6 @@ _ARITHMETIC: dict[type[exp.Expression], str] = {
     exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.Mod: "%", exp.BitwiseAnd: "&",
     exp.BitwiseOr: "|", exp.BitwiseXor: "^",
 }  # fmt: skip
-
-DIVIDE_BY_ZERO = raising(8134, "Divide by zero error encountered.")
-
-
-def string_literal(text: str) -> str:
-    """A DuckDB string literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def key(value: Typed) -> str:
-    """What stands for a value where SQL Server orders, groups or compares it."""
-    kind = value.type
-    if kind.family == "string":
-        if collation.is_binary(kind.collation):
-            return f"rtrim({value.sql}, ' ')"
-        if collation.ignores_case(kind.collation):
-            return macro("fold", value.sql)
-        return f"rtrim({value.sql}, ' ')"
-    if kind.family == "guid":
-        return macro("guid_key", value.sql)
-    if kind.family == "offset":
-        return f"({value.sql}).utc"
-    return value.sql
 
 
 class ExpressionTranslator:
@@ -79,7 +59,7 @@ class ExpressionTranslator:
         kind = type(node)
         if kind in _ARITHMETIC:
             return self._arithmetic(node, scope)
-        handler = _HANDLERS.get(kind)
+        handler = self._HANDLERS.get(kind)
         if handler is None:
             raise unsupported(f"expression {node.sql('tsql')[:120]} ({kind.__name__})")
         return handler(self, node, scope)
@@ -159,68 +139,7 @@ class ExpressionTranslator:
         operator = _ARITHMETIC[type(node)]
         left = self.expression(node.args["this"], scope)
         right = self.expression(node.args["expression"], scope)
-        return self.arithmetic(operator, left, right)
-
-    def arithmetic(self, operator: str, left: Typed, right: Typed) -> Typed:
-        """Apply an operator with T-SQL's rules of precedence and result types.
-
-        Result types: https://learn.microsoft.com/sql/t-sql/data-types/precision-scale-and-length-transact-sql
-        """
-        nullable = left.nullable or right.nullable
-        families = {left.type.family, right.type.family} - {"null"}
-        if operator == "+" and families == {"string"}:
-            return _concatenation(left, right)
-        if operator == "+" and families == {"binary"}:
-            length = (
-                -1
-                if -1 in {left.type.length, right.type.length}
-                else left.type.length + right.type.length
-            )
-            return Typed(f"({left.sql} || {right.sql})", sql_types.varbinary(length), nullable)
-        kind = common([left.type, right.type])
-        if kind.family == "null":
-            return Typed("NULL", sql_types.INT)
-        if kind.name in {"datetime", "smalldatetime"} and operator in "+-":
-            days = right if right.type.family == "integer" else left if operator == "+" else None
-            if days is not None and days.type.family == "integer":
-                stamp = left if days is right else right
-                return Typed(
-                    f"({stamp.sql} {operator} to_days(CAST({days.sql} AS INTEGER)))", kind, nullable
-                )
-        if kind.family in {"date", "time", "datetime", "offset", "guid", "binary", "string"}:
-            raise (
-                SqlServerError(
-                    8117, f"Operand data type {kind.name} is invalid for operator '{operator}'."
-                )
-                if kind.family != "datetime"
-                else unsupported(f"{operator} on {kind.name}")
-            )
-        if kind.family == "bit":
-            kind = sql_types.INT if operator in "+-*/%" else kind
-        if operator in {"&", "|", "^"}:
-            if kind.family not in {"integer", "bit"}:
-                raise SqlServerError(
-                    402, f"The data types are incompatible in the '{operator}' operator."
-                )
-            kind = sql_types.TINYINT if kind.family == "bit" else kind
-            a, b = convert(left, kind), convert(right, kind)
-            sql = f"xor({a}, {b})" if operator == "^" else f"({a} {operator} {b})"
-            return Typed(sql, kind, nullable)
-        if kind.family == "integer":
-            a, b = convert(left, kind), convert(right, kind)
-            if operator in "/%":
-                b = _nonzero(b, right)
-                operator = "//" if operator == "/" else operator
-            return Typed(f"({a} {operator} {b})", kind, nullable)
-        if kind.family == "float":
-            double = sql_types.FLOAT
-            a, b = convert(left, double), convert(right, double)
-            if operator == "%":
-                raise SqlServerError(402, "The data types are incompatible in the modulo operator.")
-            b = _nonzero(b, right) if operator == "/" else b
-            sql = f"({a} {operator} {b})"
-            return Typed(f"CAST({sql} AS {kind.duckdb})", kind, nullable)
-        return _decimal_arithmetic(operator, left, right, kind, nullable=nullable)
+        return arithmetic(operator, left, right)
 
     def _case(self, node: exp.Expression, scope: Scope) -> Typed:
         subject = node.args.get("this")
@@ -305,8 +224,6 @@ class ExpressionTranslator:
     # -- functions and subqueries ----------------------------------------------------------------
 
     def _function(self, node: exp.Expression, scope: Scope) -> Typed:
-        from migration_assets.sandbox.sqlserver.functions import call
-
         return call(self, node, scope)
 
     def _subquery(self, node: exp.Expression, scope: Scope) -> Typed:
@@ -402,7 +319,7 @@ class ExpressionTranslator:
         pattern = self.expression(node.args["expression"], scope)
         if value.type.family != "string" or pattern.type.family != "string":
             raise unsupported("LIKE on something that is not text")
-        folded = collation.ignores_case(_collation_of(value, pattern))
+        folded = collation.ignores_case(collation_of(value, pattern))
         negate = "NOT " if node.args.get("negate") else ""
         if pattern.constant is None:
             bracket = raising(*_like_error())
@@ -411,170 +328,39 @@ class ExpressionTranslator:
         regex = ("(?is)" if folded else "(?s)") + like_regex(pattern.constant, escape)
         return f"({negate}regexp_full_match({value.sql}, {string_literal(regex)}))"
 
+    _HANDLERS: ClassVar[
+        dict[type[exp.Expression], Callable[[ExpressionTranslator, exp.Expression, Scope], Typed]]
+    ] = {
+        exp.Literal: _literal,
+        exp.National: _national,
+        exp.HexString: _hex,
+        exp.Null: _null,
+        exp.Paren: _paren,
+        exp.Column: _column,
+        exp.Parameter: _parameter,
+        exp.Neg: _negate,
+        exp.BitwiseNot: _invert,
+        exp.Case: _case,
+        exp.Cast: _cast,
+        exp.TryCast: _cast,
+        exp.Convert: _convert,
+        exp.Collate: _collate,
+        exp.AtTimeZone: _at_time_zone,
+        exp.Subquery: _subquery,
+        exp.Select: _subquery,
+        exp.Anonymous: _function,
+        exp.Window: _function,
+        exp.GroupConcat: _function,
+        exp.Substring: _function,
+        exp.CurrentTimestamp: _function,
+    }
+
 
 def _like_error() -> tuple[int, str]:
     error = unsupported("LIKE with a pattern that holds '[' and is not a literal")
     return error.number, error.message
 
 
-def like_regex(pattern: str, escape: str) -> str:
-    """A LIKE pattern as regular expression (RE2)."""
-    out, position = "", 0
-    while position < len(pattern):
-        char = pattern[position]
-        if escape and char == escape and position + 1 < len(pattern):
-            position += 1
-            out += re.escape(pattern[position])
-        elif char == "%":
-            out += ".*"
-        elif char == "_":
-            out += "."
-        elif char == "[" and "]" in pattern[position + 1 :]:
-            end = pattern.index("]", position + 1)
-            inside = pattern[position + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
-            out += f"[{inside}]" if inside else "(?:$.)"
-            position = end
-        else:
-            out += re.escape(char)
-        position += 1
-    return out
-
-
 def group_key(node: exp.Expression) -> str:
     """Text by which an expression of the select list is recognised in GROUP BY."""
     return node.sql("tsql").lower()
-
-
-def _collation_of(left: Typed, right: Typed) -> str:
-    """Collation of a comparison: that of the side that is not a literal."""
-    first, second = (right, left) if left.constant is not None else (left, right)
-    return first.type.collation or second.type.collation
-
-
-def comparable(left: Typed, right: Typed, *, ordered: bool) -> tuple[str, str]:
-    """Both sides of a comparison in one type, as DuckDB compares them rightly."""
-    families = {left.type.family, right.type.family}
-    if "null" in families:
-        return left.sql, right.sql
-    if families == {"string"}:
-        name = _collation_of(left, right)
-        return tuple(key(replace(side, type=side.type.collated(name))) for side in (left, right))  # type: ignore[return-value] # two in, two out
-    kind = common([left.type, right.type])
-    if families <= _NUMERIC:
-        if families == {"bit"}:
-            return left.sql, right.sql
-        return tuple(  # type: ignore[return-value] # two in, two out
-            convert(side, sql_types.INT) if side.type.family == "bit" else side.sql
-            for side in (left, right)
-        )
-    sides = [replace(side, sql=convert(side, kind), type=kind) for side in (left, right)]
-    if kind.family == "guid" and not ordered:
-        return sides[0].sql, sides[1].sql
-    return key(sides[0]), key(sides[1])
-
-
-def number(text: str) -> Typed:
-    """A numeric literal with the type T-SQL gives it."""
-    lowered = text.lower()
-    if "e" in lowered:
-        return Typed(f"CAST({text} AS DOUBLE)", sql_types.FLOAT, nullable=False)
-    if "." not in text:
-        value = int(text)
-        if -(1 << 31) <= value < 1 << 31:
-            return Typed(f"CAST({value} AS INTEGER)", sql_types.INT, nullable=False)
-    digits = Decimal(text).as_tuple()
-    scale = max(-int(digits.exponent), 0)
-    kind = SqlType("numeric", precision=max(len(digits.digits), scale, 1), scale=scale)
-    if kind.precision > 38:
-        raise SqlServerError(1007, f"The number '{text}' is out of the range for numeric.", 15)
-    return Typed(f"CAST('{text}' AS {kind.duckdb})", kind, nullable=False)
-
-
-def _concatenation(left: Typed, right: Typed) -> Typed:
-    unicode = left.type.info.unicode or right.type.info.unicode
-    lengths = [side.type.length for side in (left, right) if side.type.family == "string"]
-    if -1 in lengths:
-        length = -1
-    else:
-        length = min(sum(lengths), 4000 if unicode else 8000)
-    kind = sql_types.nvarchar(length) if unicode else sql_types.varchar(length)
-    kind = kind.collated(_collation_of(left, right) or kind.collation)
-    nullable = left.nullable or right.nullable
-    return Typed(f"({left.sql} || {right.sql})", kind, nullable)
-
-
-def _nonzero(sql: str, value: Typed) -> str:
-    literal = re.fullmatch(r"CAST\('?(-?[\d.]+)'? AS [^)]*\)?\)", value.sql)
-    if literal and float(literal[1]) != 0:
-        return sql
-    return f"(CASE WHEN {sql} = 0 THEN {DIVIDE_BY_ZERO} ELSE {sql} END)"
-
-
-def _decimal_arithmetic(
-    operator: str, left: Typed, right: Typed, kind: SqlType, *, nullable: bool
-) -> Typed:
-    a, b = (
-        sql_types.as_decimal(side.type)
-        if side.type.family in _NUMERIC
-        else sql_types.as_decimal(kind)
-        for side in (left, right)
-    )
-    x, y = convert(left, a), convert(right, b)
-    if operator in "+-*" and max(a.precision, b.precision) <= 18:
-        # DuckDB keeps an operation on two 64-bit decimals in 64 bits, and overflows there.
-        x = f"CAST({x} AS DECIMAL(19,{a.scale}))"
-    money = kind.family == "money"
-    if operator in "+-":
-        scale = max(a.scale, b.scale)
-        result = decimal(max(a.precision - a.scale, b.precision - b.scale) + 1 + scale, scale)
-        sql = f"({x} {operator} {y})"
-    elif operator == "*":
-        result = decimal(a.precision + b.precision + 1, a.scale + b.scale)
-        sql = f"({x} * {y})"
-    elif operator == "/":
-        scale = max(6, a.scale + b.precision + 1)
-        result = decimal(a.precision - a.scale + b.scale + scale, scale)
-        result = kind if money else result
-        # Whole numbers in 128 bits: exact, and an error rather than a wrong digit when too long.
-        up = result.scale + b.scale - a.scale
-        top = f"(CAST({x} * {10**a.scale}::DECIMAL({a.scale + 1},0) AS HUGEINT) * {10 ** max(up, 0)}::HUGEINT)"
-        bottom = f"CAST({_nonzero(y, right)} * {10**b.scale}::DECIMAL({b.scale + 1},0) AS HUGEINT)"
-        unit = "1" if result.scale == 0 else "0." + "0" * (result.scale - 1) + "1"
-        sql = f"(CAST({top} // {bottom} AS DECIMAL(38,0)) * {unit}::DECIMAL({result.scale + 1},{result.scale}))"
-        if up < 0:
-            raise unsupported("division of decimals of these scales")
-    else:
-        if a.scale or b.scale:
-            raise unsupported("% on decimals with a scale")
-        result = decimal(min(a.precision, b.precision), 0)
-        sql = f"(CAST({x} AS HUGEINT) % CAST({_nonzero(y, right)} AS HUGEINT))"
-    result = kind if money else result
-    return Typed(f"CAST({sql} AS {result.duckdb})", result, nullable)
-
-
-_Handler = Callable[[ExpressionTranslator, exp.Expression, Scope], Typed]
-_E = ExpressionTranslator
-_HANDLERS: dict[type[exp.Expression], _Handler] = {
-    exp.Literal: _E._literal,
-    exp.National: _E._national,
-    exp.HexString: _E._hex,
-    exp.Null: _E._null,
-    exp.Paren: _E._paren,
-    exp.Column: _E._column,
-    exp.Parameter: _E._parameter,
-    exp.Neg: _E._negate,
-    exp.BitwiseNot: _E._invert,
-    exp.Case: _E._case,
-    exp.Cast: _E._cast,
-    exp.TryCast: _E._cast,
-    exp.Convert: _E._convert,
-    exp.Collate: _E._collate,
-    exp.AtTimeZone: _E._at_time_zone,
-    exp.Subquery: _E._subquery,
-    exp.Select: _E._subquery,
-    exp.Anonymous: _E._function,
-    exp.Window: _E._function,
-    exp.GroupConcat: _E._function,
-    exp.Substring: _E._function,
-    exp.CurrentTimestamp: _E._function,
-}

@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from migration_assets.sandbox.sqlserver import collation, sql_types
+from migration_assets.sandbox.sqlserver import collation, dates, sql_types
 from migration_assets.sandbox.sqlserver.aggregates import aggregate, is_aggregate
 from migration_assets.sandbox.sqlserver.conversion import Typed, convert, macro
 from migration_assets.sandbox.sqlserver.errors import SqlServerError, unsupported
 from migration_assets.sandbox.sqlserver.sql_types import (
-    BIGINT, DATETIME, INT, SqlType, common, nvarchar, varbinary, varchar,
+    BIGINT,
+    DATETIME,
+    INT,
+    SqlType,
+    common,
+    nvarchar,
+    varbinary,
+    varchar,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -319,12 +326,6 @@ _DATETIME2 = SqlType("datetime2", scale=7)
 _OFFSET = SqlType("datetimeoffset", scale=7)
 
 
-def _dateparts() -> dict[str, Special]:
-    from migration_assets.sandbox.sqlserver import dates
-
-    return dates.SPECIAL
-
-
 FUNCTIONS: dict[str, tuple[int, int, Function]] = {
     "LEN": (1, 1, _len),
     "DATALENGTH": (1, 1, _datalength),
@@ -364,4 +365,4 @@ FUNCTIONS: dict[str, tuple[int, int, Function]] = {
     "SYSDATETIMEOFFSET": (0, 0, _now(_OFFSET, _UTC_NOW)),
 }
 
-SPECIAL: dict[str, Special] = {"IIF": _iif, **_dateparts()}
+SPECIAL: dict[str, Special] = {"IIF": _iif, **dates.SPECIAL}

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - the characters of code page 1252 are meant
 """DuckDB macros that translated T-SQL calls; created once in the stand-in's main database."""
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Message:
     reset: bool
 
 
-class Dropped(ConnectionError):
+class DroppedError(ConnectionError):
     """A `drop` fault took the connection."""
 
 
@@ -70,7 +70,9 @@ class Packets:
 
     def readable(self) -> bool:
         """Whether the client sent something (an attention) or has gone."""
-        return bool(select.select([self._socket], [], [], 0)[0])
+        poll = select.poll()  # not select, which ends at descriptor 1023
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0))
 
     def write(self, data: bytes | memoryview) -> None:
         """Append to the answer; whole packets are sent."""
@@ -107,7 +109,7 @@ class Packets:
             self.drop_after -= len(head)
             if len(head) < len(data) or self.drop_after == 0:
                 self._socket.sendall(head)
-                raise Dropped("dropped by a fault")
+                raise DroppedError("dropped by a fault")
         self._socket.sendall(data)
 
     def _exactly(self, count: int) -> bytes | None:

@@ -9,9 +9,10 @@ from sqlglot import exp
 
 from migration_assets.sandbox.sqlserver import collation
 from migration_assets.sandbox.sqlserver.catalog import quoted
+from migration_assets.sandbox.sqlserver.comparison import key
 from migration_assets.sandbox.sqlserver.conversion import Typed, convert
 from migration_assets.sandbox.sqlserver.errors import SqlServerError, unsupported
-from migration_assets.sandbox.sqlserver.expressions import ExpressionTranslator, group_key, key
+from migration_assets.sandbox.sqlserver.expressions import ExpressionTranslator, group_key
 from migration_assets.sandbox.sqlserver.scope import Query, Scope, Source
 from migration_assets.sandbox.sqlserver.sql_types import INT, common
 
@@ -23,7 +24,7 @@ _TABLE_PARTS = {"this", "db", "catalog", "alias", "hints", "joins"}
 _names = itertools.count()
 
 
-def _only(node: exp.Expression, known: set[str]) -> None:
+def only(node: exp.Expression, known: set[str]) -> None:
     """Refuse a clause that would otherwise be dropped in silence."""
     for name, value in node.args.items():
         if value and name not in known:
@@ -43,9 +44,9 @@ class QueryTranslator(ExpressionTranslator):
         Raises:
             SqlServerError: for mistakes and for what is not known.
         """
-        self._define_ctes(node, scope)
+        self.define_ctes(node, scope)
         if isinstance(node, exp.Subquery):
-            _only(node, {"this", "alias", "with_"})
+            only(node, {"this", "alias", "with_"})
             return self.query(node.this, scope)
         if isinstance(node, exp.Select):
             return self._select(node, scope)
@@ -55,7 +56,8 @@ class QueryTranslator(ExpressionTranslator):
             return self._values(node, scope)
         raise unsupported(f"query {node.sql('tsql')[:80]}")
 
-    def _define_ctes(self, node: exp.Expression, scope: Scope) -> None:
+    def define_ctes(self, node: exp.Expression, scope: Scope) -> None:
+        """Make the common table expressions of a statement known in `scope`."""
         clause = node.args.get("with_")
         for cte in clause.expressions if clause is not None else []:
             name = cte.alias.lower()
@@ -126,7 +128,7 @@ class QueryTranslator(ExpressionTranslator):
 
     def _source(self, node: exp.Expression, scope: Scope) -> tuple[str, Source]:
         if isinstance(node, exp.Subquery):
-            _only(node, {"this", "alias", "joins", "with_"})
+            only(node, {"this", "alias", "joins", "with_"})
             return self._derived(self.query(node.this, scope.child()), node)
         if isinstance(node, exp.Values):
             return self._derived(self._values(node, scope.child()), node)
@@ -134,7 +136,7 @@ class QueryTranslator(ExpressionTranslator):
             raise unsupported(f"table source {node.sql('tsql')[:80]}")
         if isinstance(node.this, exp.Anonymous):
             return self._table_function(node.this, node, scope)
-        _only(node, _TABLE_PARTS)
+        only(node, _TABLE_PARTS)
         if node.args.get("alias") is not None and node.args["alias"].args.get("columns"):
             raise unsupported("a list of column names after a table")
         name, schema = node.name, node.text("db")
@@ -185,7 +187,7 @@ class QueryTranslator(ExpressionTranslator):
     # -- SELECT ----------------------------------------------------------------------------------
 
     def _select(self, node: exp.Select, scope: Scope) -> Query:
-        _only(node, _SELECT_PARTS)
+        only(node, _SELECT_PARTS)
         if node.args.get("into"):
             raise unsupported("SELECT INTO")
         joins = [*(node.args.get("joins") or []), *(node.args.get("laterals") or [])]
@@ -238,7 +240,7 @@ class QueryTranslator(ExpressionTranslator):
         group = node.args.get("group")
         if group is None:
             return ""
-        _only(group, {"expressions"})
+        only(group, {"expressions"})
         groups: dict[str, Typed] = {}
         keys = []
         for item in group.expressions:
@@ -333,7 +335,7 @@ class QueryTranslator(ExpressionTranslator):
     # -- UNION, EXCEPT, INTERSECT ----------------------------------------------------------------
 
     def _set_operation(self, node: exp.SetOperation, scope: Scope) -> Query:
-        _only(
+        only(
             node, {"this", "expression", "distinct", "order", "limit", "offset", "with_", "options"}
         )
         left = self.query(node.args["this"], Scope(parent=scope.parent, ctes=dict(scope.ctes)))

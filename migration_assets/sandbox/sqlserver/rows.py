@@ -165,6 +165,8 @@ def _fixed(array: Any, kind: SqlType) -> Any:
             minutes = pc.divide(micros, 60_000_000).cast(pa.uint16())
             since = pc.add(days, _DAYS_1900).cast(pa.uint16())
             return _join(_bytes(since, 2), _bytes(minutes, 2))
+        case _:
+            pass
     raise AssertionError(f"no encoding for {kind.name}")
 
 

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from migration_assets.sandbox.sqlserver import collation, sql_types
-from migration_assets.sandbox.sqlserver.conversion import Typed
+from migration_assets.sandbox.sqlserver.conversion import Typed, literal
 from migration_assets.sandbox.sqlserver.errors import SqlServerError, unsupported
 from migration_assets.sandbox.sqlserver.sql_types import DEFAULT_COLLATION, MAX, TYPES, SqlType
 
@@ -118,7 +118,7 @@ _FIXED = {
 }  # fmt: skip
 
 
-def _typed_bytes(source: _Bytes) -> tuple[SqlType, bytes | None]:  # noqa: PLR0911 - one form of TYPE_INFO a branch
+def _typed_bytes(source: _Bytes) -> tuple[SqlType, bytes | None]:
     token = source.unpack("B")
     if token in _FIXED:
         name, width = _FIXED[token]
@@ -191,12 +191,10 @@ def _chunks(source: _Bytes) -> bytes | None:
 
 
 def _expression(kind: SqlType, raw: bytes | None) -> Typed:
-    from migration_assets.sandbox.sqlserver.session import literal
-
     return literal(None if raw is None else _text(kind, raw), kind)
 
 
-def _text(kind: SqlType, raw: bytes) -> str:  # noqa: PLR0911 - one family a branch
+def _text(kind: SqlType, raw: bytes) -> str:
     """A value in the text from which DuckDB casts it."""
     match kind.family:
         case "string":

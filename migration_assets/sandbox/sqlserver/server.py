@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import select
@@ -17,11 +18,11 @@ import pyarrow as pa
 
 from migration_assets.sandbox.control import ControlServer, StatementLog, Switchboard
 from migration_assets.sandbox.sqlserver import batch, dml
+from migration_assets.sandbox.sqlserver.answers import Rows
 from migration_assets.sandbox.sqlserver.catalog import Column, quoted, storage_name
 from migration_assets.sandbox.sqlserver.connection import Connection, Shared
 from migration_assets.sandbox.sqlserver.conversion import Typed, macro, store
 from migration_assets.sandbox.sqlserver.engine import Engine
-from migration_assets.sandbox.sqlserver.answers import Rows
 from migration_assets.sandbox.sqlserver.errors import from_duckdb, invalid_column
 from migration_assets.sandbox.sqlserver.session import Session
 from migration_assets.sandbox.sqlserver.sql_types import MAX, SqlType
@@ -110,18 +111,14 @@ class SqlServerStandIn:
             self._lock.notify_all()
             connections = list(self._connections.values())
         if self._listener is not None:
-            try:
+            with contextlib.suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
             self._listener.close()
         for connection in connections:
             if connection.session is not None:
                 connection.session.interrupt()
-            try:
+            with contextlib.suppress(OSError):
                 connection.socket.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
         for thread in self._threads:
             thread.join(timeout=10)
         if self._control is not None:
@@ -209,7 +206,7 @@ class SqlServerStandIn:
                     return
                 # Under the lock: a connection in the set still runs when it is interrupted.
                 try:
-                    ready = select.select([c.socket for c in self._busy], [], [], 0)[0]
+                    ready = _readable([c.socket for c in self._busy])
                 except (OSError, ValueError):
                     ready = []
                 for connection in self._busy:
@@ -322,6 +319,15 @@ def _loaded(name: str, given: Any, column: Column) -> str:
         finest = Typed(cast, replace(kind, scale=7))
         return store(finest, kind, column.name)
     return cast
+
+
+def _readable(sockets: list[socket.socket]) -> list[socket.socket]:
+    """Sockets with something to read; poll, since select ends at descriptor 1023."""
+    poll = select.poll()
+    by_number = {sock.fileno(): sock for sock in sockets}
+    for number in by_number:
+        poll.register(number, select.POLLIN)
+    return [by_number[number] for number, _ in poll.poll(0)]
 
 
 def _refuse(sock: socket.socket) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from migration_assets.sandbox.sqlserver import sql_types
-from migration_assets.sandbox.sqlserver.catalog import Database
-from migration_assets.sandbox.sqlserver.conversion import Typed, convert
+from migration_assets.sandbox.sqlserver.catalog import Database, Table, View
+from migration_assets.sandbox.sqlserver.conversion import Typed, convert, literal
 from migration_assets.sandbox.sqlserver.engine import VERSION_TEXT
 from migration_assets.sandbox.sqlserver.errors import unsupported
 from migration_assets.sandbox.sqlserver.sql_types import INT, SYSNAME, TYPES, SqlType, nvarchar
@@ -20,8 +20,6 @@ _TEXT = nvarchar(300)
 
 
 def _value(value: object, kind: SqlType) -> Typed:
-    from migration_assets.sandbox.sqlserver.session import literal
-
     return literal(None if value is None else str(value), kind)
 
 
@@ -86,7 +84,7 @@ def _id_of(argument: Typed, values: Mapping[str, int]) -> Typed:
 
 
 def _objects(database: Database) -> dict[int, tuple[str, str]]:
-    tables = [*database.tables.values(), *database.views.values()]
+    tables: list[Table | View] = [*database.tables.values(), *database.views.values()]
     return {table.object_id: (table.schema, table.name) for table in tables}
 
 

@@ -105,7 +105,7 @@ _REFUSED = {"sql_variant", "hierarchyid", "geography", "geometry", "json", "vect
 
 @dataclass(frozen=True)
 class SqlType:
-    """A declared type: `decimal(10,2)`, `nvarchar(max)`, …
+    """A declared type such as `decimal(10,2)` or `nvarchar(max)`.
 
     Attributes:
         name: a key of `TYPES`.

@@ -12,7 +12,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from migration_assets.sandbox.sqlserver.catalog import (
-    Column, Database, Index, Table, View, storage_name,
+    Column,
+    Database,
+    Index,
+    Table,
+    View,
+    storage_name,
 )  # fmt: skip
 from migration_assets.sandbox.sqlserver.sql_types import TYPES
 
@@ -35,11 +40,13 @@ _SYSNAME_ID = 256
 _PAGE = 8192
 
 
-def _tables(database: Database) -> list[Table]:
+def tables_of(database: Database) -> list[Table]:
+    """User tables in the order of their ids."""
     return sorted(database.tables.values(), key=lambda table: table.object_id)
 
 
-def _views(database: Database) -> list[View]:
+def views_of(database: Database) -> list[View]:
+    """User views in the order of their ids."""
     return sorted(database.views.values(), key=lambda view: view.object_id)
 
 
@@ -89,7 +96,7 @@ def _table_object(database: Database, table: Table) -> Row:
 
 
 def _objects(_: Session, database: Database) -> Iterator[Row]:
-    for table in _tables(database):
+    for table in tables_of(database):
         schema = _schema_id(database, table.schema)
         yield _table_object(database, table)
         for index in table.indexes:
@@ -109,7 +116,7 @@ def _objects(_: Session, database: Database) -> Iterator[Row]:
 
 
 def _view_objects(database: Database) -> Iterator[Row]:
-    for view in _views(database):
+    for view in views_of(database):
         yield _object(view.name, view.object_id, _schema_id(database, view.schema), 0, _KINDS["V"])
 
 
@@ -124,7 +131,7 @@ _TABLE_EXTRA = (
 
 
 def _sys_tables(_: Session, database: Database) -> Iterator[Row]:
-    for table in _tables(database):
+    for table in tables_of(database):
         last = max((column.column_id for column in table.columns), default=0)
         yield (
             *_table_object(database, table),
@@ -162,11 +169,11 @@ def _column(object_id: int, column: Column, default_id: int) -> Row:
 
 
 def _columns(_: Session, database: Database) -> Iterator[Row]:
-    for table in _tables(database):
+    for table in tables_of(database):
         for column in table.columns:
             default = table.default_ids.get(column.name, 0) if column.default is not None else 0
             yield _column(table.object_id, column, default)
-    for view in _views(database):
+    for view in views_of(database):
         for column in view.columns:
             yield _column(view.object_id, column, 0)
 
@@ -185,7 +192,7 @@ def _types(_: Session, database: Database) -> Iterator[Row]:
 
 
 def _computed_columns(_: Session, database: Database) -> Iterator[Row]:
-    for table in _tables(database):
+    for table in tables_of(database):
         for column in table.columns:
             if column.computed is not None:
                 yield (
@@ -197,7 +204,7 @@ def _computed_columns(_: Session, database: Database) -> Iterator[Row]:
 
 
 def _identity_columns(_: Session, database: Database) -> Iterator[Row]:
-    for table in _tables(database):
+    for table in tables_of(database):
         for column in table.columns:
             if column.identity is not None:
                 # The real view has sql_variant here; bigint holds every value of the sample.
@@ -206,7 +213,7 @@ def _identity_columns(_: Session, database: Database) -> Iterator[Row]:
 
 
 def _key_constraints(_: Session, database: Database) -> Iterator[Row]:
-    for table in _tables(database):
+    for table in tables_of(database):
         schema = _schema_id(database, table.schema)
         for number, index in _indexes_of(table):
             if index is not None and index.kind:
@@ -225,7 +232,7 @@ def _indexes_of(table: Table) -> Iterator[tuple[int, Index | None]]:
 
 
 def _indexes(_: Session, database: Database) -> Iterator[Row]:
-    for table in _tables(database):
+    for table in tables_of(database):
         for number, index in _indexes_of(table):
             kind = min(number, 2)
             text = ("HEAP", "CLUSTERED", "NONCLUSTERED")[kind]
@@ -239,7 +246,7 @@ def _indexes(_: Session, database: Database) -> Iterator[Row]:
 
 
 def _index_columns(_: Session, database: Database) -> Iterator[Row]:
-    for table in _tables(database):
+    for table in tables_of(database):
         ids = {column.name.lower(): column.column_id for column in table.columns}
         for number, index in _indexes_of(table):
             if index is None:
@@ -262,7 +269,7 @@ def _index_columns(_: Session, database: Database) -> Iterator[Row]:
 
 def _counts(session: Session, database: Database) -> dict[int, int]:
     """Rows of each table, counted now."""
-    tables = _tables(database)
+    tables = tables_of(database)
     if not tables:
         return {}
     counted = " UNION ALL ".join(
@@ -283,7 +290,7 @@ def _row_bytes(table: Table) -> int:
 def _partition_stats(session: Session, database: Database) -> Iterator[tuple[Table, int, int, int]]:
     """Table, index id, rows and pages; pages are estimated from declared widths."""
     counts = _counts(session, database)
-    for table in _tables(database):
+    for table in tables_of(database):
         rows = counts[table.object_id]
         for number, _ in _indexes_of(table):
             width = _row_bytes(table) if number <= 1 else 24
@@ -340,7 +347,7 @@ _REFERENTIAL = {"NO_ACTION": 0, "CASCADE": 1, "SET_NULL": 2, "SET_DEFAULT": 3}
 
 
 def _foreign_keys(_: Session, database: Database) -> Iterator[Row]:
-    for table in _tables(database):
+    for table in tables_of(database):
         schema = _schema_id(database, table.schema)
         for key in table.foreign_keys:
             target = database.table(*key.target)
@@ -351,7 +358,7 @@ def _foreign_keys(_: Session, database: Database) -> Iterator[Row]:
 
 
 def _foreign_key_columns(_: Session, database: Database) -> Iterator[Row]:
-    for table in _tables(database):
+    for table in tables_of(database):
         for key in table.foreign_keys:
             target = database.table(*key.target)
             pairs = zip(key.columns, key.target_columns, strict=True)
@@ -362,7 +369,7 @@ def _foreign_key_columns(_: Session, database: Database) -> Iterator[Row]:
 
 
 def _default_constraints(_: Session, database: Database) -> Iterator[Row]:
-    for table in _tables(database):
+    for table in tables_of(database):
         for column in table.columns:
             if column.default is not None:
                 row = _object(column.default_name, table.default_ids[column.name],
@@ -371,7 +378,7 @@ def _default_constraints(_: Session, database: Database) -> Iterator[Row]:
 
 
 def _check_constraints(_: Session, database: Database) -> Iterator[Row]:
-    for table in _tables(database):
+    for table in tables_of(database):
         for check in table.checks:
             row = _object(check.name, check.object_id, _schema_id(database, table.schema),
                           table.object_id, _KINDS["C"])  # fmt: skip
@@ -386,79 +393,12 @@ def _databases(session: Session, _: Database) -> Iterator[Row]:
 
 
 def _sql_modules(_: Session, database: Database) -> Iterator[Row]:
-    for view in _views(database):
+    for view in views_of(database):
         yield view.object_id, view.definition, True, True, False
 
 
 def _none(_session: Session, _database: Database) -> Iterator[Row]:
     return iter(())
-
-
-# -- INFORMATION_SCHEMA --------------------------------------------------------------------------
-
-
-def _is_tables(_: Session, database: Database) -> Iterator[Row]:
-    for table in _tables(database):
-        yield database.name, table.schema, table.name, "BASE TABLE"
-    for view in _views(database):
-        yield database.name, view.schema, view.name, "VIEW"
-
-
-def _is_columns(_: Session, database: Database) -> Iterator[Row]:
-    for relation in [*_tables(database), *_views(database)]:
-        for position, column in enumerate(relation.columns, start=1):
-            kind = column.type
-            text = kind.family == "string"
-            sized = text or kind.family == "binary" and kind.name != "timestamp"
-            length = (
-                (2**30 - 1 if kind.info.unicode else 2**31 - 1) if kind.info.large else kind.length
-            )
-            exact = kind.family in {"integer", "decimal", "money"}
-            number = exact or kind.family == "float"
-            timed = kind.family in {"date", "time", "datetime", "offset"}
-            yield (
-                database.name, relation.schema, relation.name, column.name, position, column.default,
-                "YES" if column.nullable else "NO", kind.name, length if sized else None,
-                (length * 2 if kind.info.unicode and length > 0 else length) if sized else None,
-                kind.catalog_precision if number else None, 2 if kind.family == "float" else 10 if exact else None,
-                kind.catalog_scale if exact else None, kind.catalog_scale if timed else None,
-                ("UNICODE" if kind.info.unicode else "iso_1") if text else None, kind.collation or None,
-            )  # fmt: skip
-
-
-def _constraints(database: Database) -> Iterator[tuple[Table, str, str, list[str]]]:
-    for table in _tables(database):
-        for index in table.indexes:
-            if index.kind:
-                kind = "PRIMARY KEY" if index.kind == "PK" else "UNIQUE"
-                yield table, index.name, kind, [name for name, _ in index.columns]
-        for key in table.foreign_keys:
-            yield table, key.name, "FOREIGN KEY", key.columns
-        for check in table.checks:
-            yield table, check.name, "CHECK", []
-
-
-def _is_table_constraints(_: Session, database: Database) -> Iterator[Row]:
-    for table, name, kind, _ in _constraints(database):
-        yield (database.name, table.schema, name, database.name, table.schema, table.name, kind,
-               "NO", "NO")  # fmt: skip
-
-
-def _is_key_columns(_: Session, database: Database) -> Iterator[Row]:
-    for table, name, _, columns in _constraints(database):
-        for position, column in enumerate(columns, start=1):
-            yield (database.name, table.schema, name, database.name, table.schema, table.name,
-                   column, position)  # fmt: skip
-
-
-def _is_schemata(_: Session, database: Database) -> Iterator[Row]:
-    for name, _ in database.schemas.values():
-        yield database.name, name, "dbo"
-
-
-def _is_views(_: Session, database: Database) -> Iterator[Row]:
-    for view in _views(database):
-        yield database.name, view.schema, view.name, view.definition, "NONE", "NO"
 
 
 VIEWS: dict[str, SystemView] = {
@@ -569,42 +509,5 @@ VIEWS: dict[str, SystemView] = {
         "name sysname, period_type tinyint?, object_id int, start_column_id int, end_column_id int",
         _none,
     ),
-    "information_schema.tables": SystemView(
-        "TABLE_CATALOG sysname, TABLE_SCHEMA sysname, TABLE_NAME sysname, TABLE_TYPE varchar(10)",
-        _is_tables,
-    ),
-    "information_schema.columns": SystemView(
-        "TABLE_CATALOG sysname, TABLE_SCHEMA sysname, TABLE_NAME sysname, COLUMN_NAME sysname, "
-        "ORDINAL_POSITION int, COLUMN_DEFAULT nvarchar(4000)?, IS_NULLABLE varchar(3), "
-        "DATA_TYPE nvarchar(128), CHARACTER_MAXIMUM_LENGTH int?, CHARACTER_OCTET_LENGTH int?, "
-        "NUMERIC_PRECISION tinyint?, NUMERIC_PRECISION_RADIX smallint?, NUMERIC_SCALE int?, "
-        "DATETIME_PRECISION smallint?, CHARACTER_SET_NAME sysname?, COLLATION_NAME sysname?",
-        _is_columns,
-    ),
-    "information_schema.table_constraints": SystemView(
-        "CONSTRAINT_CATALOG sysname, CONSTRAINT_SCHEMA sysname, CONSTRAINT_NAME sysname, "
-        "TABLE_CATALOG sysname, TABLE_SCHEMA sysname, TABLE_NAME sysname, "
-        "CONSTRAINT_TYPE varchar(11), IS_DEFERRABLE varchar(2), INITIALLY_DEFERRED varchar(2)",
-        _is_table_constraints,
-    ),
-    "information_schema.key_column_usage": SystemView(
-        "CONSTRAINT_CATALOG sysname, CONSTRAINT_SCHEMA sysname, CONSTRAINT_NAME sysname, "
-        "TABLE_CATALOG sysname, TABLE_SCHEMA sysname, TABLE_NAME sysname, COLUMN_NAME sysname, "
-        "ORDINAL_POSITION int", _is_key_columns,
-    ),
-    "information_schema.schemata": SystemView(
-        "CATALOG_NAME sysname, SCHEMA_NAME sysname, SCHEMA_OWNER sysname", _is_schemata
-    ),
-    "information_schema.views": SystemView(
-        "TABLE_CATALOG sysname, TABLE_SCHEMA sysname, TABLE_NAME sysname, "
-        "VIEW_DEFINITION nvarchar(4000)?, CHECK_OPTION varchar(7), IS_UPDATABLE varchar(2)",
-        _is_views,
-    ),
 }  # fmt: skip
 VIEWS["sys.all_sql_modules"] = VIEWS["sys.sql_modules"]
-
-PERMISSIONS: dict[str, list[str]] = {
-    "DATABASE": ["CONNECT", "SELECT", "INSERT", "UPDATE", "DELETE", "ALTER", "CONTROL",
-                 "VIEW DEFINITION", "VIEW DATABASE STATE", "CREATE TABLE", "CREATE SCHEMA"],
-    "SERVER": ["CONNECT SQL", "VIEW ANY DATABASE", "VIEW SERVER STATE", "CONTROL SERVER"],
-}  # fmt: skip

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from migration_assets.sandbox.sqlserver import information_schema, system_catalog
 from migration_assets.sandbox.sqlserver.catalog import Database
 from migration_assets.sandbox.sqlserver.conversion import Typed
 from migration_assets.sandbox.sqlserver.errors import SqlServerError, invalid_object
 from migration_assets.sandbox.sqlserver.sql_types import SqlType, declared
-from migration_assets.sandbox.sqlserver.system_catalog import PERMISSIONS, VIEWS
 
 if TYPE_CHECKING:
     from migration_assets.sandbox.sqlserver.session import Session
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 _ARROW = {
     "bit": pa.bool_(), "tinyint": pa.uint8(), "smallint": pa.int16(), "int": pa.int32(),
     "bigint": pa.int64(), "datetime": pa.timestamp("us"),
+}  # fmt: skip
+_VIEWS = {**system_catalog.VIEWS, **information_schema.VIEWS}
+_PERMISSIONS: dict[str, list[str]] = {
+    "DATABASE": ["CONNECT", "SELECT", "INSERT", "UPDATE", "DELETE", "ALTER", "CONTROL",
+                 "VIEW DEFINITION", "VIEW DATABASE STATE", "CREATE TABLE", "CREATE SCHEMA"],
+    "SERVER": ["CONNECT SQL", "VIEW ANY DATABASE", "VIEW SERVER STATE", "CONTROL SERVER"],
 }  # fmt: skip
 _ROTATION = 64
 _numbers = itertools.count()
@@ -36,7 +42,7 @@ def relation(
     Raises:
         SqlServerError: 208 when unknown or switched off, 371 when denied.
     """
-    view = VIEWS.get(name)
+    view = _VIEWS.get(name)
     if view is None or name in session.engine.without:
         raise invalid_object(name)
     if name in session.engine.denied:
@@ -63,7 +69,7 @@ def table_function(
     if name not in {"fn_my_permissions", "sys.fn_my_permissions"} or len(arguments) != 2:
         raise invalid_object(name)
     kind = (arguments[1].constant or "").upper()
-    permissions = PERMISSIONS.get(kind, [])
+    permissions = _PERMISSIONS.get(kind, [])
     entity = "database" if kind == "DATABASE" else "server"
     columns = parse_columns("entity_name sysname, subentity_name sysname, permission_name sysname")
     return _register(session, columns, [[entity, "", name] for name in permissions], alias)

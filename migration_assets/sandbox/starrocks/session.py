@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from sqlglot import exp
 
+from migration_assets.sandbox.control import Fault
 from migration_assets.sandbox.starrocks import ddl, information_schema, insert, select, show
 from migration_assets.sandbox.starrocks.catalogs import ExternalCatalog, ExternalSource
 from migration_assets.sandbox.starrocks.column_types import (
@@ -114,7 +115,7 @@ class Session:
 
     def pause(self, fault: Fault) -> None:
         """Wait as part of the running statement."""
-        self.shared.board.hold(fault, self._stopped.is_set)
+        self.server.board.hold(fault, self._stopped.is_set)
         self.check()
 
     def execute(self, statement: str, delay: Fault | None = None) -> Rows | Done:
