@@ -38,11 +38,11 @@ _MICROS_PER_SECOND = 1_000_000
 
 @dataclass(frozen=True)
 class Measured:
-    """What one column of one batch gives, over its non-null rows in order.
+    """What one column of one batch gives.
 
     Attributes:
         sums: measure name to the exact sum.
-        numbers: measure name to the rows' numbers for the product with the key.
+        numbers: measure name to the rows' numbers for the product with the key, 0 where NULL.
     """
 
     sums: dict[str, int]
@@ -69,18 +69,14 @@ class ArrowFingerprint:
         key = self._key_numbers(batch)
         for column in self._columns:
             values = batch.column(column.name)
-            nulls = values.null_count
-            present = values.drop_null() if nulls else values
-            measured = _KINDS[column.measure](column, present)
-            self._values[f"{column.name}.count"] += batch.num_rows - nulls
+            measured = _KINDS[column.measure](column, values)
+            self._values[f"{column.name}.count"] += batch.num_rows - values.null_count
             for name, total in measured.sums.items():
                 self._values[f"{column.name}.{name}"] += total
             if key is None or not swap_measured(self._keys, column):
                 continue
-            key_here = key[values.is_valid().to_numpy(zero_copy_only=False)] if nulls else key
             for name, numbers in measured.numbers.items():
-                product = int(np.dot(key_here, np.fmod(numbers, SWAP_MODULUS)))
-                self._values[f"{column.name}.{name}"] += product
+                self._values[f"{column.name}.{name}"] += int(np.dot(key, _remainders(numbers)))
 
     def result(self) -> Fingerprint:
         """Return the fingerprint of all rows so far."""
@@ -93,7 +89,7 @@ class ArrowFingerprint:
         total: Ints = np.zeros(batch.num_rows, dtype=np.int64)
         for column in self._keys:
             numbers = _KINDS[column.measure](column, batch.column(column.name)).numbers
-            total += np.fmod(next(iter(numbers.values())), SWAP_MODULUS)
+            total += _remainders(next(iter(numbers.values())))
         return total
 
 
@@ -109,34 +105,68 @@ def _names(column: ColumnPlan, keys: tuple[ColumnPlan, ...]) -> Iterator[str]:
 
 
 def _exact_sum(values: npt.NDArray[Any]) -> int:
-    """Sum of 64-bit integers without wrap-around: the high and low words apart."""
+    """Sum of 64-bit integers without wrap-around: where it could, the high and low words apart."""
+    if len(values) == 0:
+        return 0
+    largest = max(int(values.max()), -int(values.min()))
+    if largest * len(values) < 1 << 63:
+        return int(values.sum(dtype=np.int64))
     high = int((values >> 32).sum(dtype=np.int64))
     low = int((values & 0xFFFFFFFF).sum(dtype=np.int64))
     return (high << 32) + low
 
 
+def _remainders(numbers: Ints) -> Ints:
+    """`np.fmod(numbers, SWAP_MODULUS)`, which SQL's `%` is too, in half the time for positive ones.
+
+    NumPy divides by a constant without the processor's slow division, for 32 bits faster still.
+    """
+    if len(numbers) == 0:
+        return numbers
+    lowest, highest = int(numbers.min()), int(numbers.max())
+    if lowest > -SWAP_MODULUS and highest < SWAP_MODULUS:
+        return numbers
+    if lowest < 0:
+        signed: Ints = np.fmod(numbers, SWAP_MODULUS)
+        return signed
+    narrow = numbers.astype(np.uint32) if highest < 1 << 32 else numbers
+    multiples = narrow // SWAP_MODULUS
+    multiples *= SWAP_MODULUS
+    return np.subtract(narrow, multiples, out=multiples).astype(np.int64, copy=False)
+
+
+def _present(values: pa.Array) -> npt.NDArray[np.bool_]:
+    """Whether each row has a value."""
+    valid: npt.NDArray[np.bool_] = values.is_valid().to_numpy(zero_copy_only=False)
+    return valid
+
+
+def _zero_nulls(numbers: Ints, values: pa.Array) -> Ints:
+    """The numbers of an array's rows with 0 where the array has NULL: anything may stand there."""
+    return numbers * _present(values) if values.null_count else numbers
+
+
 def _int64(values: pa.Array) -> Ints:
-    """The integers behind an array without nulls; copies nothing for 64-bit types."""
+    """The integers behind an array, whatever lies under a NULL; copies no 64-bit type."""
     if pa.types.is_boolean(values.type):
         values = values.cast(pa.int8())
-    if pa.types.is_temporal(values.type):
-        values = values.view(pa.int32() if values.type.bit_width == 32 else pa.int64())
-    numbers: Ints = values.to_numpy(zero_copy_only=True).astype(np.int64, copy=False)
-    return numbers
+    dtype = np.dtype(f"i{values.type.bit_width // 8}")
+    numbers = np.frombuffer(values.buffers()[1], dtype=dtype)
+    return numbers[values.offset : values.offset + len(values)].astype(np.int64, copy=False)
 
 
 def _integer(_: ColumnPlan, values: pa.Array) -> Measured:
-    numbers = _int64(values)
+    numbers = _zero_nulls(_int64(values), values)
     return Measured({"sum": _exact_sum(numbers)}, {"swap": numbers})
 
 
 def _date(_: ColumnPlan, values: pa.Array) -> Measured:
-    days = _int64(values) + _EPOCH_DAYS
+    days = _zero_nulls(_int64(values) + _EPOCH_DAYS, values)
     return Measured({"sum": int(days.sum())}, {"swap": days})
 
 
 def _timestamp(_: ColumnPlan, values: pa.Array) -> Measured:
-    micros = _int64(values) + _EPOCH_DAYS * _MICROS_PER_DAY
+    micros = _zero_nulls(_int64(values) + _EPOCH_DAYS * _MICROS_PER_DAY, values)
     seconds = micros // _MICROS_PER_SECOND
     number = seconds + (micros - seconds * _MICROS_PER_SECOND)
     return Measured({"sum": _exact_sum(micros)}, {"swap": number})
@@ -146,17 +176,21 @@ def _decimal(column: ColumnPlan, values: pa.Array) -> Measured:
     """Unscaled values as two 64-bit words, the upper one signed."""
     words = np.frombuffer(values.buffers()[1], dtype=np.uint64)
     words = words[2 * values.offset : 2 * (values.offset + len(values))].reshape(-1, 2)
+    if values.null_count:
+        words = words * _present(values)[:, np.newaxis]
     low, high = words[:, 0], words[:, 1].view(np.int64)
+    narrow = low.astype(np.int64)
+    if bool((high == narrow >> 63).all()):
+        # No value needs the upper word, as in most columns however wide they are declared.
+        return Measured({"sum": _exact_sum(narrow)}, {"swap": narrow})
     low_sum = (int((low >> np.uint64(32)).sum()) << 32) + int((low & np.uint64(0xFFFFFFFF)).sum())
     total = (_exact_sum(high) << 64) + low_sum
     precision, scale = decimal_digits(column)
     is_wide = is_wide_decimal(precision, scale)
-    if precision <= 18 and not is_wide:
-        return Measured({"sum": total}, {"swap": low.view(np.int64)})
-    return Measured({"sum": total}, {"swap": _remainders(low, high, low_digits=is_wide)})
+    return Measured({"sum": total}, {"swap": _wide_remainders(low, high, low_digits=is_wide)})
 
 
-def _remainders(low: npt.NDArray[np.uint64], high: Ints, *, low_digits: bool) -> Ints:
+def _wide_remainders(low: npt.NDArray[np.uint64], high: Ints, *, low_digits: bool) -> Ints:
     """Remainders, with the value's sign, of what SQL takes as the number of a decimal.
 
     That is the whole unscaled value, or the low 19 digits of a wide one. Both are worked out from
@@ -204,35 +238,57 @@ def _time(column: ColumnPlan, values: pa.Array) -> Measured:
     return Measured({"sum": total}, {"swap": seconds + fraction})
 
 
+_UUID_TEXT = np.dtype(
+    {
+        "names": list("abcdef"),
+        "formats": [">u8", ">u4", ">u4", ">u4", ">u4", ">u8"],
+        "offsets": [0, 9, 14, 19, 24, 28],
+        "itemsize": 36,
+    }
+)
+"""Where the hexadecimal digits are in `aaaaaaaa-bbbb-cccc-dddd-eeeeffffffff`."""
+
+
 def _uuid(_: ColumnPlan, values: pa.Array) -> Measured:
-    """Four 32-bit numbers from the text; eight hexadecimal digits at a time."""
-    text = _characters(values, 36)
-    groups = (
-        text[:, 0:8],
-        np.concatenate([text[:, 9:13], text[:, 14:18]], axis=1),
-        np.concatenate([text[:, 19:23], text[:, 24:28]], axis=1),
-        text[:, 28:36],
+    """Four 32-bit numbers from the text, of which two lie around a dash."""
+    text = _characters(values, 36).reshape(-1).view(_UUID_TEXT)
+
+    def joined(first: str, second: str) -> npt.NDArray[np.uint64]:
+        high = text[first].astype(np.uint64)
+        high <<= np.uint64(32)
+        high |= text[second]
+        return high
+
+    packed = (
+        text["a"].astype(np.uint64),
+        joined("b", "c"),
+        joined("d", "e"),
+        text["f"].astype(np.uint64),
     )
-    words = [_hexadecimal(group) for group in groups]
+    words = [_hexadecimal(characters) for characters in packed]
     total = sum(int(word.sum()) << (96 - 32 * position) for position, word in enumerate(words))
     return Measured({"sum": total}, {"swap": words[0] + words[-1]})
 
 
-def _hexadecimal(digits: npt.NDArray[np.uint8]) -> Ints:
-    """Numbers from rows of eight hexadecimal characters, packed within 64-bit words."""
-    packed = np.ascontiguousarray(digits).view(">u8").ravel().astype(np.uint64)
-    nibbles = (packed & np.uint64(0x0F0F0F0F0F0F0F0F)) + np.uint64(9) * (
-        (packed >> np.uint64(6)) & np.uint64(0x0101010101010101)
-    )
-    pairs = (nibbles | (nibbles >> np.uint64(4))) & np.uint64(0x00FF00FF00FF00FF)
-    fours = (pairs | (pairs >> np.uint64(8))) & np.uint64(0x0000FFFF0000FFFF)
-    eights = (fours | (fours >> np.uint64(16))) & np.uint64(0xFFFFFFFF)
-    numbers: Ints = eights.astype(np.int64)
+def _hexadecimal(packed: npt.NDArray[np.uint64]) -> Ints:
+    """Numbers from eight hexadecimal characters each, within 64-bit words; overwrites them."""
+    letters = packed >> np.uint64(6)
+    letters &= np.uint64(0x0101010101010101)
+    letters *= np.uint64(9)
+    packed &= np.uint64(0x0F0F0F0F0F0F0F0F)
+    packed += letters
+    for shift, mask in ((4, 0x00FF00FF00FF00FF), (8, 0x0000FFFF0000FFFF), (16, 0xFFFFFFFF)):
+        np.right_shift(packed, np.uint64(shift), out=letters)
+        packed |= letters
+        packed &= np.uint64(mask)
+    numbers: Ints = packed.view(np.int64)
     return numbers
 
 
 def _characters(values: pa.Array, width: int) -> npt.NDArray[np.uint8]:
-    """The bytes of an array of texts that all have the same width, as a matrix."""
+    """The bytes of an array of texts that all have the same width, as a matrix; zeros for NULL."""
+    if values.null_count:
+        values = values.fill_null(pa.scalar("0" * width, values.type))
     _offsets, data = _text_buffers(values)
     if len(data) != width * len(values):
         wrong = pc.filter(values, pc.not_equal(pc.binary_length(values), width))
@@ -256,23 +312,29 @@ def _text_buffers(values: pa.Array) -> tuple[Ints, npt.NDArray[np.uint8]]:
 
 def _text(_: ColumnPlan, values: pa.Array) -> Measured:
     offsets, data = _text_buffers(values)
-    lengths = np.diff(offsets)
+    lengths = _zero_nulls(np.diff(offsets), values)
     units = lengths
-    if len(data) and data.max() >= 0x80:
-        units = pc.utf8_length(values).to_numpy(zero_copy_only=False).astype(np.int64)
-        supplementary = data >= 0xF0  # lead bytes of characters that take two UTF-16 units
-        if supplementary.any():
-            before = np.concatenate([[0], np.cumsum(supplementary)])
-            units = units + (before[offsets[1:]] - before[offsets[:-1]])
+    highest = data.max() if len(data) else 0
+    if highest >= 0x80:
+        characters = pc.utf8_length(values).fill_null(0)
+        units = characters.to_numpy(zero_copy_only=False).astype(np.int64)
+        if highest >= 0xF0:  # lead bytes of characters that take two UTF-16 units
+            units = units + _zero_nulls(_counts(np.flatnonzero(data >= 0xF0), offsets), values)
     return Measured(
-        {"utf16": int(units.sum()), "bytes": len(data)},
+        {"utf16": int(units.sum()), "bytes": int(lengths.sum())},
         {"utf16_swap": units, "bytes_swap": lengths},
     )
 
 
+def _counts(positions: npt.NDArray[np.intp], offsets: Ints) -> Ints:
+    """How many of the sorted positions lie between each two offsets."""
+    owners = np.searchsorted(offsets, positions, side="right") - 1
+    return np.bincount(owners, minlength=len(offsets) - 1)
+
+
 def _binary(_: ColumnPlan, values: pa.Array) -> Measured:
-    offsets, data = _text_buffers(values)
-    return Measured({"bytes": len(data)}, {"bytes_swap": np.diff(offsets)})
+    lengths = _zero_nulls(np.diff(_text_buffers(values)[0]), values)
+    return Measured({"bytes": int(lengths.sum())}, {"bytes_swap": lengths})
 
 
 def _float(_column: ColumnPlan, _values: pa.Array) -> Measured:

@@ -158,7 +158,8 @@ class LakeSettings(_Settings):
         if self.bucket is not None:
             return f"s3://{self.bucket}/{path}" if path else f"s3://{self.bucket}"
         if self.local:
-            return Path(self.warehouse_path).resolve().as_uri()
+            # Not `as_uri`: pyiceberg takes the path of a URI as it stands, without decoding it.
+            return f"file://{Path(self.warehouse_path).resolve()}"
         raise ConfigurationError(
             "Settings: S3_BUCKET is not set.",
             next_step="Set it in the environment or in .env (see .env.example).",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 import dagster as dg
-from pydantic import PrivateAttr, ValidationError
+from pydantic import ValidationError
 
 from migration_assets.errors import ReceiptError
 from migration_assets.plan import TablePlan
@@ -125,7 +125,6 @@ class ReceiptIOManager(dg.ConfigurableIOManager):
     """
 
     database: str
-    _lake: Lake | None = PrivateAttr(default=None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Tag the run with its host and process; opens no connection."""
@@ -133,21 +132,13 @@ class ReceiptIOManager(dg.ConfigurableIOManager):
             tags = {HOST_TAG: socket.gethostname(), PID_TAG: str(os.getpid())}
             context.instance.add_run_tags(context.run_id, tags)
 
-    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
-        """Close the object store."""
-        if self._lake is not None:
-            self._lake.close()
-            self._lake = None
-
     @property
     def store(self) -> ReceiptStore:
-        """The store; its lake is opened at first use and closed at teardown."""
-        if self._lake is None:
-            from migration_assets.iceberg.lake import Lake
-            from migration_assets.settings import LakeSettings
+        """The store, in the lake that the environment names."""
+        from migration_assets.iceberg.resource import shared_lake
+        from migration_assets.settings import LakeSettings
 
-            self._lake = Lake(LakeSettings.load())
-        return ReceiptStore(self._lake, self.database)
+        return ReceiptStore(shared_lake(LakeSettings.load()), self.database)
 
     def handle_output(self, context: dg.OutputContext, obj: Receipt) -> None:
         """Store the receipt that an asset returned."""

@@ -2,21 +2,47 @@
 
 from __future__ import annotations
 
+import atexit
+import threading
 from typing import Any
 
 import dagster as dg
-from pydantic import Field, PrivateAttr
+from pydantic import Field, SecretStr
 
 from migration_assets.iceberg.lake import Lake
+from migration_assets.plan import content_hash
 from migration_assets.settings import LakeSettings
+
+_shared: dict[str, Lake] = {}
+_shared_lock = threading.Lock()
+
+
+def shared_lake(settings: LakeSettings) -> Lake:
+    """Return this process's lake for the settings; all runs and resources in it share one.
+
+    Making boto3 and catalog clients costs a fifth of a second of CPU each, more than a small
+    partition does, and they hold no session on any server. They are closed when the process ends.
+    """
+    key = content_hash(
+        {name: _plain(value) for name, value in settings.model_dump(mode="python").items()}
+    )
+    with _shared_lock:
+        if key not in _shared:
+            lake = Lake(settings)
+            atexit.register(lake.close)
+            _shared[key] = lake
+        return _shared[key]
+
+
+def _plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 class LakeResource(dg.ConfigurableResource[Lake]):
     """Iceberg catalog and object store.
 
     Each field overrides the environment variable it names; all others, secrets among them, come
-    from the environment or `.env` when the lake is first used. Nothing is opened before, and
-    everything is closed when the run ends.
+    from the environment or `.env` when the lake is first used. Nothing is opened before.
     """
 
     bucket: str | None = Field(default=None, description="S3_BUCKET; none for a local warehouse.")
@@ -27,29 +53,19 @@ class LakeResource(dg.ConfigurableResource[Lake]):
         default=None, description="ICEBERG_CATALOG_TYPE: glue, rest or sql."
     )
 
-    _lake: Lake | None = PrivateAttr(default=None)
-
     @property
     def lake(self) -> Lake:
-        """The client; the resource closes it.
+        """The client, shared within the process.
 
         Raises:
             ConfigurationError: a setting is missing or malformed.
         """
-        if self._lake is None:
-            given: dict[str, Any] = {
-                "bucket": self.bucket,
-                "warehouse_path": self.warehouse_path,
-                "region": self.region,
-                "endpoint_url": self.endpoint_url,
-                "catalog_type": self.catalog_type,
-            }
-            overrides = {name: value for name, value in given.items() if value is not None}
-            self._lake = Lake(LakeSettings.load(**overrides))
-        return self._lake
-
-    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 - Dagster's signature
-        """Close the client."""
-        if self._lake is not None:
-            self._lake.close()
-            self._lake = None
+        given: dict[str, Any] = {
+            "bucket": self.bucket,
+            "warehouse_path": self.warehouse_path,
+            "region": self.region,
+            "endpoint_url": self.endpoint_url,
+            "catalog_type": self.catalog_type,
+        }
+        overrides = {name: value for name, value in given.items() if value is not None}
+        return shared_lake(LakeSettings.load(**overrides))

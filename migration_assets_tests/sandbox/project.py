@@ -23,7 +23,7 @@ from pyiceberg.catalog import Catalog, load_catalog
 from migration_assets.sandbox.launcher import Sandbox
 
 BIN = Path(sys.executable).parent
-WAIT_S = 120.0
+WAIT_S = 240.0
 """Bounds each wait: generous, since a busy machine is not a failure."""
 
 

@@ -65,11 +65,29 @@ def test_field_ids_compression_and_statistics(table: TablePlan) -> None:
     assert parquet.schema.column(2).physical_type == "INT64"
 
 
-def test_no_dictionary_for_distinct_columns(table: TablePlan) -> None:
-    (file,) = write_data_files(batches_of(table, 100), table, 3, "a", STORE)
+def test_dictionary_where_values_repeat(tmp_path: Path) -> None:
+    names = ("key", "different", "repeated", "mostly_null", "all_null")
+    columns = tuple(
+        planned_column(name, number, "long", nullable=True, distinct=name == "key")
+        for number, name in enumerate(names, 1)
+    )
+    table = planned_table(f"file://{tmp_path}", columns=columns, audit_columns=())
+    rows = [
+        {
+            "key": 1,  # the plan knows better than the first rows
+            "different": n,
+            "repeated": n % 40,
+            "mostly_null": n if n % 10 == 0 else None,
+            "all_null": None,
+        }
+        for n in range(100)
+    ]
+    batch = pa.RecordBatch.from_pylist(rows, schema=arrow_schema(table))
+    (file,) = write_data_files([batch], table, 0, "a", STORE)
     group = pq.ParquetFile(local_path(file.path)).metadata.row_group(0)
-    with_dictionary = [group.column(n).has_dictionary_page for n in range(group.num_columns)]
-    assert with_dictionary == [False, True, True, True, True, True]
+    encoded = [group.column(n).has_dictionary_page for n in range(group.num_columns)]
+    assert encoded == [False, False, True, False, True]
+    assert pq.read_table(local_path(file.path)).to_pylist() == rows
 
 
 def test_only_distinct_columns(tmp_path: Path) -> None:

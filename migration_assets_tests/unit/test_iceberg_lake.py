@@ -139,7 +139,7 @@ def test_timeouts_are_not_left_behind() -> None:
     lake.close()
 
 
-def test_resource_opens_nothing_and_closes_all(
+def test_resource_opens_nothing_and_is_shared_in_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ICEBERG_CATALOG_TYPE", "sql")
@@ -156,7 +156,9 @@ def test_resource_opens_nothing_and_closes_all(
     result = dg.materialize([one], resources={"lake": resource})
     assert result.success
     assert used[0].settings.warehouse == (tmp_path / "lake").as_uri()
-    assert used[0]._catalog is None
+    assert LakeResource(warehouse_path=str(tmp_path / "lake")).lake is used[0]
+    assert LakeResource().lake is not used[0]
+    used[0].close()
 
 
 def test_resource_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
