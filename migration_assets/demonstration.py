@@ -42,7 +42,7 @@ def demonstrate(*, scale: float, keep: Path | None) -> bool:
                 ("Trying every connection", ["doctor", "--fix"]),
                 ("Planning", ["plan"]),
                 ("Migrating through Dagster", ["run"]),
-                ("Comparing every table, value by value sums", ["validate"]),
+                ("Comparing every table once more, row counts and fingerprints", ["validate"]),
             ):
                 _say(title)
                 if _command(arguments, environment, folder) != 0:

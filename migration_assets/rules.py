@@ -64,6 +64,13 @@ Namespace = Annotated[str, Field(pattern=NAMESPACE_PATTERN), AfterValidator(_not
 Database = Annotated[str, Field(pattern=STARROCKS_DATABASE_PATTERN), AfterValidator(_not_reserved)]
 
 
+def _available(engine: Engine | None) -> Engine | None:
+    """Refuse what the design has and this release has not."""
+    if engine is Engine.SPARK:
+        raise ValueError("the Spark engine is not part of this release, leave it out")
+    return engine
+
+
 class SchemaRules(FrozenModel):
     """Where the tables of a SQL Server schema go.
 
@@ -93,7 +100,7 @@ class DefaultRules(FrozenModel):
             only big tables of one partition.
         verification: how much of each partition is compared: `full`, `count` or `none`.
         on_existing: what to do with a target object that is not ours: `refuse`, `adopt`, `replace`.
-        engine: who extracts: `arrow` (in the run's process) or `spark`.
+        engine: who extracts: `arrow` (in the run's process); `spark` is refused in this release.
         exclude_columns: columns left out, by name without case; the only way to migrate a table
             that has a column of a refused type.
         buckets: StarRocks buckets of each partition; default: by bytes.
@@ -105,7 +112,7 @@ class DefaultRules(FrozenModel):
     isolated: bool | None = None
     verification: VerificationLevel | None = None
     on_existing: OnExisting | None = None
-    engine: Engine | None = None
+    engine: Annotated[Engine | None, AfterValidator(_available)] = None
     exclude_columns: Patterns = ()
     buckets: int | None = Field(None, ge=1, le=MAX_BUCKETS)
 

@@ -97,7 +97,8 @@ def print_result(result: MigrationResult, *, only_problems: bool = False) -> Non
     table.add_column("table", overflow="fold")
     for name in ("mssql", "iceberg", "starrocks", "partitions", "seconds"):
         table.add_column(name, justify="right")
-    table.add_column("checks")
+    table.add_column("checks", justify="right")
+    table.add_column("result")
     for row in result.tables:
         bad = row.status != "done" or row.valid is False
         if only_problems and not bad:
@@ -107,9 +108,10 @@ def print_result(result: MigrationResult, *, only_problems: bool = False) -> Non
             *(_count(row.rows.get(stage.value)) for stage in STAGES),
             f"{row.done}/{row.partitions}",
             f"{row.seconds:.1f}",
+            f"{row.checks_passed}/{row.checks}",
             Text(row.difference or row.status, style="red")
             if bad
-            else Text("ok" if row.valid else "done", style="green"),
+            else Text("equal" if row.valid else "done", style="green"),
         )
     console.print(table)
     print_failures(result.failures)
@@ -155,8 +157,10 @@ def _states(partitions: Sequence[PartitionStatus], stage: Stage) -> Text:
         name = status.states[stage].value
         counts[name] = counts.get(name, 0) + 1
     text = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-    if list(counts) == ["done"]:
-        return Text("done", style="green")
+    if len(counts) == 1:
+        (text,) = counts
+    if text == "done":
+        return Text(text, style="green")
     return Text(text, style="red" if {"failed", "check failed"} & counts.keys() else "")
 
 

@@ -21,6 +21,7 @@ from migration_assets.operations.status import (
     FailedStep,
     PartitionStatus,
     State,
+    count_checks,
     end_dead_runs,
     failed_steps,
     partition_statuses,
@@ -85,7 +86,8 @@ class TableResult:
     Attributes:
         rows: by system, from the receipts' row counts; filled by the validation.
         attempts: steps that were tried, retries included.
-        seconds: sum over its steps' batches.
+        seconds: sum over its steps.
+        checks: partitioned checks evaluated so far, `checks_passed` those that passed.
     """
 
     table: str
@@ -94,6 +96,8 @@ class TableResult:
     rows: dict[str, int | None] = field(default_factory=dict)
     attempts: int = 0
     seconds: float = 0.0
+    checks: int = 0
+    checks_passed: int = 0
     valid: bool | None = None
     difference: str = ""
 
@@ -142,6 +146,8 @@ class MigrationResult:
                     "rows": table.rows,
                     "attempts": table.attempts,
                     "seconds": round(table.seconds, 1),
+                    "checks": table.checks,
+                    "checks_passed": table.checks_passed,
                     "valid": table.valid,
                     "difference": table.difference,
                 }
@@ -272,6 +278,9 @@ def run_migration(
         if status.partition_key in _selected_keys(status.table, selection)
     ]
     _conclude(statuses, selection, results)
+    for table in tables:
+        if result := results.get(table.full_name):
+            result.checks_passed, result.checks = count_checks(instance, table, translator)
     return MigrationResult(
         plan_id=plan.plan_id,
         tables=list(results.values()),

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from migration_assets.assets.build import DATA_VERSION_TAG
+from migration_assets.assets.checks import FINGERPRINT, ROW_COUNT
 from migration_assets.assets.failures import retry_command
 from migration_assets.assets.receipt_store import HOST_TAG, PID_TAG
 from migration_assets.assets.translator import (
@@ -140,7 +141,7 @@ def _failed_checks(
 
     if table.verification is VerificationLevel.NONE:
         return set()
-    keys = [dg.AssetCheckKey(asset_key, name) for name in ("row_count", "fingerprint")]
+    keys = [dg.AssetCheckKey(asset_key, name) for name in (ROW_COUNT, FINGERPRINT)]
     storage = instance.event_log_storage
     failed = set()
     for info in storage.get_asset_check_partition_info(keys):
@@ -162,6 +163,22 @@ def _is_warning(event: dg.EventLogEntry | None) -> bool:
         return False
     evaluation = event.dagster_event.event_specific_data
     return getattr(evaluation, "severity", None) is dg.AssetCheckSeverity.WARN
+
+
+def count_checks(
+    instance: dg.DagsterInstance, table: TablePlan, translator: MigrationTranslator
+) -> tuple[int, int]:
+    """How many of the table's partitioned checks passed when last evaluated, and how many were."""
+    import dagster as dg
+
+    keys = [
+        dg.AssetCheckKey(translator.asset_key(stage, table), name)
+        for stage in STAGES
+        for name in (ROW_COUNT, FINGERPRINT)
+    ]
+    infos = instance.event_log_storage.get_asset_check_partition_info(keys)
+    outcomes = [info.latest_execution_status.value for info in infos]
+    return outcomes.count("SUCCEEDED"), len(outcomes)
 
 
 def failed_steps(

@@ -112,7 +112,7 @@ def test_the_wishes_of_a_rule_reach_the_table() -> None:
                     "isolated": True,
                     "verification": "count",
                     "on_existing": "adopt",
-                    "engine": "spark",
+                    "engine": "arrow",
                     "buckets": 7,
                     "location": "s3://other/place/",
                 }
@@ -122,10 +122,10 @@ def test_the_wishes_of_a_rule_reach_the_table() -> None:
     assert (table.namespace, table.iceberg_table) == ("lake", "o")
     assert (table.starrocks_database, table.starrocks_table) == ("DW", "O")
     assert table.location == "s3://other/place"
-    assert table.partition_keys == ("o-p000",)
+    assert table.partition_keys == ("lake-o-p000",)
     assert table.verification is VerificationLevel.COUNT
     assert table.on_existing is OnExisting.ADOPT
-    assert table.engine is Engine.SPARK
+    assert table.engine is Engine.ARROW
     assert table.buckets == 7
 
 

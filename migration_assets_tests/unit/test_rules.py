@@ -40,7 +40,7 @@ def test_a_full_file(load: Callable[[str], Rules]) -> None:
         schemas:
           dbo: core
           HR: {namespace: people, database: Staff}
-        defaults: {verification: count, engine: spark}
+        defaults: {verification: count, engine: arrow}
         tables:
           "*.audit*": {partitions: 32, isolated: yes, verification: none}
           Sales.Orders:
@@ -60,7 +60,7 @@ def test_a_full_file(load: Callable[[str], Rules]) -> None:
     assert (people.namespace, people.database) == ("people", "Staff")
     orders = rules.for_table("sales.orders")
     assert orders.verification is VerificationLevel.COUNT
-    assert orders.engine is Engine.SPARK
+    assert orders.engine is Engine.ARROW
     assert orders.on_existing is OnExisting.ADOPT
     assert (orders.partition_column, orders.exclude_columns) == ("OrderDate", ("Shape",))
     audit = rules.for_table("dbo.AuditLog")
@@ -163,3 +163,8 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
 def test_yaml_tags_make_no_objects(load: Callable[[str], Rules]) -> None:
     with pytest.raises(ConfigurationError, match="not valid YAML"):
         load("include: !!python/object/apply:os.getcwd []")
+
+
+def test_the_spark_engine_is_refused_as_long_as_there_is_none() -> None:
+    with pytest.raises(ConfigurationError, match="Spark engine is not part of this release"):
+        load("defaults: {engine: spark}")
