@@ -90,10 +90,10 @@ def partition_statuses(
             newest = ""
             for stage in STAGES:
                 state, version = stages[stage][key]
-                is_downstream = stage is not Stage.MSSQL
-                if state is State.DONE and is_downstream and version != newest:
+                if stage is Stage.MSSQL:
+                    newest = version
+                elif state is State.DONE and version != newest:
                     state = State.STALE
-                newest = version
                 states[stage] = state
             yield PartitionStatus(table, key, states)
 

@@ -138,7 +138,7 @@ def graphql(address: str, query: str, **variables: Any) -> Any:
 def test_four_partitions_failed_and_four_are_done(bench: Bench) -> None:
     assert bench.first.code == 1, str(bench.first)
     keys = [f"p{number:03d}" for number in range(8)]
-    assert bench.states() == {key: "missing" if key in BROKEN else "done" for key in keys}
+    assert bench.states() == {key: "failed" if key in BROKEN else "done" for key in keys}
     assert bench.reads() == Counter(keys)
 
 
@@ -153,7 +153,7 @@ def test_dagster_asset_materialize_retries_just_one(bench: Bench) -> None:
     assert bench.reads() - before == {"p003": 1}
     states = bench.states()
     assert states["p003"] == "done"
-    assert {states[key] for key in BROKEN[1:]} == {"missing"}
+    assert {states[key] for key in BROKEN[1:]} == {"failed"}
 
 
 def test_the_ui_s_backfill_and_dagster_job_backfill_retry_just_one_each(
@@ -177,7 +177,7 @@ def test_the_ui_s_backfill_and_dagster_job_backfill_retry_just_one_each(
     assert bench.reads() - before == {"p004": 1, "p005": 1}
     states = bench.states()
     assert {key: states[key] for key in BROKEN} == {
-        "p003": "done", "p004": "done", "p005": "done", "p006": "missing",
+        "p003": "done", "p004": "done", "p005": "done", "p006": "failed",
     }  # fmt: skip
 
 

@@ -122,6 +122,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     words = {"sqlserver": [f"--script={folder / 'tables.sql'}"]}
     with Sandbox(scale=None, statements_dir=logs, extra_arguments=words) as sandbox:
         project = Project(folder, sandbox.settings)
+        # The first command writes dagster.yaml: three steps may use a system at a time.
+        project.run("env", MIGRATION_CONCURRENT_RUNS="3").ok()
         project.run("doctor", "--fix").ok()
         project.run("plan").ok()
         try:
@@ -207,7 +209,7 @@ def test_a_run_with_failures_ends_with_exit_code_1_and_reports_each(red: Red) ->
 
 def test_a_value_altered_on_the_way_from_sql_server_is_found_by_the_source_check(red: Red) -> None:
     assert red.states["dbo.Altered", "p000"] == {
-        "mssql": "failed", "iceberg": "missing", "starrocks": "missing",
+        "mssql": "failed", "iceberg": "failed", "starrocks": "failed",
     }  # fmt: skip
     total = sum(range(ROWS)) * 25  # hundredths
     description = red.checks["mssql/dbo/Altered"]
@@ -229,7 +231,7 @@ def test_one_failing_partition_leaves_all_others_materialized(red: Red) -> None:
     keys = [f"p{number:03d}" for number in range(8)]
     for key in keys:
         wanted = DONE if key != "p003" else {
-            "mssql": "failed", "iceberg": "missing", "starrocks": "missing",
+            "mssql": "failed", "iceberg": "failed", "starrocks": "failed",
         }  # fmt: skip
         assert red.states["dbo.Ranged", key] == wanted
     assert set(red.untouched["Ranged"]) < VALUES
@@ -302,7 +304,7 @@ class Later:
 def later(bench: Bench, healed: Healed) -> Later:
     project = bench.project
     bench.starrocks.sql('UPDATE "dbo"."loaded" SET amount = 98 WHERE id = 7')
-    bench.starrocks.sql("""UPDATE "dbo"."ranged" SET name = 'other' WHERE id = 130""")
+    bench.starrocks.sql('UPDATE "dbo"."ranged" SET amount = 98 WHERE id = 130')
     patterns = ["--tables", "dbo.Loaded", "--tables", "dbo.Ranged", "--tables", "dbo.Fine"]
     red = project.run("validate", *patterns)
     project.run("run", "--until", "mssql", "--tables", "dbo.Fine").ok()
@@ -326,7 +328,7 @@ def test_validate_finds_what_changed_in_starrocks(later: Later) -> None:
     assert "differs" in lines["dbo.Loaded"]
     assert "p000 amount." in lines["dbo.Loaded"]
     assert "differs" in lines["dbo.Ranged"]
-    assert "p005 name." in lines["dbo.Ranged"]
+    assert "p005 amount." in lines["dbo.Ranged"]
     assert "equal" in lines["dbo.Fine"]
 
 

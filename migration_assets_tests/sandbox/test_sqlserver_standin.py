@@ -770,7 +770,7 @@ def test_refused_connections_are_counted() -> None:
         tds(server)
     server.control.arm()
     second = tds(server)
-    with pytest.raises(mssql_python.Error):
+    with pytest.raises(mssql_python.Error, match="maximum number of '2' user connections"):
         odbc(server)
     state = server.control.state()
     assert (state.open, state.max_open, state.opened) == (2, 2, 2)

@@ -7,7 +7,7 @@ that says so. What it knows only in part:
 - collations: case, binary order and code page are honoured, accents and the order of punctuation
   are not; keys and unique constraints on text are case-sensitive;
 - foreign keys are described, not enforced;
-- an error at run time ends the open transaction, as under `SET XACT_ABORT ON`;
+- an error ends its batch, and one at run time also ends the open transaction, as under `SET XACT_ABORT ON`;
 - under READ COMMITTED a transaction sees one state from its first write on; nothing ever blocks.
 """
 

@@ -200,4 +200,3 @@ def rename(session: Session, reader: Reader) -> None:
             del database.tables[table.schema.lower(), table.name.lower()]
             table.name = new
             database.tables[table.schema.lower(), new.lower()] = table
-        database.version += 1

@@ -151,7 +151,6 @@ class Database:
     schemas: dict[str, tuple[str, int]] = field(default_factory=dict)
     tables: dict[tuple[str, str], Table] = field(default_factory=dict)
     views: dict[tuple[str, str], View] = field(default_factory=dict)
-    version: int = 0
     rowversion: int = 2000
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(901_578_250, 16))
     _schema_ids: itertools.count[int] = field(default_factory=lambda: itertools.count(5))

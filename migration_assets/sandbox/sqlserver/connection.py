@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import struct
@@ -36,6 +37,8 @@ from migration_assets.sandbox.sqlserver.tokens import (
 
 _LARGEST_PACKET = 32_767
 _SMALLEST_PACKET = 512
+_REFUSAL_SECONDS = 10.0
+"""How long a refused client may take to say who it is."""
 
 
 @dataclass
@@ -72,6 +75,25 @@ class Connection:
         self.session: Session | None = None
         self._prepared: dict[int, tuple[str, str]] = {}
         self._statements = 0
+
+    def refuse(self, most: int) -> None:
+        """Let the client log in only to hear that there are too many connections (17809)."""
+        text = (
+            f"Could not connect because the maximum number of '{most}' user connections has already "
+            "been reached. The system administrator can use sp_configure to increase the maximum "
+            "value. The connection has been closed."
+        )
+        with contextlib.suppress(OSError), self.socket:
+            self.socket.settimeout(_REFUSAL_SECONDS)
+            message = self.packets.read()
+            if message is not None and message.kind == packets.PRELOGIN:
+                self.packets.write(prelogin_answer())
+                self.packets.finish()
+                message = self.packets.read()
+            if message is not None:
+                error = SqlServerError(17809, text, 20)
+                self.packets.write(tokens.message(error) + tokens.done(DONE, ERROR))
+                self.packets.finish()
 
     def serve(self) -> None:
         """Serve until the client goes, a fault drops it, or the stand-in stops."""
@@ -157,7 +179,11 @@ class Connection:
         try:
             kind(message.body)
         except CancelledError:
-            self.packets.write(tokens.done(DONE, ATTENTION))
+            # SQL Server ends the answer with an error, and acknowledges in a message of its own;
+            # mssql-jdbc waits for both.
+            self.packets.write(tokens.done(DONE, ERROR | self._in_transaction()))
+            self.packets.finish()
+            self.packets.write(tokens.done(DONE, ATTENTION | self._in_transaction()))
         finally:
             self.shared.watch(self, False)  # noqa: FBT003 - not running
         self.packets.finish()
@@ -235,17 +261,21 @@ class Connection:
                 self._flush_done()
             except (SqlServerError, duckdb.Error) as error:
                 if isinstance(error, duckdb.InterruptException) or session.cancelled.is_set():
-                    entry["outcome"] = "cancelled"
+                    self._tell_lost_transaction(before)
                     self._attention()
                 entry["outcome"], entry["error"] = "error", str(error)
-                if before and not session.transactions:
-                    self.packets.write(tokens.env_transaction(10, session.descriptor))
+                self._tell_lost_transaction(before)
                 self._fail(error, token)
                 return False
         after = faults.after(board, text)
         for sql in after:
             session.fetch(sql)
         return True
+
+    def _tell_lost_transaction(self, before: int) -> None:
+        """ENVCHANGE for a transaction that an error ended."""
+        if before and not self._running().transactions:
+            self.packets.write(tokens.env_transaction(10, self._running().descriptor))
 
     def _strike(self, text: str) -> None:
         board = self.shared.board

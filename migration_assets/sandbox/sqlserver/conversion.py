@@ -37,6 +37,10 @@ class Typed:
     constant: str | None = None
 
 
+_TEMPORAL = {"date", "time", "datetime", "offset"}
+_ISO_STYLES = {None, 0, 20, 21, 23, 25, 112, 120, 121, 126, 127}
+
+
 def macro(name: str, *arguments: str) -> str:
     """A call of one of the stand-in's macros."""
     return f"{PREFIX}{name}({', '.join(arguments)})"
@@ -62,6 +66,9 @@ def convert(value: Typed, target: SqlType, style: int | None = None) -> str:
     """
     if value.type.family == "null":
         return f"CAST(NULL AS {target.duckdb})"
+    from_text = value.type.family == "string" and target.family in _TEMPORAL
+    if from_text and style not in _ISO_STYLES:
+        raise _refuse(value, target, style)  # only ISO 8601 is read, whatever the style
     maker = _MAKERS[target.family]
     return maker(value, target, style)
 

@@ -59,26 +59,26 @@ def _insert(session: Session, node: exp.Insert) -> Iterator[Event]:
         session.identity_insert is not None and session.identity_insert.object_id == table.object_id
     )
     columns = _targets(table, named, explicit=explicit)
+    answer: Event
     with session.engine.lock:
         session.enter(writes=True)
         source = _insert_source(session, node, columns)
-        sql = _insert_sql(session, database, table, columns, source, explicit=explicit)
-        returning = node.args.get("returning")
+        sql = _insert_sql(session, database, table, columns, source)
         storage = storage_name(database.name, table.schema, table.name)
+        returning = node.args.get("returning")
         if returning is not None:
             only(returning, {"expressions"})
-            query = _output(session, table, returning, sql)
-            rows = session.rows(query)
+            rows = session.rows(_output(session, table, returning, sql))
             batches = list(rows.batches)
             count = sum(batch.num_rows for batch in batches)
-            yield replace(rows, batches=iter(batches))
+            answer = replace(rows, batches=iter(batches))
         else:
             count = int(session.fetch(sql)[0][0])
+            answer = Done(answers.INSERT, count)
         note_identity(session, table, storage, count, explicit=explicit)
         database.rowversion += count
     session.rowcount = count
-    if returning is None:
-        yield Done(answers.INSERT, count)
+    yield answer
 
 
 def _targets(table: Table, named: list[str] | None, *, explicit: bool) -> list[Column]:
@@ -179,13 +179,7 @@ def _default(translator: QueryTranslator, column: Column) -> str:
 
 
 def _insert_sql(
-    session: Session,
-    database: Database,
-    table: Table,
-    columns: list[Column],
-    source: str,
-    *,
-    explicit: bool,
+    session: Session, database: Database, table: Table, columns: list[Column], source: str
 ) -> str:
     translator = QueryTranslator(session)
     names, values = [], []
@@ -197,7 +191,6 @@ def _insert_sql(
             values.append(f"v{columns.index(column)}")
         else:
             values.append(generated(database, table, column) or _default(translator, column))
-    del explicit
     storage = storage_name(database.name, table.schema, table.name)
     return f"INSERT INTO {storage} ({', '.join(names)}) SELECT {', '.join(values)} FROM ({source})"
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from migration_assets.sandbox.sqlserver import collation, dates, sql_types
 from migration_assets.sandbox.sqlserver.aggregates import aggregate, is_aggregate
-from migration_assets.sandbox.sqlserver.conversion import Typed, convert, macro
+from migration_assets.sandbox.sqlserver.conversion import Typed, convert, literal, macro
 from migration_assets.sandbox.sqlserver.errors import SqlServerError, unsupported
 from migration_assets.sandbox.sqlserver.sql_types import (
     BIGINT,
@@ -312,16 +313,15 @@ def _newid(_: ExpressionTranslator, _arguments: list[Typed]) -> Typed:
     return Typed("uuid()", sql_types.GUID, nullable=False)
 
 
-def _now(kind: SqlType, sql: str) -> Function:
+def _now(kind: SqlType) -> Function:
     def function(_: ExpressionTranslator, _arguments: list[Typed]) -> Typed:
-        value = Typed(sql, SqlType("datetime2", scale=7), nullable=False)
-        return Typed(convert(value, kind), kind, nullable=False)
+        # Not DuckDB's clock, which stands still inside a transaction. The server's zone is UTC.
+        moment = literal(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}", _DATETIME2)
+        return Typed(convert(moment, kind), kind, nullable=False)
 
     return function
 
 
-_UTC_NOW = "(current_timestamp AT TIME ZONE 'UTC')"
-"""The stand-in's clock: its local time zone is UTC."""
 _DATETIME2 = SqlType("datetime2", scale=7)
 _OFFSET = SqlType("datetimeoffset", scale=7)
 
@@ -357,12 +357,12 @@ FUNCTIONS: dict[str, tuple[int, int, Function]] = {
     "HASHBYTES": (2, 2, _hashbytes),
     "NEWID": (0, 0, _newid),
     "NEWSEQUENTIALID": (0, 0, _newid),
-    "GETDATE": (0, 0, _now(DATETIME, _UTC_NOW)),
-    "CURRENT_TIMESTAMP": (0, 0, _now(DATETIME, _UTC_NOW)),
-    "GETUTCDATE": (0, 0, _now(DATETIME, _UTC_NOW)),
-    "SYSDATETIME": (0, 0, _now(_DATETIME2, _UTC_NOW)),
-    "SYSUTCDATETIME": (0, 0, _now(_DATETIME2, _UTC_NOW)),
-    "SYSDATETIMEOFFSET": (0, 0, _now(_OFFSET, _UTC_NOW)),
+    "GETDATE": (0, 0, _now(DATETIME)),
+    "CURRENT_TIMESTAMP": (0, 0, _now(DATETIME)),
+    "GETUTCDATE": (0, 0, _now(DATETIME)),
+    "SYSDATETIME": (0, 0, _now(_DATETIME2)),
+    "SYSUTCDATETIME": (0, 0, _now(_DATETIME2)),
+    "SYSDATETIMEOFFSET": (0, 0, _now(_OFFSET)),
 }
 
 SPECIAL: dict[str, Special] = {"IIF": _iif, **dates.SPECIAL}

@@ -7,6 +7,7 @@ stand-in does not set the pace of a benchmark. Formats: MS-TDS 2.2.5.5 and 2.2.7
 
 from __future__ import annotations
 
+import codecs
 import struct
 from decimal import Decimal
 from functools import cache
@@ -25,6 +26,7 @@ _DAYS_0001 = 719_162
 """Days from 0001-01-01 to 1970-01-01."""
 _DAYS_1900 = 25_567
 """Days from 1900-01-01 to 1970-01-01."""
+_ZERO = pa.array([0], pa.int32())
 _LARGEST_JOIN = 1 << 30
 """Bytes above which a batch is halved: Arrow's binary arrays end at 2 GiB."""
 
@@ -222,12 +224,13 @@ def _guid(array: Any) -> Any:
 
 
 def _concatenated(array: Any) -> tuple[Any, bytes]:
-    """Lengths in bytes and all bytes, in order, of a string or binary array."""
-    array = array.cast(pa.binary())
-    _, offsets, data = array.buffers()
-    ends = memoryview(offsets).cast("i")
-    first, last = ends[array.offset], ends[array.offset + len(array)]
-    return pc.binary_length(array), bytes(memoryview(data)[first:last]) if data else b""
+    """Where each value of a string or binary array ends (with a 0 in front), and all bytes."""
+    _, offsets, data = array.cast(pa.binary()).buffers()
+    ends = pa.Array.from_buffers(pa.int32(), len(array) + 1, [None, offsets], offset=array.offset)
+    first, last = ends[0].as_py(), ends[-1].as_py()
+    if first or array.offset:
+        ends = pc.subtract(ends, pa.scalar(first, pa.int32()))
+    return ends, bytes(memoryview(data)[first:last]) if data else b""
 
 
 def _bytes_of(array: Any, kind: SqlType) -> Any:
@@ -242,33 +245,42 @@ def _bytes_of(array: Any, kind: SqlType) -> Any:
     )
 
 
+def _question_marks(error: UnicodeError) -> tuple[str, int]:
+    """What a code page has for other characters: one `?` for each UTF-16 unit, as SQL Server."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lost = error.object[error.start : error.end]
+    return "?" * (len(lost.encode("utf-16-le")) // 2), error.end
+
+
+codecs.register_error("sqlserver", _question_marks)
+# How many UTF-16 units begin at a byte of UTF-8; also the bytes in a code page, see above.
+_UNITS = bytes([1] * 0x80 + [0] * 0x40 + [1] * 0x30 + [2] * 0x10)
+_DOUBLE_BYTE = {"cp932", "gbk", "cp949"}
+
+
 def transcoded(array: Any, codec: str) -> Any:
     """Encode a string array: one call of Python's codec for all values together."""
-    filled = array.fill_null("") if array.null_count else array
-    lengths, data = _concatenated(filled)
+    filled = (array.fill_null("") if array.null_count else array).cast(pa.binary())
+    ends, data = _concatenated(filled)
     text = data.decode("utf-8")
-    unit = 2 if codec == "utf-16-le" else 1
-    if len(text) == len(data):  # ASCII only
-        if unit == 1:
-            return array.cast(pa.binary())
-        lengths = pc.multiply(lengths, 2)
-    elif codec in {"cp932", "gbk", "cp949"}:
-        # Double-byte code pages: the length of a value is known only once it is encoded.
-        values = [None if v is None else v.encode(codec, "replace") for v in array.to_pylist()]
+    if len(text) == len(data) and codec != "utf-16-le":  # ASCII only
+        return array.cast(pa.binary())
+    if codec in _DOUBLE_BYTE:
+        # The length of a value is known only once it is encoded.
+        values = [None if v is None else v.encode(codec, "sqlserver") for v in array.to_pylist()]
         return pa.array(values, pa.binary())
+    if len(text) == len(data):  # ASCII only
+        places = ends
     else:
-        lengths = pc.utf8_length(filled)
-        if max(text) > "\uffff":
-            # A character outside the BMP is two UTF-16 units, and `??` in a code page.
-            wide = pc.count_substring_regex(filled, "[\\x{10000}-\\x{10FFFF}]")
-            lengths = pc.add(lengths, wide)
-            text = "".join(c if c <= "\uffff" else c + "?" for c in text) if unit == 1 else text
-        lengths = pc.multiply(lengths, unit)
-    encoded = text.encode(codec, "replace")
-    ends = pc.cumulative_sum(lengths.cast(pa.int32()))
-    offsets = pa.concat_arrays([pa.array([0], pa.int32()), ends])
-    buffers = [None, offsets.buffers()[1], pa.py_buffer(encoded)]
-    out = pa.Array.from_buffers(pa.binary(), len(array), buffers)
+        begun = pa.Array.from_buffers(
+            pa.uint8(), len(data), [None, pa.py_buffer(data.translate(_UNITS))]
+        )
+        before = pa.concat_arrays([_ZERO, pc.cumulative_sum(begun.cast(pa.int32()))])
+        places = before.take(ends)
+    offsets = pc.multiply(places, pa.scalar(2, pa.int32())) if codec == "utf-16-le" else places
+    encoded = pa.py_buffer(text.encode(codec, "sqlserver"))
+    out = pa.Array.from_buffers(pa.binary(), len(array), [None, offsets.buffers()[1], encoded])
     return pc.if_else(array.is_valid(), out, None) if array.null_count else out
 
 

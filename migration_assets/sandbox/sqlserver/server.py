@@ -7,7 +7,6 @@ import itertools
 import re
 import select
 import socket
-import struct
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -166,11 +165,12 @@ class SqlServerStandIn:
                 sock, _ = self._listener.accept()
             except OSError:
                 return
-            if not self.board.admit(self._limit):
-                _refuse(sock)
-                continue
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = Connection(sock, spid, self._shared)
+            if not self.board.admit(self._limit):
+                most = self.board.counters.open
+                threading.Thread(target=connection.refuse, args=(most,), daemon=True).start()
+                continue
             with self._lock:
                 self._connections[spid] = connection
             thread = threading.Thread(
@@ -328,9 +328,3 @@ def _readable(sockets: list[socket.socket]) -> list[socket.socket]:
     for number in by_number:
         poll.register(number, select.POLLIN)
     return [by_number[number] for number, _ in poll.poll(0)]
-
-
-def _refuse(sock: socket.socket) -> None:
-    """Close like a server that has no connection left: reset instead of an orderly end."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()

@@ -172,10 +172,12 @@ def _database_property(session: Session, arguments: list[Typed]) -> Typed:
     return _value(values.get(name), nvarchar(128))
 
 
-def _has_perms(_: Session, arguments: list[Typed]) -> Typed:
+def _has_perms(session: Session, arguments: list[Typed]) -> Typed:
     # The one login may do everything, except see the catalog views that --deny names.
-    del arguments
-    return _value(1, INT)
+    asked = {(argument.constant or "").upper() for argument in arguments}
+    states = {"VIEW DATABASE STATE", "VIEW SERVER STATE", "VIEW DATABASE PERFORMANCE STATE"}
+    denied = any(name.startswith("sys.dm_") for name in session.engine.denied)
+    return _value(0 if denied and asked & states else 1, INT)
 
 
 def _ident_current(session: Session, arguments: list[Typed]) -> Typed:

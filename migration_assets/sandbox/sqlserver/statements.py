@@ -268,8 +268,8 @@ def _define(session: Session, statement: Statement) -> Iterator[Event]:
     yield from session.begin_implicitly()
     with session.engine.lock:
         session.enter(writes=True, defines=True)
-        yield from ddl.run(session, statement)
-        session.database.version += 1
+        events = list(ddl.run(session, statement))
+    yield from events
 
 
 def _change(session: Session, statement: Statement) -> Iterator[Event]:
