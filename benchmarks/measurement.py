@@ -49,7 +49,6 @@ def measured(cost: Cost) -> Iterator[Cost]:
     finally:
         cost.wall += time.perf_counter() - wall
         cost.cpu += time.process_time() - cpu
-        cost.detail["sys"] = resource.getrusage(resource.RUSAGE_SELF).ru_stime
         cost.peak = peak_memory()
 
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from migration_assets.errors import ConfigurationError
@@ -100,7 +100,24 @@ def _problem(settings: type[BaseSettings], entry: dict[str, Any]) -> str:
     return f"{name}: {entry['msg'][0].lower()}{entry['msg'][1:]}"
 
 
-class MssqlSettings(_Settings):
+class _PasswordSettings(_Settings):
+    """Settings whose password may lie in AWS Secrets Manager."""
+
+    password_secret_id: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_password(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Fetch the password that a secret's id stands for; one that is given goes before it."""
+        secret_id = given.get("password_secret_id")
+        if secret_id and not given.get("password"):
+            from migration_assets.secrets_source import read_password
+
+            return {**given, "password": read_password(secret_id, LakeSettings.load())}
+        return given
+
+
+class MssqlSettings(_PasswordSettings):
     """How to reach SQL Server. Timeouts are in seconds."""
 
     model_config = SettingsConfigDict(env_prefix="MSSQL_")
@@ -166,7 +183,7 @@ class LakeSettings(_Settings):
         )
 
 
-class StarRocksSettings(_Settings):
+class StarRocksSettings(_PasswordSettings):
     """How to reach StarRocks, and how StarRocks itself reaches Glue and S3."""
 
     model_config = SettingsConfigDict(env_prefix="STARROCKS_")

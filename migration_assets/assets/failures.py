@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import dagster as dg
@@ -34,22 +34,37 @@ def failure(
     error: MigrationError, stage: Stage, table: TablePlan, partition_key: str
 ) -> dg.Failure:
     """The `Failure` of an error: cause first, then the next step and the retry command."""
+    return plain_failure(
+        error,
+        f"{table.full_name} {partition_key}",
+        {
+            "table": table.full_name,
+            "partition": partition_key,
+            "stage": stage.value,
+            "retry": retry_command(table, partition_key),
+        },
+    )
+
+
+def plain_failure(
+    error: MigrationError, about: str, metadata: Mapping[str, str] | None = None
+) -> dg.Failure:
+    """The `Failure` of an error where the table is not at hand; transient ones are retried.
+
+    Args:
+        error: what happened.
+        about: what it concerns, the beginning of the message.
+        metadata: what else to say.
+    """
     transient = isinstance(error, TransientError)
-    metadata: dict[str, str | bool] = {
-        "table": table.full_name,
-        "partition": partition_key,
-        "stage": stage.value,
+    said: dict[str, str | bool] = {
+        **(metadata or {}),
         "error": type(error).__name__,
         "retried": transient,
-        "retry": retry_command(table, partition_key),
     }
     if error.next_step:
-        metadata["next step"] = error.next_step
-    return dg.Failure(
-        description=f"{table.full_name} {partition_key}: {error}",
-        metadata=metadata,
-        allow_retries=transient,
-    )
+        said["next step"] = error.next_step
+    return dg.Failure(description=f"{about}: {error}", metadata=said, allow_retries=transient)
 
 
 def retry_command(table: TablePlan, partition_key: str | None = None) -> str:

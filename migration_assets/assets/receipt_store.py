@@ -16,7 +16,8 @@ from urllib.parse import quote
 import dagster as dg
 from pydantic import ValidationError
 
-from migration_assets.errors import ReceiptError
+from migration_assets.assets.failures import plain_failure
+from migration_assets.errors import MigrationError, ReceiptError
 from migration_assets.plan import TablePlan
 from migration_assets.receipts import ExtractReceipt, Receipt, to_json
 
@@ -141,17 +142,29 @@ class ReceiptIOManager(dg.ConfigurableIOManager):
         return ReceiptStore(shared_lake(LakeSettings.load()), self.database)
 
     def handle_output(self, context: dg.OutputContext, obj: Receipt) -> None:
-        """Store the receipt that an asset returned."""
-        self.store.save(context.asset_key.path, obj)
+        """Store the receipt that an asset returned.
+
+        Raises:
+            dagster.Failure: it could not be stored; retried only for a `TransientError`.
+        """
+        try:
+            self.store.save(context.asset_key.path, obj)
+        except MigrationError as error:
+            raise _failure(error, context) from error
 
     def load_input(self, context: dg.InputContext) -> Receipt:
         """Read the upstream asset's receipt of the same partition.
 
         Raises:
-            dagster.Failure: there is none; not retried.
+            dagster.Failure: there is none, or it cannot be read; retried only for a
+                `TransientError`.
         """
         kind: type[Receipt] = context.dagster_type.typing_type
         try:
             return self.store.load(kind, context.asset_key.path, context.partition_key)
-        except ReceiptError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+        except MigrationError as error:
+            raise _failure(error, context) from error
+
+
+def _failure(error: MigrationError, context: dg.InputContext | dg.OutputContext) -> dg.Failure:
+    return plain_failure(error, f"{'/'.join(context.asset_key.path)} {context.partition_key}")

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from migration_assets.errors import ObjectNotFoundError, SupersededError, UnsupportedError
 from migration_assets.iceberg.driver_errors import translate_errors
@@ -174,8 +174,9 @@ def partition_filter(numbers: Collection[int]) -> BooleanExpression:
     """The rows of some partitions, as a filter of pyiceberg."""
     from pyiceberg.expressions import In
 
-    # The pydantic plugin of mypy misreads its constructor.
-    return In(SOURCE_PARTITION, set(numbers))  # type: ignore[call-arg, misc]
+    build: Any = In  # mypy's pydantic plugin misreads its constructor
+    expression: BooleanExpression = build(SOURCE_PARTITION, set(numbers))
+    return expression
 
 
 def holds_rewritten_files(

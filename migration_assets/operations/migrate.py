@@ -63,7 +63,8 @@ def _reach_systems(stages: Sequence[Stage], plan: MigrationPlan) -> None:
         with SqlServer(MssqlSettings.load()) as mssql:
             mssql.query("SELECT 1", doing="Connecting")
     with Lake(LakeSettings.load()) as lake:
-        lake.store.exists(f"{lake.settings.warehouse}/.migration/receipts")
+        # Only a listing tells a bucket that is not there from an object that is not.
+        next(lake.store.list(f"{lake.settings.warehouse}/.migration/receipts"), None)
         if Stage.ICEBERG in stages and plan.tables:
             lake.catalog.namespace_exists(plan.tables[0].namespace)
     if Stage.STARROCKS in stages:

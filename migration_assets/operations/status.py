@@ -23,6 +23,7 @@ from migration_assets.plan import TablePlan, VerificationLevel
 
 if TYPE_CHECKING:
     import dagster as dg
+    from dagster_shared.error import SerializableErrorInfo
 
 
 class State(StrEnum):
@@ -233,9 +234,30 @@ def _cause(event: dg.EventLogEntry | None) -> tuple[str, str, str]:
     data = event.dagster_event.step_failure_data
     failure = data.user_failure_data
     if failure is None:
-        return (data.error_display_string or "unknown").strip().splitlines()[0], "", ""
+        return _last_cause(data.error)
     said = {name: str(value.value) for name, value in failure.metadata.items()}
     return failure.description or "unknown", said.get("next step", ""), said.get("error", "")
+
+
+def _last_cause(error: SerializableErrorInfo | None) -> tuple[str, str, str]:
+    """What failed when retries ran out: Dagster's own errors around it say nothing of it."""
+    while error is not None and error.cause is not None and error.cls_name in _WRAPPERS:
+        error = error.cause
+    if error is None:
+        return "unknown", "", ""
+    said = error.message.strip().splitlines()[0] if error.message.strip() else str(error.cls_name)
+    # `package.module.Class: message`
+    kind, _, rest = said.partition(": ")
+    cause = rest if rest and kind.endswith(str(error.cls_name)) else said
+    of_ours = error.cause if error.cls_name == "Failure" and error.cause else error
+    return cause, "", str(of_ours.cls_name)
+
+
+_WRAPPERS = {
+    "DagsterMaxRetriesExceededError",
+    "DagsterExecutionStepExecutionError",
+    "RetryRequestedFromPolicy",
+}
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:

@@ -204,8 +204,11 @@ def test_partition_keys_and_their_ranges() -> None:
     assert TABLE.partition_keys == ("p000", "p001")
     assert TABLE.key_range("p001") is TABLE.key_ranges[1]
     isolated = changed(isolated=True)
-    assert isolated.partition_keys == ("orders-p000", "orders-p001")
-    assert isolated.key_range("orders-p000") is TABLE.key_ranges[0]
+    assert isolated.partition_keys == (
+        f"{TABLE.namespace}-orders-p000",
+        f"{TABLE.namespace}-orders-p001",
+    )
+    assert isolated.key_range(isolated.partition_keys[0]) is TABLE.key_ranges[0]
     with pytest.raises(
         PlanError, match=r"dbo\.Orders has no partition 'p002': it has p000 to p001"
     ):

@@ -165,6 +165,8 @@ def test_yaml_tags_make_no_objects(load: Callable[[str], Rules]) -> None:
         load("include: !!python/object/apply:os.getcwd []")
 
 
-def test_the_spark_engine_is_refused_as_long_as_there_is_none() -> None:
+def test_the_spark_engine_is_refused_as_long_as_there_is_none(
+    load: Callable[[str], Rules],
+) -> None:
     with pytest.raises(ConfigurationError, match="Spark engine is not part of this release"):
         load("defaults: {engine: spark}")

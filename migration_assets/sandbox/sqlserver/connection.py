@@ -6,7 +6,6 @@ import contextlib
 import re
 import socket
 import struct
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -281,10 +280,8 @@ class Connection:
         board = self.shared.board
         delay = board.strike("delay", text)
         if delay is not None:
-            deadline = time.monotonic() + delay.seconds
-            while time.monotonic() < deadline:
-                self._check_attention()
-                time.sleep(min(0.02, max(deadline - time.monotonic(), 0)))
+            board.hold(delay, stopped=self.packets.readable)
+            self._check_attention()
         drop = faults.drop(board, text, self._statements)
         if drop is not None:
             self.packets.drop_after = drop

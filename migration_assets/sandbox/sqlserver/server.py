@@ -27,7 +27,7 @@ from migration_assets.sandbox.sqlserver.session import Session
 from migration_assets.sandbox.sqlserver.sql_types import MAX, SqlType
 
 FAKE_PASSWORD = "Stand-in-0nly"  # noqa: S105 - a stand-in's password, known to everybody
-_STORED_OFFSET = ("utc", "off")
+_LET_GO_SECONDS = 2.0
 
 
 class SqlServerStandIn:
@@ -167,6 +167,7 @@ class SqlServerStandIn:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = Connection(sock, spid, self._shared)
+            self._let_go()
             if not self.board.admit(self._limit):
                 most = self.board.counters.open
                 threading.Thread(target=connection.refuse, args=(most,), daemon=True).start()
@@ -183,10 +184,23 @@ class SqlServerStandIn:
         try:
             connection.serve()
         finally:
+            self.board.release()
             with self._lock:
                 self._connections.pop(connection.spid, None)
                 self._busy.discard(connection)
-            self.board.release()
+                self._lock.notify_all()
+
+    def _let_go(self) -> None:
+        """Wait for connections that clients have closed, so that they are not counted any more.
+
+        A client may close one connection and open the next faster than a thread here is woken.
+        """
+        with self._lock:
+            closed = [n for n, c in self._connections.items() if _is_closed(c.socket)]
+            self._lock.wait_for(
+                lambda: not any(number in self._connections for number in closed),
+                timeout=_LET_GO_SECONDS,
+            )
 
     def _watch(self, connection: Connection, running: bool) -> None:  # noqa: FBT001 - a callback
         with self._lock:
@@ -319,6 +333,16 @@ def _loaded(name: str, given: Any, column: Column) -> str:
         finest = Typed(cast, replace(kind, scale=7))
         return store(finest, kind, column.name)
     return cast
+
+
+def _is_closed(sock: socket.socket) -> bool:
+    """Whether the other side has closed the connection."""
+    hung_up = getattr(select, "POLLRDHUP", select.POLLHUP)  # Linux alone has the former
+    poll = select.poll()
+    if sock.fileno() < 0:
+        return True
+    poll.register(sock, hung_up)
+    return bool(poll.poll(0))
 
 
 def _readable(sockets: list[socket.socket]) -> list[socket.socket]:

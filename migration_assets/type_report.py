@@ -1,0 +1,56 @@
+"""README's table of types, rendered from `TYPE_MAPPINGS`: `python -m migration_assets.type_report`.
+
+Types that become the same share a line. `n`, `p` and `s` stand for the numbers of a declaration.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+
+from migration_assets.type_mapping import TYPE_MAPPINGS, TypeMapping
+
+_HEAD = ("SQL Server", "Iceberg", "StarRocks", "Kept", "Note")
+_DECLARED = {
+    "decimal": "decimal(p,s)",
+    "numeric": "numeric(p,s)",
+    "datetime2": "datetime2(0) to (6)",
+    "datetimeoffset": "datetimeoffset(0) to (6)",
+    "char": "char(n)",
+    "varchar": "varchar(n)",
+    "nchar": "nchar(n)",
+    "nvarchar": "nvarchar(n)",
+    "binary": "binary(n)",
+    "varbinary": "varbinary(n)",
+    "timestamp": "rowversion (timestamp)",
+}
+"""How T-SQL declares a type where the name in `sys.types` says less."""
+
+
+def type_table() -> str:
+    """Render every row of `TYPE_MAPPINGS` as a Markdown table, in the order of first occurrence."""
+    names: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for row in TYPE_MAPPINGS:
+        names[_target(row)].append(_DECLARED.get(row.mssql, row.mssql))
+    lines = [_line(_HEAD), _line(["---"] * len(_HEAD))]
+    lines += [_line([", ".join(sources), *target]) for target, sources in names.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _target(row: TypeMapping) -> tuple[str, ...]:
+    """What a type becomes, as cells."""
+    # Each of the n units of a text may need 3 bytes of UTF-8; a binary value has its own n.
+    width = "n" if row.measure == "binary" else "3n"
+    iceberg, starrocks = (
+        text.format(precision="p", scale="s", bytes=width) for text in (row.iceberg, row.starrocks)
+    )
+    return iceberg or "-", starrocks or "-", row.fidelity.value, row.note
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |".replace("|  |", "| |")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(type_table())
