@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_secret_jso
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -22,7 +23,8 @@ from migration_assets.errors import (
 if TYPE_CHECKING:
     from migration_assets.settings import LakeSettings
 
-TIMEOUT_S = 10
+MAX_ATTEMPTS = 3
+"""Attempts of the request; each has botocore's own timeouts of 60 seconds."""
 _DENIED = {"AccessDeniedException", "UnrecognizedClientException", "InvalidSignatureException"}
 
 
@@ -39,25 +41,22 @@ def read_password(secret_id: str, aws: LakeSettings) -> SecretStr:
         ConfigurationError: it holds no password, or AWS refuses the request.
         ConnectionLostError: Secrets Manager cannot be reached.
     """
-    import boto3
-    from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+    from botocore.exceptions import ConnectionError as BotoConnectionError
+    from dagster_aws.secretsmanager.secrets import construct_secretsmanager_client
 
     secret_key, token = aws.secret_access_key, aws.session_token
     try:
-        session = boto3.Session(
+        client = construct_secretsmanager_client(
+            max_attempts=MAX_ATTEMPTS,
+            region_name=aws.region,
+            profile_name=aws.profile,
+            endpoint_url=aws.endpoint_url,
             aws_access_key_id=aws.access_key_id,
             aws_secret_access_key=secret_key.get_secret_value() if secret_key else None,
             aws_session_token=token.get_secret_value() if token else None,
-            profile_name=aws.profile,
-            region_name=aws.region,
         )
-        client = session.client(
-            "secretsmanager",
-            endpoint_url=aws.endpoint_url,
-            config=Config(connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S),
-        )
-        with client:
+        with closing(client):
             answer = client.get_secret_value(SecretId=secret_id)
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", "unknown"))
@@ -72,7 +71,7 @@ def read_password(secret_id: str, aws: LakeSettings) -> SecretStr:
                 next_step="Grant secretsmanager:GetSecretValue on it.",
             ) from None
         raise ConfigurationError(f"{where} cannot be read: {code}.") from None
-    except HTTPClientError as error:
+    except (HTTPClientError, BotoConnectionError) as error:
         raise ConnectionLostError(
             f"Secrets Manager in {aws.region} cannot be reached: {type(error).__name__}."
         ) from None

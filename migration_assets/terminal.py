@@ -93,9 +93,9 @@ def _count(rows: int | None) -> str:
 
 def print_result(result: MigrationResult, *, only_problems: bool = False) -> None:
     """Print one row per table, then each failure with its cause and retry command."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("table", overflow="fold")
-    for name in ("mssql", "iceberg", "starrocks", "partitions", "seconds"):
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("table", min_width=19, overflow="fold")
+    for name in ("mssql", "iceberg", "starrocks", "parts", "seconds"):
         table.add_column(name, justify="right")
     table.add_column("checks", justify="right")
     table.add_column("result")

@@ -25,6 +25,11 @@ def data_version(receipt: Receipt) -> dg.DataVersion:
     return dg.DataVersion(f"{receipt.table_id}-{receipt.attempt}")
 
 
+def code(language: str, text: str) -> dg.MarkdownMetadataValue:
+    """Text that the UI shows as code, to be copied."""
+    return dg.MetadataValue.md(f"```{language}\n{text}\n```")
+
+
 class VerificationConfig(dg.Config):
     """Knobs of a single run; editable in the Launchpad.
 

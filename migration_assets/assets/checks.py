@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import dagster as dg
 
-from migration_assets.assets.failures import retry_command
+from migration_assets.assets.failures import place
 from migration_assets.assets.translator import Stage
 from migration_assets.plan import TablePlan, VerificationLevel
 from migration_assets.receipts import Difference, ExtractReceipt, Fingerprint
@@ -26,6 +26,25 @@ REREAD_AFTER_S = 2.0
 """A load may be visible a moment later than it is acknowledged: look again before failing."""
 SHOWN_DIFFERENCES = 20
 
+_FINGERPRINT_IS = (
+    "sums, NULLs and lengths of each column, and which value stands beside which key. It sees lost, "
+    "doubled, changed and exchanged values; a changed text of equal length and a changed float it "
+    "does not see."
+)
+DESCRIPTIONS = {
+    (Stage.MSSQL, ROW_COUNT): "SQL Server counts as many rows in the key range as were extracted.",
+    (Stage.MSSQL, FINGERPRINT): "What SQL Server aggregates over the key range equals what was "
+    f"written to Parquet: {_FINGERPRINT_IS}",
+    (Stage.ICEBERG, ROW_COUNT): "Iceberg's metadata show as many rows as were extracted.",
+    (Stage.STARROCKS, ROW_COUNT): "StarRocks counts as many rows as Iceberg and the extract hold.",
+    (
+        Stage.STARROCKS,
+        FINGERPRINT,
+    ): "What StarRocks aggregates over the loaded rows equals what was "
+    f"extracted: {_FINGERPRINT_IS}",
+}
+"""What the checks compare, as the UI shows it; a check of a stage that is not here does not exist."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -34,7 +53,7 @@ class Verdict:
     Attributes:
         differences: what differs; none when it passed.
         reason: why a difference is only a warning; empty when it is an error.
-        counts: named row counts, for the metadata.
+        counts: named numbers of what was compared, for the metadata.
         skipped: not looked at, by the run's config.
     """
 
@@ -54,7 +73,8 @@ class Verdict:
         if self.skipped:
             return "Not verified: the run's config lowered the verification level."
         if not self.differences:
-            return "Equal."
+            shown = ", ".join(f"{name} {count:,}" for name, count in self.counts.items())
+            return f"Equal: {shown}." if shown else "Equal."
         shown = "; ".join(
             f"{d.what}: expected {d.expected:,}, found {d.found:,}"
             for d in self.differences[:SHOWN_DIFFERENCES]
@@ -83,11 +103,15 @@ def check_specs(spec: dg.AssetSpec, stage: Stage, table: TablePlan) -> list[dg.A
         VerificationLevel.COUNT: [ROW_COUNT],
         VerificationLevel.FULL: [ROW_COUNT, FINGERPRINT],
     }[table.verification]
-    if stage is Stage.ICEBERG:
-        names = [name for name in names if name == ROW_COUNT]
     return [
-        dg.AssetCheckSpec(name, asset=spec.key, partitions_def=spec.partitions_def)
+        dg.AssetCheckSpec(
+            name,
+            asset=spec.key,
+            description=DESCRIPTIONS[stage, name],
+            partitions_def=spec.partitions_def,
+        )
         for name in names
+        if (stage, name) in DESCRIPTIONS
     ]
 
 
@@ -114,20 +138,16 @@ def source_verdicts(
                 + ", ".join(f"{m.what} went from {m.expected:,} to {m.found:,}" for m in moved[:3])
                 + ". Allow SNAPSHOT isolation or extract again when it rests."
             )
-    return _verdicts(
-        differences, source.rows, receipt.fingerprint.rows, ("mssql", "extracted"), reason
-    )
+    return _verdicts(source, receipt.fingerprint, ("mssql", "extracted"), reason)
 
 
 def target_verdicts(expected: Fingerprint, measure: Callable[[], Fingerprint]) -> list[Verdict]:
     """Compare StarRocks' aggregates with the extract's; looks twice before it fails."""
     found = measure()
-    differences = expected.differences(found)
-    if differences:
+    if expected.differences(found):
         time.sleep(REREAD_AFTER_S)
         found = measure()
-        differences = expected.differences(found)
-    return _verdicts(differences, expected.rows, found.rows, ("iceberg", "starrocks"))
+    return _verdicts(expected, found, ("iceberg", "starrocks"))
 
 
 def count_verdict(expected: int, found: int, sides: tuple[str, str]) -> Verdict:
@@ -138,16 +158,25 @@ def count_verdict(expected: int, found: int, sides: tuple[str, str]) -> Verdict:
 
 
 def _verdicts(
-    differences: Sequence[Difference],
-    expected_rows: int,
-    found_rows: int,
-    sides: tuple[str, str],
-    reason: str = "",
+    expected: Fingerprint, found: Fingerprint, sides: tuple[str, str], reason: str = ""
 ) -> list[Verdict]:
+    differences = expected.differences(found)
     rows = [d for d in differences if d.what == "rows"]
     values = [d for d in differences if d.what != "rows"]
-    counts = {sides[0]: expected_rows, sides[1]: found_rows}
-    return [Verdict(ROW_COUNT, rows, reason, counts), Verdict(FINGERPRINT, values, reason)]
+    counts = {sides[0]: expected.rows, sides[1]: found.rows}
+    compared = expected.values.keys() & found.values.keys()
+    columns = {name.rpartition(".")[0] for name in compared}
+    return [
+        Verdict(ROW_COUNT, rows, reason, counts),
+        Verdict(
+            FINGERPRINT,
+            values,
+            reason,
+            {"columns": len(columns), "aggregates": len(compared)},
+            # One side was only counted: nothing was compared, which must not look like a success.
+            skipped=not compared,
+        ),
+    ]
 
 
 def conclude(
@@ -175,13 +204,10 @@ def conclude(
         raise dg.Failure(
             f"{table.full_name} {partition_key}: the {stage.value} copy differs. {found}",
             metadata={
-                "table": table.full_name,
-                "partition": partition_key,
-                "stage": stage.value,
-                "error": "VerificationError",
                 "next step": "Find out who changed the data, then materialize this partition "
                 "again from its mssql asset on.",
-                "retry": retry_command(table, partition_key),
+                **place(stage, table, partition_key),
+                "error": "VerificationError",
             },
             allow_retries=False,
         )

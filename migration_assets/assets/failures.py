@@ -16,6 +16,10 @@ RETRY_POLICY = dg.RetryPolicy(
 )
 """For transient errors: about 1, 2, 4 and 8 seconds apart; permanent ones are not retried."""
 
+RETRY_IN_UI = (
+    "Select this asset and what lies downstream of it, then Materialize, Failed and missing."
+)
+
 
 @contextmanager
 def failures(stage: Stage, table: TablePlan, partition_key: str) -> Iterator[None]:
@@ -37,12 +41,7 @@ def failure(
     return plain_failure(
         error,
         f"{table.full_name} {partition_key}",
-        {
-            "table": table.full_name,
-            "partition": partition_key,
-            "stage": stage.value,
-            "retry": retry_command(table, partition_key),
-        },
+        place(stage, table, partition_key),
     )
 
 
@@ -58,13 +57,24 @@ def plain_failure(
     """
     transient = isinstance(error, TransientError)
     said: dict[str, str | bool] = {
+        # The UI shows the first few rows without a click.
+        **({"next step": error.next_step} if error.next_step else {}),
         **(metadata or {}),
         "error": type(error).__name__,
         "retried": transient,
     }
-    if error.next_step:
-        said["next step"] = error.next_step
     return dg.Failure(description=f"{about}: {error}", metadata=said, allow_retries=transient)
+
+
+def place(stage: Stage, table: TablePlan, partition_key: str) -> dict[str, str]:
+    """Metadata of a failure: how it is made good, and where it happened."""
+    return {
+        "retry": retry_command(table, partition_key),
+        "retry in the UI": RETRY_IN_UI,
+        "table": table.full_name,
+        "partition": partition_key,
+        "stage": stage.value,
+    }
 
 
 def retry_command(table: TablePlan, partition_key: str | None = None) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from migration_assets.assets.build import asset_arguments, data_version
+from migration_assets.assets.build import asset_arguments, code, data_version
 from migration_assets.assets.checks import check_specs, conclude, count_verdict
 from migration_assets.assets.failures import failures
 from migration_assets.assets.receipt_store import ReceiptIOManager, check_receipt
@@ -46,7 +46,15 @@ def build_iceberg_asset(
                 metadata={
                     "dagster/partition_row_count": receipt.rows,
                     "snapshot id": str(receipt.snapshot_id),
+                    # As Spark, Trino and Athena understand it.
+                    "query": code(
+                        "sql",
+                        f"SELECT *\nFROM {table.namespace}.{table.iceberg_table} "
+                        f"FOR VERSION AS OF {receipt.snapshot_id}\n"
+                        f"WHERE source_partition = {receipt.source_partition}",
+                    ),
                     "files": len(receipt.files),
+                    "bytes": sum(file.bytes for file in receipt.files),
                     "seconds": round(receipt.seconds, 3),
                 },
                 data_version=data_version(receipt),

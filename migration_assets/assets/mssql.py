@@ -3,12 +3,14 @@
 import uuid
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import dagster as dg
 
 from migration_assets.assets.build import (
     ExtractConfig,
     asset_arguments,
+    code,
     data_version,
 )
 from migration_assets.assets.checks import check_specs, conclude, source_verdicts
@@ -18,6 +20,8 @@ from migration_assets.extraction import extract
 from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.resource import LakeResource
 from migration_assets.mssql.resource import MssqlResource, SqlServer
+from migration_assets.mssql.select import table_name
+from migration_assets.partitioning import predicate
 from migration_assets.plan import TablePlan, VerificationLevel
 from migration_assets.receipts import ExtractReceipt
 
@@ -59,7 +63,9 @@ def build_mssql_asset(
             )
             verdicts = source_verdicts(receipt, again)
             result = dg.MaterializeResult(
-                value=receipt, metadata=_metadata(receipt), data_version=data_version(receipt)
+                value=receipt,
+                metadata=_metadata(receipt, table),
+                data_version=data_version(receipt),
             )
             yield from conclude(
                 Stage.MSSQL, table, partition_key, specs=specs, verdicts=verdicts, result=result
@@ -115,12 +121,15 @@ def extract_partition(
         )
 
 
-def _metadata(receipt: ExtractReceipt) -> dict[str, int | float | str]:
-    size = sum(file.bytes for file in receipt.files)
+def _metadata(receipt: ExtractReceipt, table: TablePlan) -> dict[str, Any]:
+    condition = predicate(table.key_range(receipt.partition_key))
+    name = table_name(table.source_schema, table.source_name)
+    where = "" if condition is None else f"\nWHERE {condition}"
     return {
         "dagster/partition_row_count": receipt.rows,
+        "query": code("sql", f"SELECT *\nFROM {name}{where}"),
         "files": len(receipt.files),
-        "bytes": size,
+        "bytes": sum(file.bytes for file in receipt.files),
         "seconds": round(receipt.seconds, 3),
         "rows per second": int(receipt.rows / max(receipt.seconds, 1e-6)),
         "read consistency": receipt.consistency,

@@ -9,6 +9,7 @@ import dagster as dg
 from migration_assets.assets.build import (
     VerificationConfig,
     asset_arguments,
+    code,
     data_version,
 )
 from migration_assets.assets.checks import check_specs, conclude, target_verdicts
@@ -18,6 +19,7 @@ from migration_assets.assets.translator import Stage
 from migration_assets.iceberg.resource import LakeResource
 from migration_assets.plan import TablePlan, VerificationLevel
 from migration_assets.receipts import CommitReceipt, LoadReceipt
+from migration_assets.starrocks.names import native_table
 from migration_assets.starrocks.resource import StarRocksResource
 
 
@@ -66,6 +68,11 @@ def build_starrocks_asset(
                 metadata={
                     "dagster/partition_row_count": receipt.rows,
                     "snapshot id": str(snapshot_id),
+                    "query": code(
+                        "sql",
+                        f"SELECT *\nFROM {native_table(table)}\n"
+                        f"WHERE source_partition = {receipt.source_partition}",
+                    ),
                     "seconds": round(receipt.seconds, 3),
                 },
                 data_version=data_version(receipt),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from functools import cache
+from typing import Any
 
 import dagster as dg
 
+from migration_assets.partitioning import predicate
 from migration_assets.plan import ColumnPlan, Engine, TablePlan, TargetColumn
 
 
@@ -60,6 +62,7 @@ class MigrationTranslator:
             tags={"migration/table_id": table.table_id},
             metadata={
                 **_location(stage, table),
+                **_facts(stage, table),
                 "dagster/column_schema": _column_schema(stage, table),
                 **(
                     {}
@@ -101,11 +104,18 @@ def _kinds(stage: Stage, table: TablePlan) -> set[str]:
 
 
 def _description(stage: Stage, table: TablePlan) -> str:
+    keys, source = table.partition_keys, f"`{table.full_name}`"
+    iceberg = f"`{table.namespace}.{table.iceberg_table}`"
     title = {
-        Stage.MSSQL: f"Rows of `{table.full_name}` as Parquet files, one key range a partition.",
-        Stage.ICEBERG: f"Iceberg table `{table.namespace}.{table.iceberg_table}`.",
-        Stage.STARROCKS: f"StarRocks `{table.starrocks_database}.{table.starrocks_table}`.",
+        Stage.MSSQL: f"Rows of SQL Server's {source}, written to S3 as Parquet files.",
+        Stage.ICEBERG: f"Iceberg table {iceberg}: the files of {source} become its current "
+        "content, one commit a partition.",
+        Stage.STARROCKS: f"StarRocks table `{table.starrocks_database}.{table.starrocks_table}`, "
+        f"loaded from the Iceberg table {iceberg}.",
     }[stage]
+    column = table.key_ranges[-1].column
+    if len(keys) > 1 and column is not None:
+        title += f" Partitions {keys[0]} to {keys[-1]} are ranges of `{column}`."
     warnings = "".join(f"\n- {warning}" for warning in table.warnings)
     return title + (f"\n\nKnow before you rely on it:{warnings}" if warnings else "")
 
@@ -116,27 +126,65 @@ def _location(stage: Stage, table: TablePlan) -> dict[str, str]:
         Stage.ICEBERG: f"{table.namespace}.{table.iceberg_table}",
         Stage.STARROCKS: f"{table.starrocks_database}.{table.starrocks_table}",
     }
-    metadata = {"dagster/table_name": names[stage]}
+    kinds = {Stage.MSSQL: "sqlserver", Stage.ICEBERG: "iceberg", Stage.STARROCKS: "starrocks"}
+    metadata = {"dagster/table_name": names[stage], "dagster/storage_kind": kinds[stage]}
     if stage is not Stage.STARROCKS:
         metadata["dagster/uri"] = table.location
     return metadata
 
 
+def _facts(stage: Stage, table: TablePlan) -> dict[str, Any]:
+    """What an operator looks up in the plan."""
+    facts: dict[str, Any] = {}
+    match stage:
+        case Stage.MSSQL:
+            facts["rows when planned"] = table.rows
+            facts["primary key"] = ", ".join(table.primary_key) or "none"
+            if len(table.key_ranges) > 1:
+                facts["key ranges"] = dg.MetadataValue.table(
+                    [
+                        dg.TableRecord({"partition": key, "rows": predicate(key_range) or "all"})
+                        for key, key_range in zip(
+                            table.partition_keys, table.key_ranges, strict=True
+                        )
+                    ]
+                )
+        case Stage.ICEBERG:
+            facts["partitioned by"] = "source_partition"
+        case Stage.STARROCKS:
+            facts["sort key"] = ", ".join(table.sort_key)
+            facts["buckets per partition"] = table.buckets
+    return facts
+
+
 def _column_schema(stage: Stage, table: TablePlan) -> dg.TableSchema:
     def column(planned: TargetColumn) -> dg.TableColumn:
-        is_source = isinstance(planned, ColumnPlan)
         name, kind = planned.name, planned.starrocks_type
+        description, tags, other = "Added by the migration.", {"migration/audit": ""}, []
         if stage is Stage.ICEBERG:
             kind = planned.iceberg_type
-        elif stage is Stage.MSSQL and isinstance(planned, ColumnPlan):
-            name, kind = planned.source_name, planned.mssql_type
+        if isinstance(planned, ColumnPlan):
+            description, tags = _origin(stage, planned), {}
+            if stage is Stage.MSSQL:
+                name, kind = planned.source_name, planned.mssql_type
+            if planned.source_name in table.primary_key:
+                other = ["primary key"]
         return dg.TableColumn(
             name=name,
             type=kind,
-            description=planned.note if isinstance(planned, ColumnPlan) and planned.note else None,
-            constraints=dg.TableColumnConstraints(nullable=planned.nullable),
-            tags=None if is_source else {"migration/audit": ""},
+            description=description or None,
+            constraints=dg.TableColumnConstraints(nullable=planned.nullable, other=other),
+            tags=tags,
         )
 
     columns = table.columns if stage is Stage.MSSQL else table.target_columns
     return dg.TableSchema(columns=[column(planned) for planned in columns])
+
+
+def _origin(stage: Stage, column: ColumnPlan) -> str:
+    """What became of a column, or what it comes from: `TransactionID int`, and what to know."""
+    note = column.note[:1].upper() + column.note[1:]
+    note += "." if note and not note.endswith(".") else ""
+    if stage is Stage.MSSQL:
+        return note
+    return f"From {column.source_name}, {column.mssql_type}. {note}".strip()

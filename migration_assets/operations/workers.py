@@ -19,6 +19,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from migration_assets.assets.history import speed_up
+
 if TYPE_CHECKING:
     import dagster as dg
 
@@ -164,6 +166,7 @@ def _work(parent: Connection) -> None:
         message = f"The definitions do not load: {type(error).__name__}: {error}"
         parent.send(BatchEnded(parent.recv(), success=False, message=message))
         return
+    speed_up(Path(os.environ["DAGSTER_HOME"]))
     with dg.DagsterInstance.get() as instance:
         while True:
             try:

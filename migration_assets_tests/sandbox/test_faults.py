@@ -460,7 +460,7 @@ def killed(bench: Bench) -> Killed:
     held = {
         "aws": [
             "AWSGlue.UpdateTable dbo.killeda",
-            "PUT /lake/warehouse/.migration/receipts/shop/iceberg/dbo/killedb/p[0-9a-z_]*.json",
+            "PUT /lake/warehouse/.migration/receipts/shop/iceberg/dbo/killedb/[a-z0-9-]+\\.json",
         ],
         "starrocks": ["^INSERT OVERWRITE `dbo`.`killedc`"],
     }

@@ -68,7 +68,7 @@ def test_a_local_target_needs_no_aws_at_all(sandbox: Sandbox, tmp_path: Path) ->
     project.run("plan").ok()
     for _ in range(2):
         project.run("run", "--until", "iceberg").ok()
-    catalog = load_catalog("tests", type="sql", uri=catalog_uri)
+    catalog = load_catalog("lake", type="sql", uri=catalog_uri)
     try:
         rows = catalog.load_table(("dbo", "items")).scan().to_arrow().to_pylist()
     finally:

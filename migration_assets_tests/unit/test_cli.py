@@ -1,0 +1,253 @@
+"""The command line: help, exit codes, and one sentence instead of a stack trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from migration_assets import cli as module
+from migration_assets.cli import FAILED, INTERRUPTED, OK, WRONG_USE, cli
+from migration_assets.errors import (
+    AccessDeniedError,
+    ConfigurationError,
+    ConnectionLostError,
+    MigrationError,
+    PlanError,
+)
+from migration_assets.plan import MigrationPlan
+from migration_assets_tests.unit.tables import INT, table_plan
+
+NEEDS_PLAN = [["status"], ["validate"], ["run"], ["reset", "dbo.t", "--yes"]]
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+def start(folder: Path, *arguments: str, **settings: str) -> Ended:
+    """Run the command as a person does, in a folder and an environment of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "migration_assets", *arguments],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), **settings},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+Call = Callable[..., Ended]
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Call:
+    """Run the command within this process: for what ends before Dagster is needed."""
+    for name in list(os.environ):
+        if name.startswith(("MSSQL_", "AWS_", "S3_", "STARROCKS_", "MIGRATION_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["migration-assets", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            module.main()
+        assert isinstance(ended.value.code, int)
+        said = capsys.readouterr()
+        return Ended(ended.value.code, said.out, said.err)
+
+    return run
+
+
+def all_commands(
+    group: click.Group = cli, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command and group below a group, with the words that lead to it."""
+    for name, command in group.commands.items():
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from all_commands(command, (*path, name))
+
+
+COMMANDS = [path for path, _ in all_commands()]
+
+
+@pytest.mark.parametrize("path", [(), *COMMANDS], ids=" ".join)
+def test_help_fits_80_columns_and_explains_every_option(path: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(cli, [*path, "--help"], terminal_width=80)
+    assert result.exit_code == 0
+    assert result.output.startswith("Usage: ")
+    assert max(map(len, result.output.splitlines())) <= 80
+    assert "-h, --help" in result.output
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_says_what_it_does(path: tuple[str, ...]) -> None:
+    command = dict(all_commands())[path]
+    assert command.help
+    assert command.help.splitlines()[0].endswith((".", '".', ')".'))
+
+
+def test_the_overview_lists_every_command() -> None:
+    shown = CliRunner().invoke(cli, ["--help"], terminal_width=80).output
+    for name in cli.commands:
+        assert f"\n  {name} " in shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["run", "--nonsense"],
+        ["run", "--until", "nowhere"],
+        ["reset"],
+        ["sandbox", "start", "oracle"],
+        ["validate", "--level", "all"],
+    ],
+)
+def test_wrong_use_is_2_without_a_stack_trace(call: Call, arguments: list[str]) -> None:
+    ended = call(*arguments)
+    assert ended.code == WRONG_USE
+    assert "Error: " in ended.err
+    assert "Traceback" not in ended.out + ended.err
+
+
+@pytest.mark.parametrize("arguments", NEEDS_PLAN, ids=" ".join)
+def test_without_a_plan_it_is_2_and_says_what_to_run(call: Call, arguments: list[str]) -> None:
+    ended = call(*arguments)
+    assert ended.code == WRONG_USE
+    assert ended.err.strip() == (
+        "Error: There is no plan at migration_plan.json. "
+        "Run `migration-assets plan`, or set MIGRATION_PLAN."
+    )
+
+
+def test_without_settings_plan_is_2_and_names_each_variable(call: Call) -> None:
+    ended = call("plan")
+    assert ended.code == WRONG_USE
+    for name in ("MSSQL_HOST", "MSSQL_USER", "MSSQL_PASSWORD", "MSSQL_DATABASE"):
+        assert f"{name} is not set" in ended.err
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_a_broken_rule_file_is_2_and_names_the_line(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "migration.yaml").write_text("exclude: [a]\nincludes: [b]\n", encoding="utf-8")
+    ended = call("plan")
+    assert ended.code == WRONG_USE
+    assert "migration.yaml, line 2: includes is not a known key; did you mean include?" in ended.err
+
+
+def test_a_corrupt_plan_is_2(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "migration_plan.json").write_text("{", encoding="utf-8")
+    ended = call("status")
+    assert ended.code == WRONG_USE
+    assert "migration_plan.json is not valid JSON" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_pattern_that_matches_nothing_is_2(call: Call, tmp_path: Path) -> None:
+    write_plan(tmp_path)
+    ended = call("status", "--tables", "hr.*")
+    assert ended.code == WRONG_USE
+    assert "No table of the plan matches 'hr.*'" in ended.err
+
+
+def test_stages_in_the_wrong_order_are_2(call: Call, tmp_path: Path) -> None:
+    write_plan(tmp_path)
+    ended = call("run", "--from", "starrocks", "--until", "mssql")
+    assert ended.code == WRONG_USE
+    assert "no stage from starrocks to mssql" in ended.err
+
+
+def test_an_old_setting_is_warned_of_once(tmp_path: Path) -> None:
+    ended = start(tmp_path, "env", BATCH_SIZE="5")
+    assert ended.code == OK
+    assert ended.err.strip() == "Warning: BATCH_SIZE has no effect any more; use MSSQL_BATCH_ROWS."
+
+
+def test_env_prints_what_a_shell_can_read(tmp_path: Path) -> None:
+    folder = tmp_path / "a b'c"
+    folder.mkdir()
+    said = start(folder, "env").out
+    shown = subprocess.run(
+        ["/bin/sh", "-c", f'{said}\nprintf "%s|%s" "$DAGSTER_HOME" "$MIGRATION_PLAN"'],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert shown == f"{folder}/.dagster|{folder}/migration_plan.json"
+
+
+def test_status_of_a_fresh_plan_has_a_json_object_per_partition(tmp_path: Path) -> None:
+    write_plan(tmp_path)
+    ended = start(tmp_path, "status", "--json")
+    assert ended.code == OK
+    assert [json.loads(line) for line in ended.out.splitlines()] == [
+        {"table": "dbo.t", "partition": key} | dict.fromkeys(("mssql", "iceberg", "starrocks"), "missing")
+        for key in ("p000", "p001")
+    ]  # fmt: skip
+
+
+def test_watch_ends_with_1_when_nothing_runs_and_not_all_is_done(tmp_path: Path) -> None:
+    write_plan(tmp_path)
+    assert start(tmp_path, "status", "--watch").code == FAILED
+    assert start(tmp_path, "status").code == OK
+
+
+def test_reset_asks_and_no_is_an_interruption(tmp_path: Path) -> None:
+    write_plan(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "migration_assets", "reset", "dbo.t"],
+        cwd=tmp_path, env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)}, input="n\n",
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == INTERRUPTED
+    assert "Delete all migrated rows of dbo.t in Iceberg and StarRocks?" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigurationError("Wrong setting."), WRONG_USE),
+        (PlanError("Wrong plan."), WRONG_USE),
+        (AccessDeniedError("Wrong password."), FAILED),
+        (ConnectionLostError("Wrong host."), FAILED),
+        (MigrationError("Wrong.", next_step="Mend it."), FAILED),
+        (KeyboardInterrupt(), INTERRUPTED),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_each_kind_of_error_has_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "main", fail)
+    with pytest.raises(SystemExit) as ended:
+        module.main()
+    assert ended.value.code == code
+    said = capsys.readouterr().err
+    assert str(error) in said if isinstance(error, MigrationError) else "Interrupted." in said
+
+
+def write_plan(folder: Path) -> None:
+    table = table_plan([("id", INT)], key=["id"], cuts=["10"])
+    plan = MigrationPlan(server="s", database="shop", tables=(table,))
+    (folder / "migration_plan.json").write_text(plan.to_json(), encoding="utf-8")

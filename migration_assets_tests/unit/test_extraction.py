@@ -1,0 +1,283 @@
+"""Extraction without a server: reading ahead, conforming, and the receipt of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from migration_assets.errors import ConnectionLostError, SchemaDriftError
+from migration_assets.extraction import READ_AHEAD_BATCHES, _conformer, extract, read_ahead
+from migration_assets.plan import MIGRATED_AT, SOURCE_PARTITION, TablePlan, VerificationLevel
+from migration_assets.receipts import DataFile, ExtractReceipt, Fingerprint
+from migration_assets.type_mapping import arrow_schema
+from migration_assets_tests.unit.tables import INT, decimal, nvarchar, table_plan
+
+NOW = datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
+WAIT_S = 20.0
+
+
+def threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "read-ahead"]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+# --- read_ahead
+
+
+def test_items_come_in_order_and_the_thread_ends() -> None:
+    assert list(read_ahead(iter(range(100)))) == list(range(100))
+    assert list(read_ahead(iter(()))) == []
+    assert not threads()
+
+
+def test_none_and_falsy_items_are_items() -> None:
+    assert list(read_ahead(iter([None, 0, "", False]))) == [None, 0, "", False]
+
+
+def test_it_reads_while_the_consumer_works_and_no_further_than_its_depth() -> None:
+    fetched: list[int] = []
+
+    def source() -> Iterator[int]:
+        for number in range(20):
+            fetched.append(number)
+            yield number
+
+    with closing(read_ahead(source(), depth=2)) as items:
+        assert next(items) == 0
+        # One is with the consumer, two wait, one is in the hand of the thread.
+        wait_for(lambda: len(fetched) == 4)
+        time.sleep(0.2)
+        assert fetched == [0, 1, 2, 3]
+
+
+def test_an_error_comes_after_the_items_before_it() -> None:
+    def source() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise ConnectionLostError("gone")
+
+    items = read_ahead(source())
+    assert [next(items), next(items)] == [1, 2]
+    with pytest.raises(ConnectionLostError, match="gone"):
+        next(items)
+    assert not threads()
+
+
+def test_an_error_of_the_consumer_stops_the_thread() -> None:
+    def source() -> Iterator[int]:
+        number = 0
+        while True:
+            yield number
+            number += 1
+
+    def consume() -> None:
+        with closing(read_ahead(source())) as items:
+            for item in items:
+                if item == 3:
+                    raise ValueError("full")
+
+    with pytest.raises(ValueError, match="full"):
+        consume()
+    assert not threads()
+
+
+def test_closing_early_waits_for_the_item_being_fetched() -> None:
+    """The connection must not be closed by the caller while the thread still reads from it."""
+    reading, ended = threading.Event(), []
+
+    def source() -> Iterator[int]:
+        yield 0
+        reading.set()
+        time.sleep(0.3)
+        ended.append(True)
+        yield 1
+
+    items = read_ahead(source())
+    assert next(items) == 0
+    assert reading.wait(WAIT_S)
+    items.close()
+    assert ended == [True]
+    assert not threads()
+
+
+# --- conform
+
+
+@pytest.fixture
+def table() -> TablePlan:
+    return table_plan(
+        [("id", INT), ("name", nvarchar(10)), ("price", decimal(9, 2))], key=["id"], cuts=["10"]
+    )
+
+
+def batch(**columns: Any) -> pa.RecordBatch:
+    given: dict[str, Any] = {
+        "id": pa.array([1, 2], pa.int32()),
+        "name": pa.array(["a", None], pa.string()),
+        "price": pa.array(["1.50", None], pa.string()).cast(pa.decimal128(9, 2)),
+    } | columns
+    return pa.RecordBatch.from_pydict(given)
+
+
+def test_values_are_cast_and_the_audit_columns_appended(table: TablePlan) -> None:
+    found = _conformer(table, 1, NOW)(batch(id=pa.array([1, 2], pa.int64())))
+    assert found.schema.equals(arrow_schema(table), check_metadata=True)
+    assert found.to_pylist() == [
+        {"id": 1, "name": "a", "price": pa.scalar("1.50").cast(pa.decimal128(9, 2)).as_py(),
+         "migrated_at": NOW, "source_schema": "dbo", "source_partition": 1},
+        {"id": 2, "name": None, "price": None,
+         "migrated_at": NOW, "source_schema": "dbo", "source_partition": 1},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"id": pa.array([1, 2**40], pa.int64())}, "column id came as int64"),
+        ({"name": pa.array([b"\xff", b"a"], pa.binary())}, "column name came as binary"),
+        ({"price": pa.array(["1.5", "x"], pa.string())}, "column price came as string"),
+        (
+            {"price": pa.array(["1.255", "2"]).cast(pa.decimal128(9, 3))},
+            r"came as decimal128\(9, 3",
+        ),
+        ({"id": pa.array([[1], [2]])}, "column id came as list"),
+        ({"id": pa.array([1, None], pa.int32())}, "column id is planned NOT NULL but has NULLs"),
+    ],
+)
+def test_values_that_do_not_fit_are_refused(
+    table: TablePlan, changed: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(SchemaDriftError, match=said) as raised:
+        _conformer(table, 0, NOW)(batch(**changed))
+    assert "dbo.t" in raised.value.found
+    assert "migration-assets plan" in raised.value.next_step
+
+
+@pytest.mark.parametrize(
+    "names", [["id", "name"], ["id", "price", "name"], ["ID", "name", "price"]]
+)
+def test_other_columns_than_planned_are_refused(table: TablePlan, names: list[str]) -> None:
+    columns = [pa.array([1], pa.int32())] * len(names)
+    with pytest.raises(SchemaDriftError, match="gave columns"):
+        _conformer(table, 0, NOW)(pa.RecordBatch.from_arrays(columns, names=names))
+
+
+# --- extract
+
+
+class Source:
+    """Batches given by the test; notes when the server was asked for its fingerprint."""
+
+    consistency = "snapshot"
+
+    def __init__(self, *batches: pa.RecordBatch, error: Exception | None = None) -> None:
+        self.given = batches
+        self.error = error
+        self.read = 0
+        self.asked_after: int | None = None
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        for one in self.given:
+            self.read += 1
+            yield one
+        if self.error is not None:
+            raise self.error
+
+    def fingerprint(self) -> Fingerprint:
+        self.asked_after = self.read
+        return Fingerprint(rows=sum(one.num_rows for one in self.given))
+
+
+def keep(
+    written: list[pa.RecordBatch],
+) -> Callable[[Iterable[pa.RecordBatch]], tuple[DataFile, ...]]:
+    def write(batches: Iterable[pa.RecordBatch]) -> tuple[DataFile, ...]:
+        written.extend(batches)
+        return ()
+
+    return write
+
+
+def extracted(
+    table: TablePlan,
+    source: Source,
+    write: Callable[[Iterable[pa.RecordBatch]], tuple[DataFile, ...]],
+    level: VerificationLevel = VerificationLevel.FULL,
+) -> ExtractReceipt:
+    return extract(table, "p001", source, write, attempt="a1", run_id="r1", level=level)
+
+
+def test_the_receipt_says_what_was_read(table: TablePlan) -> None:
+    written: list[pa.RecordBatch] = []
+    source = Source(batch(), batch(id=pa.array([3, 4], pa.int32())))
+    before = datetime.now(UTC)
+    found = extracted(table, source, keep(written))
+    assert (found.table_id, found.partition_key, found.source_partition) == (
+        table.table_id, "p001", 1,
+    )  # fmt: skip
+    assert (found.attempt, found.run_id, found.consistency) == ("a1", "r1", "snapshot")
+    assert found.rows == 4 == sum(one.num_rows for one in written)
+    assert found.fingerprint is not None
+    assert found.fingerprint.values["id.sum"] == 1 + 2 + 3 + 4
+    assert found.fingerprint.values["name.count"] == 2
+    assert source.asked_after == 2
+    moments = {value for one in written for value in one.column(MIGRATED_AT).to_pylist()}
+    assert moments == {found.extracted_at}
+    assert before <= found.extracted_at <= datetime.now(UTC)
+    partitions = {value for one in written for value in one.column(SOURCE_PARTITION).to_pylist()}
+    assert partitions == {1}
+
+
+def test_an_empty_range_is_a_receipt_without_rows(table: TablePlan) -> None:
+    found = extracted(table, Source(), keep([]))
+    assert (found.rows, found.files) == (0, ())
+
+
+def test_counting_only_measures_nothing_else(table: TablePlan) -> None:
+    found = extracted(table, Source(batch()), keep([]), VerificationLevel.COUNT)
+    assert found.fingerprint == Fingerprint(rows=2)
+
+
+def test_an_error_of_the_source_reaches_the_writer_and_the_caller(table: TablePlan) -> None:
+    """The writer must see it, to leave no file behind."""
+    seen: list[BaseException] = []
+
+    def write(batches: Iterable[pa.RecordBatch]) -> tuple[DataFile, ...]:
+        try:
+            list(batches)
+        except ConnectionLostError as error:
+            seen.append(error)
+            raise
+        return ()
+
+    with pytest.raises(ConnectionLostError, match="gone"):
+        extracted(table, Source(batch(), error=ConnectionLostError("gone")), write)
+    assert len(seen) == 1
+    assert not threads()
+
+
+def test_an_error_of_the_writer_stops_the_reading(table: TablePlan) -> None:
+    source = Source(*[batch()] * 50)
+
+    def write(batches: Iterable[pa.RecordBatch]) -> tuple[DataFile, ...]:
+        next(iter(batches))
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        extracted(table, source, write)
+    assert source.read <= READ_AHEAD_BATCHES + 3
+    assert source.asked_after is None
+    assert not threads()

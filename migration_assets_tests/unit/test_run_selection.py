@@ -1,0 +1,324 @@
+"""What a run makes: which partitions, from which stage on, gathered into which Dagster runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from migration_assets.assets.build import DATA_VERSION_TAG
+from migration_assets.assets.translator import STAGES, MigrationTranslator, Stage
+from migration_assets.errors import ConfigurationError
+from migration_assets.operations.run import (
+    ROWS_PER_BATCH,
+    STEPS_PER_BATCH,
+    MigrationResult,
+    Progress,
+    Selection,
+    TableResult,
+    _batches,
+    _restart,
+    _Work,
+    _work,
+)
+from migration_assets.operations.status import (
+    FailedStep,
+    PartitionStatus,
+    State,
+    partition_statuses,
+)
+from migration_assets.operations.workers import Batch
+from migration_assets.plan import MigrationPlan, TablePlan
+from migration_assets_tests.unit.tables import INT, table_plan
+
+TRANSLATOR = MigrationTranslator()
+M, I, S = STAGES
+
+
+def table(name: str, *, rows: int = 0, partitions: int = 1, isolated: bool = False) -> TablePlan:
+    made = table_plan(
+        [("id", INT)], key=["id"], name=name, cuts=[str(n) for n in range(1, partitions)]
+    )
+    return made.model_copy(update={"rows": rows, "isolated": isolated})
+
+
+def plan_of(*tables: TablePlan) -> MigrationPlan:
+    return MigrationPlan(server="server", database="shop", tables=tables)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+def materialize(
+    instance: dg.DagsterInstance, of: TablePlan, stage: Stage, key: str, attempt: str = "a1",
+    table_id: str = "",
+) -> None:  # fmt: skip
+    """Note a materialization as the assets of this project do."""
+    event = dg.AssetMaterialization(
+        TRANSLATOR.asset_key(stage, of),
+        partition=key,
+        tags={DATA_VERSION_TAG: f"{table_id or of.table_id}-{attempt}"},
+    )
+    instance.report_runless_asset_event(event)
+
+
+def states(instance: dg.DagsterInstance, of: TablePlan) -> dict[str, list[State]]:
+    found = partition_statuses(instance, [of], TRANSLATOR)
+    return {one.partition_key: [one.states[stage] for stage in STAGES] for one in found}
+
+
+# --- the selection
+
+
+def test_a_selection_that_fits_is_taken() -> None:
+    plan = plan_of(table("a", partitions=3), table("b"))
+    Selection(tables=["DBO.A"], partition_keys=["p002"], first=I, last=I).check(plan)
+    Selection().check(plan)
+
+
+@pytest.mark.parametrize(
+    ("selection", "said"),
+    [
+        (Selection(first=S, last=M), "no stage from starrocks to mssql"),
+        (Selection(tables=["hr.*"]), r"No table of the plan matches 'hr\.\*'"),
+        (Selection(tables=["dbo.b"], partition_keys=["p002"]), "No selected table has a partition 'p002'"),
+        (Selection(partition_keys=["p000", "7"]), "No selected table has a partition '7'"),
+    ],
+)  # fmt: skip
+def test_a_selection_of_nothing_is_refused(selection: Selection, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said) as raised:
+        selection.check(plan_of(table("a", partitions=3), table("b")))
+    assert raised.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [(M, S, [M, I, S]), (M, I, [M, I]), (I, S, [I, S]), (S, S, [S]), (S, I, [])],
+)
+def test_stages_from_until(first: Stage, last: Stage, expected: list[Stage]) -> None:
+    assert list(Selection(first=first, last=last).stages) == expected
+
+
+# --- where each partition stands
+
+
+def test_a_partition_is_done_when_all_go_back_to_the_same_extraction(
+    instance: dg.DagsterInstance,
+) -> None:
+    made = table("t", partitions=2)
+    for stage in STAGES:
+        materialize(instance, made, stage, "p000")
+    assert states(instance, made) == {
+        "p000": [State.DONE] * 3,
+        "p001": [State.MISSING] * 3,
+    }
+
+
+def test_what_is_not_from_the_newest_extraction_is_stale(instance: dg.DagsterInstance) -> None:
+    made = table("t")
+    for stage in STAGES:
+        materialize(instance, made, stage, "p000")
+    materialize(instance, made, M, "p000", "a2")
+    assert states(instance, made)["p000"] == [State.DONE, State.STALE, State.STALE]
+    materialize(instance, made, I, "p000", "a2")
+    assert states(instance, made)["p000"] == [State.DONE, State.DONE, State.STALE]
+
+
+def test_what_was_made_under_another_plan_is_stale(instance: dg.DagsterInstance) -> None:
+    made = table("t")
+    for stage in STAGES:
+        materialize(instance, made, stage, "p000", table_id="0123456789abcdef")
+    assert states(instance, made)["p000"][0] is State.STALE
+
+
+# --- the work
+
+
+def work(
+    instance: dg.DagsterInstance, tables: Sequence[TablePlan], selection: Selection
+) -> list[tuple[str, str, tuple[Stage, ...]]]:
+    found = _work(instance, tables, selection, TRANSLATOR)
+    return [(item.table.source_name, item.partition_key, item.stages) for item in found]
+
+
+def test_without_failed_everything_selected_is_made_again(instance: dg.DagsterInstance) -> None:
+    made = table("t", partitions=3)
+    for stage in STAGES:
+        materialize(instance, made, stage, "p000")
+    selection = Selection(partition_keys=["p000", "p002"], last=I)
+    assert work(instance, [made], selection) == [
+        ("t", "p000", (M, I)),
+        ("t", "p002", (M, I)),
+    ]
+
+
+def test_failed_makes_only_what_is_not_done_each_from_its_stage(
+    instance: dg.DagsterInstance,
+) -> None:
+    made = table("t", partitions=4)
+    for key, stages in {"p000": STAGES, "p001": (M,), "p002": (M, I)}.items():
+        for stage in stages:
+            materialize(instance, made, stage, key)
+    assert work(instance, [made], Selection(only_failed=True)) == [
+        ("t", "p001", (I, S)),
+        ("t", "p002", (S,)),
+        ("t", "p003", (M, I, S)),
+    ]
+
+
+def test_failed_until_iceberg_leaves_what_starrocks_lacks(instance: dg.DagsterInstance) -> None:
+    made = table("t", partitions=2)
+    for stage in (M, I):
+        materialize(instance, made, stage, "p000")
+    assert work(instance, [made], Selection(only_failed=True, last=I)) == [("t", "p001", (M, I))]
+
+
+def test_failed_from_starrocks_begins_no_earlier(instance: dg.DagsterInstance) -> None:
+    made = table("t")
+    materialize(instance, made, M, "p000")
+    assert work(instance, [made], Selection(only_failed=True, first=S)) == [("t", "p000", (S,))]
+
+
+def status(*given: State) -> PartitionStatus:
+    return PartitionStatus(table("t"), "p000", dict(zip(STAGES, given, strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "expected"),
+    [
+        ((State.DONE, State.DONE, State.DONE), "", None),
+        ((State.MISSING, State.MISSING, State.MISSING), "", M),
+        ((State.STALE, State.STALE, State.STALE), "", M),
+        ((State.DONE, State.STALE, State.STALE), "", I),
+        ((State.DONE, State.DONE, State.FAILED), "ConnectionLostError", S),
+        ((State.DONE, State.FAILED, State.MISSING), "CommitConflictError", I),
+        # Spent receipts and copies that differ can only be healed at the source.
+        ((State.DONE, State.FAILED, State.MISSING), "ReceiptError", M),
+        ((State.DONE, State.DONE, State.FAILED), "VerificationError", M),
+        ((State.DONE, State.DONE, State.CHECK_FAILED), "", M),
+        # Somebody is at it.
+        ((State.RUNNING, State.MISSING, State.MISSING), "", None),
+        ((State.DONE, State.RUNNING, State.MISSING), "", None),
+    ],
+)
+def test_where_a_partition_begins_again(
+    given: tuple[State, ...], error: str, expected: Stage | None
+) -> None:
+    assert _restart(status(*given), error) is expected
+
+
+# --- batches
+
+
+def batches(plan: MigrationPlan, stages: tuple[Stage, ...] = STAGES) -> list[Batch]:
+    items = [_Work(one, key, stages) for one in plan.tables for key in one.partition_keys]
+    return list(_batches(plan, items, TRANSLATOR))
+
+
+def made_by(found: Sequence[Batch]) -> list[tuple[str, ...]]:
+    return sorted(
+        (*path, str(batch.partition_key)) for batch in found for path in batch.asset_paths
+    )
+
+
+def test_every_asset_partition_is_in_exactly_one_batch() -> None:
+    tables = [table(f"t{n}", rows=n * 7000, partitions=1 + n % 3) for n in range(60)]
+    found = batches(plan_of(*tables))
+    expected = sorted(
+        (stage.value, "dbo", one.source_name, key)
+        for one in tables
+        for stage in STAGES
+        for key in one.partition_keys
+    )
+    assert made_by(found) == expected
+
+
+def test_small_tables_share_a_run_up_to_its_limit() -> None:
+    found = batches(plan_of(*(table(f"t{n}") for n in range(100))))
+    assert {batch.job for batch in found} == {"migrate_p001"}
+    assert all(len(batch.asset_paths) <= STEPS_PER_BATCH for batch in found)
+    assert len(found) == 100 * len(STAGES) // STEPS_PER_BATCH
+
+
+def test_large_tables_stand_alone() -> None:
+    big = [table(f"big{n}", rows=ROWS_PER_BATCH + 1) for n in range(3)]
+    found = batches(plan_of(*big, table("small")))
+    sizes = sorted(len({path[2] for path in batch.asset_paths}) for batch in found)
+    assert sizes == [1, 1, 1, 1]
+
+
+def test_a_run_has_one_job_and_one_partition_key() -> None:
+    found = batches(plan_of(table("a", partitions=2), table("b", partitions=2), table("c")))
+    assert sorted((batch.job, str(batch.partition_key)) for batch in found) == [
+        ("migrate_p001", "p000"), ("migrate_p002", "p000"), ("migrate_p002", "p001"),
+    ]  # fmt: skip
+
+
+def test_an_isolated_table_runs_by_its_own_job() -> None:
+    found = batches(plan_of(table("a"), table("big", isolated=True)))
+    assert sorted((batch.job, str(batch.partition_key)) for batch in found) == [
+        ("migrate__dbo__big", "dbo-big-p000"), ("migrate_p001", "p000"),
+    ]  # fmt: skip
+
+
+def test_a_batch_has_the_stages_in_flow_order_and_the_plan_as_a_tag() -> None:
+    plan = plan_of(table("a", rows=500))
+    (found,) = batches(plan, (I, S))
+    assert found.asset_paths == (("iceberg", "dbo", "a"), ("starrocks", "dbo", "a"))
+    assert found.tags == {"migration/plan": plan.plan_id}
+    assert found.weight == (500 + 1000) * 2
+
+
+# --- results
+
+
+def failure() -> FailedStep:
+    return FailedStep(
+        table="dbo.a", partition_key="p000", stage=I, cause="Gone.", next_step="Wait.",
+        retry="migration-assets run --failed --tables dbo.a --partitions p000", run_id="r", error="E",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("result", "interrupted", "expected"),
+    [
+        (TableResult("a", 2, done=2), False, True),
+        (TableResult("a", 2, done=2, valid=True), False, True),
+        (TableResult("a", 2, done=1), False, False),
+        (TableResult("a", 2, done=2, valid=False), False, False),
+        (TableResult("a", 2, done=2, valid=True), True, False),
+    ],
+)
+def test_success_is_done_equal_and_not_interrupted(
+    result: TableResult, *, interrupted: bool, expected: bool
+) -> None:
+    assert MigrationResult("p", [result], [], 1.0, interrupted).success is expected
+
+
+def test_the_report_has_tables_and_failures(tmp_path: Path) -> None:
+    tables = [TableResult("dbo.a", 2, done=1, rows={"mssql": 5}, attempts=7, seconds=1.26)]
+    MigrationResult("p1", tables, [failure()], 2.04).write(tmp_path / "report.json")
+    found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert (found["version"], found["plan_id"], found["success"]) == (1, "p1", False)
+    (one,) = found["tables"]
+    assert (one["table"], one["status"], one["done"], one["attempts"]) == ("dbo.a", "failed", 1, 7)
+    (why,) = found["failures"]
+    assert why == {
+        "table": "dbo.a", "partition": "p000", "stage": "iceberg", "cause": "Gone.",
+        "next_step": "Wait.", "run_id": "r",
+        "retry": "migration-assets run --failed --tables dbo.a --partitions p000",
+    }  # fmt: skip
+
+
+def test_the_time_left_is_that_of_the_weight_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.monotonic", lambda: 130.0)
+    state = Progress(steps=10, weight=400, tables=1, started=100.0)
+    assert state.seconds_left is None
+    state.done_weight = 100
+    assert state.seconds_left == pytest.approx(90.0)
