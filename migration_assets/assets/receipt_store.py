@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 import dagster as dg
-from pydantic import ValidationError
+from pydantic import PrivateAttr, ValidationError
 
 from migration_assets.assets.failures import plain_failure
 from migration_assets.assets.history import speed_up
@@ -128,6 +128,7 @@ class ReceiptIOManager(dg.ConfigurableIOManager):
     """
 
     database: str
+    _store: ReceiptStore | None = PrivateAttr(default=None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Tag the run with its host and process, and make its events cheap to store."""
@@ -143,7 +144,9 @@ class ReceiptIOManager(dg.ConfigurableIOManager):
         from migration_assets.iceberg.resource import shared_lake
         from migration_assets.settings import LakeSettings
 
-        return ReceiptStore(shared_lake(LakeSettings.load()), self.database)
+        if self._store is None:
+            self._store = ReceiptStore(shared_lake(LakeSettings.load()), self.database)
+        return self._store
 
     def handle_output(self, context: dg.OutputContext, obj: Receipt) -> None:
         """Store the receipt that an asset returned.

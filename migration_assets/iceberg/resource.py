@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 import dagster as dg
-from pydantic import Field, SecretStr
+from pydantic import Field, PrivateAttr, SecretStr
 
 from migration_assets.iceberg.lake import Lake
 from migration_assets.plan import content_hash
@@ -53,6 +53,8 @@ class LakeResource(dg.ConfigurableResource[Lake]):
         default=None, description="ICEBERG_CATALOG_TYPE: glue, rest or sql."
     )
 
+    _lake: Lake | None = PrivateAttr(default=None)
+
     @property
     def lake(self) -> Lake:
         """The client, shared within the process.
@@ -67,5 +69,7 @@ class LakeResource(dg.ConfigurableResource[Lake]):
             "endpoint_url": self.endpoint_url,
             "catalog_type": self.catalog_type,
         }
-        overrides = {name: value for name, value in given.items() if value is not None}
-        return shared_lake(LakeSettings.load(**overrides))
+        if self._lake is None:
+            overrides = {name: value for name, value in given.items() if value is not None}
+            self._lake = shared_lake(LakeSettings.load(**overrides))
+        return self._lake
