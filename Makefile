@@ -18,7 +18,7 @@ dev: $(SYNCED) ## Start the sandbox and Dagster's UI on it (http://127.0.0.1:300
 
 ##@ Develop
 test: $(SYNCED) ## Run all tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto --dist loadfile
 
 check: lint types ## Everything that needs no server: lock, lint, types, import directions
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Error as PlaywrightError
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 from migration_assets.sandbox.control import Control, Fault
 from migration_assets.sandbox.launcher import Sandbox
@@ -33,17 +34,22 @@ from migration_assets.sandbox.launcher import Sandbox
 DOCS = Path(__file__).resolve().parent
 WORKSPACE = DOCS.parent / "workspace.yaml"
 SCALE = 0.01
-SIZE = {"width": 1400, "height": 900}
+SIZE = ViewportSize(width=1400, height=900)
 LARGEST_BYTES = 400_000
 START_TIMEOUT_S = 180
 BACKFILL_TIMEOUT_S = 600
 CLICK_TIMEOUT_MS = 60_000
 
 # As root in a container, and without Chromium's own calls to the outside.
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 ASSET = "assets/starrocks/sales/transactions"
 BROKEN_PARTITION = "p003"
@@ -130,15 +136,16 @@ class Operator:
         self._dagster = dagster
         page.set_default_timeout(CLICK_TIMEOUT_MS)
         skip = page.get_by_role("button", name="Skip", exact=True)
-        page.add_locator_handler(skip, lambda: skip.click())
+        page.add_locator_handler(skip, skip.click)
 
     def open(self, path: str) -> None:
         """Open a page of the UI."""
         self._page.goto(f"{self._dagster.url}/{path}")
 
-    def click(self, button: str, *, exact: bool = True) -> None:
-        """Click the first button of this name."""
-        self._page.get_by_role("button", name=button, exact=exact).first.click()
+    def click(self, text: str) -> None:
+        """Click the first button with exactly this text."""
+        exactly = re.compile(f"^{re.escape(text)}$")
+        self._page.get_by_role("button").filter(has_text=exactly).first.click()
 
     def filter_events(self, text: str) -> None:
         """Type into the filter above the events of a run."""

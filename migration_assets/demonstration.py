@@ -101,14 +101,7 @@ def _project(folder: Path) -> dict[str, str]:
 
 
 def _environment(settings: Mapping[str, str], folder: Path) -> dict[str, str]:
-    from migration_assets.operations.home import MODULE
-
-    return {
-        **os.environ,
-        **settings,
-        **_project(folder),
-        "DAGSTER_MODULE_NAME": MODULE,
-    }
+    return {**os.environ, **settings, **_project(folder)}
 
 
 def _command(arguments: list[str], environment: Mapping[str, str], folder: Path) -> int:

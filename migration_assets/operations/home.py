@@ -13,8 +13,6 @@ from migration_assets.settings import ProjectSettings
 if TYPE_CHECKING:
     import dagster as dg
 
-MODULE = "migration_assets.definitions"
-
 _DAGSTER_YAML = """\
 # Written once by migration-assets; yours to edit. Facts: https://docs.dagster.io/deployment/oss/dagster-yaml
 # For more than a few concurrent runs, or several hosts, use Postgres:
@@ -63,10 +61,13 @@ def ensure_home(settings: ProjectSettings) -> Path:
 
 
 def environment(settings: ProjectSettings) -> dict[str, str]:
-    """What bare `dagster` commands need in their environment to mean this project."""
+    """What bare `dagster` commands need in their environment to mean this project.
+
+    Not `DAGSTER_MODULE_NAME`: `dagster dev` hands it down to its webserver and daemon together with
+    a workspace file, and those then refuse to start, silently.
+    """
     return {
         "DAGSTER_HOME": str(ensure_home(settings)),
-        "DAGSTER_MODULE_NAME": MODULE,
         "MIGRATION_PLAN": settings.plan
         if settings.plan.startswith("s3://")
         else str(Path(settings.plan).resolve()),

@@ -26,6 +26,7 @@ from migration_assets_tests.sandbox.project import (
     wait_until,
 )
 
+MODULE = "migration_assets.definitions"
 ROWS = 80
 SCRIPT = f"""
 CREATE TABLE dbo.Parts (Id int NOT NULL PRIMARY KEY, Name nvarchar(20) NOT NULL);
@@ -102,7 +103,7 @@ def dagster(bench: Bench) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    script = f'eval "$(migration-assets env)"; exec dagster dev -h 127.0.0.1 -p {port}'
+    script = f'eval "$(migration-assets env)"; exec dagster dev -m {MODULE} -h 127.0.0.1 -p {port}'
     process = bench.project.start("/bin/bash", "-ec", script)
     address = f"http://127.0.0.1:{port}"
 
@@ -145,9 +146,9 @@ def test_four_partitions_failed_and_four_are_done(bench: Bench) -> None:
 def test_dagster_asset_materialize_retries_just_one(bench: Bench) -> None:
     before = bench.reads()
     bench.project.shell(
-        """
+        f"""
         eval "$(migration-assets env)"
-        dagster asset materialize --select 'key:"mssql/dbo/Parts"+' --partition p003
+        dagster asset materialize -m {MODULE} --select 'key:"mssql/dbo/Parts"+' --partition p003
         """
     ).ok()
     assert bench.reads() - before == {"p003": 1}
@@ -167,9 +168,9 @@ def test_the_ui_s_backfill_and_dagster_job_backfill_retry_just_one_each(
     launched = graphql(dagster, LAUNCH, params={"partitionsByAssets": selected})
     assert launched["launchPartitionBackfill"]["__typename"] == "LaunchBackfillSuccess", launched
     bench.project.shell(
-        """
+        f"""
         eval "$(migration-assets env)"
-        dagster job backfill --job migrate_p008 --partitions p005 --noprompt
+        dagster job backfill -m {MODULE} --job migrate_p008 --partitions p005 --noprompt
         """
     ).ok()
     watched = bench.project.run("status", "--watch")
@@ -194,7 +195,7 @@ def test_run_failed_makes_the_last_one_and_watch_ends_with_0(bench: Bench) -> No
 def test_env_is_fit_for_a_shell_and_holds_no_secret(bench: Bench, tmp_path: Path) -> None:
     said = bench.project.run("env").ok().out
     names = [line.split("=")[0].removeprefix("export ") for line in said.splitlines()]
-    assert names == ["DAGSTER_HOME", "DAGSTER_MODULE_NAME", "MIGRATION_PLAN"]
+    assert names == ["DAGSTER_HOME", "MIGRATION_PLAN"]
     for name, value in bench.project.settings.items():
         if "PASSWORD" in name or "SECRET" in name:
             assert value not in said

@@ -35,7 +35,7 @@ from migration_assets.plan import MigrationPlan, TablePlan
 from migration_assets_tests.unit.tables import INT, table_plan
 
 TRANSLATOR = MigrationTranslator()
-M, I, S = STAGES
+MSSQL, ICEBERG, STARROCKS = STAGES
 
 
 def table(name: str, *, rows: int = 0, partitions: int = 1, isolated: bool = False) -> TablePlan:
@@ -56,9 +56,14 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 def materialize(
-    instance: dg.DagsterInstance, of: TablePlan, stage: Stage, key: str, attempt: str = "a1",
+    instance: dg.DagsterInstance,
+    of: TablePlan,
+    stage: Stage,
+    key: str,
+    *,
+    attempt: str = "a1",
     table_id: str = "",
-) -> None:  # fmt: skip
+) -> None:
     """Note a materialization as the assets of this project do."""
     event = dg.AssetMaterialization(
         TRANSLATOR.asset_key(stage, of),
@@ -78,14 +83,14 @@ def states(instance: dg.DagsterInstance, of: TablePlan) -> dict[str, list[State]
 
 def test_a_selection_that_fits_is_taken() -> None:
     plan = plan_of(table("a", partitions=3), table("b"))
-    Selection(tables=["DBO.A"], partition_keys=["p002"], first=I, last=I).check(plan)
+    Selection(tables=["DBO.A"], partition_keys=["p002"], first=ICEBERG, last=ICEBERG).check(plan)
     Selection().check(plan)
 
 
 @pytest.mark.parametrize(
     ("selection", "said"),
     [
-        (Selection(first=S, last=M), "no stage from starrocks to mssql"),
+        (Selection(first=STARROCKS, last=MSSQL), "no stage from starrocks to mssql"),
         (Selection(tables=["hr.*"]), r"No table of the plan matches 'hr\.\*'"),
         (Selection(tables=["dbo.b"], partition_keys=["p002"]), "No selected table has a partition 'p002'"),
         (Selection(partition_keys=["p000", "7"]), "No selected table has a partition '7'"),
@@ -99,7 +104,13 @@ def test_a_selection_of_nothing_is_refused(selection: Selection, said: str) -> N
 
 @pytest.mark.parametrize(
     ("first", "last", "expected"),
-    [(M, S, [M, I, S]), (M, I, [M, I]), (I, S, [I, S]), (S, S, [S]), (S, I, [])],
+    [
+        (MSSQL, STARROCKS, [MSSQL, ICEBERG, STARROCKS]),
+        (MSSQL, ICEBERG, [MSSQL, ICEBERG]),
+        (ICEBERG, STARROCKS, [ICEBERG, STARROCKS]),
+        (STARROCKS, STARROCKS, [STARROCKS]),
+        (STARROCKS, ICEBERG, []),
+    ],
 )
 def test_stages_from_until(first: Stage, last: Stage, expected: list[Stage]) -> None:
     assert list(Selection(first=first, last=last).stages) == expected
@@ -124,9 +135,9 @@ def test_what_is_not_from_the_newest_extraction_is_stale(instance: dg.DagsterIns
     made = table("t")
     for stage in STAGES:
         materialize(instance, made, stage, "p000")
-    materialize(instance, made, M, "p000", "a2")
+    materialize(instance, made, MSSQL, "p000", attempt="a2")
     assert states(instance, made)["p000"] == [State.DONE, State.STALE, State.STALE]
-    materialize(instance, made, I, "p000", "a2")
+    materialize(instance, made, ICEBERG, "p000", attempt="a2")
     assert states(instance, made)["p000"] == [State.DONE, State.DONE, State.STALE]
 
 
@@ -151,10 +162,10 @@ def test_without_failed_everything_selected_is_made_again(instance: dg.DagsterIn
     made = table("t", partitions=3)
     for stage in STAGES:
         materialize(instance, made, stage, "p000")
-    selection = Selection(partition_keys=["p000", "p002"], last=I)
+    selection = Selection(partition_keys=["p000", "p002"], last=ICEBERG)
     assert work(instance, [made], selection) == [
-        ("t", "p000", (M, I)),
-        ("t", "p002", (M, I)),
+        ("t", "p000", (MSSQL, ICEBERG)),
+        ("t", "p002", (MSSQL, ICEBERG)),
     ]
 
 
@@ -162,27 +173,31 @@ def test_failed_makes_only_what_is_not_done_each_from_its_stage(
     instance: dg.DagsterInstance,
 ) -> None:
     made = table("t", partitions=4)
-    for key, stages in {"p000": STAGES, "p001": (M,), "p002": (M, I)}.items():
+    for key, stages in {"p000": STAGES, "p001": (MSSQL,), "p002": (MSSQL, ICEBERG)}.items():
         for stage in stages:
             materialize(instance, made, stage, key)
     assert work(instance, [made], Selection(only_failed=True)) == [
-        ("t", "p001", (I, S)),
-        ("t", "p002", (S,)),
-        ("t", "p003", (M, I, S)),
+        ("t", "p001", (ICEBERG, STARROCKS)),
+        ("t", "p002", (STARROCKS,)),
+        ("t", "p003", (MSSQL, ICEBERG, STARROCKS)),
     ]
 
 
 def test_failed_until_iceberg_leaves_what_starrocks_lacks(instance: dg.DagsterInstance) -> None:
     made = table("t", partitions=2)
-    for stage in (M, I):
+    for stage in (MSSQL, ICEBERG):
         materialize(instance, made, stage, "p000")
-    assert work(instance, [made], Selection(only_failed=True, last=I)) == [("t", "p001", (M, I))]
+    assert work(instance, [made], Selection(only_failed=True, last=ICEBERG)) == [
+        ("t", "p001", (MSSQL, ICEBERG))
+    ]
 
 
 def test_failed_from_starrocks_begins_no_earlier(instance: dg.DagsterInstance) -> None:
     made = table("t")
-    materialize(instance, made, M, "p000")
-    assert work(instance, [made], Selection(only_failed=True, first=S)) == [("t", "p000", (S,))]
+    materialize(instance, made, MSSQL, "p000")
+    assert work(instance, [made], Selection(only_failed=True, first=STARROCKS)) == [
+        ("t", "p000", (STARROCKS,))
+    ]
 
 
 def status(*given: State) -> PartitionStatus:
@@ -193,15 +208,15 @@ def status(*given: State) -> PartitionStatus:
     ("given", "error", "expected"),
     [
         ((State.DONE, State.DONE, State.DONE), "", None),
-        ((State.MISSING, State.MISSING, State.MISSING), "", M),
-        ((State.STALE, State.STALE, State.STALE), "", M),
-        ((State.DONE, State.STALE, State.STALE), "", I),
-        ((State.DONE, State.DONE, State.FAILED), "ConnectionLostError", S),
-        ((State.DONE, State.FAILED, State.MISSING), "CommitConflictError", I),
+        ((State.MISSING, State.MISSING, State.MISSING), "", MSSQL),
+        ((State.STALE, State.STALE, State.STALE), "", MSSQL),
+        ((State.DONE, State.STALE, State.STALE), "", ICEBERG),
+        ((State.DONE, State.DONE, State.FAILED), "ConnectionLostError", STARROCKS),
+        ((State.DONE, State.FAILED, State.MISSING), "CommitConflictError", ICEBERG),
         # Spent receipts and copies that differ can only be healed at the source.
-        ((State.DONE, State.FAILED, State.MISSING), "ReceiptError", M),
-        ((State.DONE, State.DONE, State.FAILED), "VerificationError", M),
-        ((State.DONE, State.DONE, State.CHECK_FAILED), "", M),
+        ((State.DONE, State.FAILED, State.MISSING), "ReceiptError", MSSQL),
+        ((State.DONE, State.DONE, State.FAILED), "VerificationError", MSSQL),
+        ((State.DONE, State.DONE, State.CHECK_FAILED), "", MSSQL),
         # Somebody is at it.
         ((State.RUNNING, State.MISSING, State.MISSING), "", None),
         ((State.DONE, State.RUNNING, State.MISSING), "", None),
@@ -269,7 +284,7 @@ def test_an_isolated_table_runs_by_its_own_job() -> None:
 
 def test_a_batch_has_the_stages_in_flow_order_and_the_plan_as_a_tag() -> None:
     plan = plan_of(table("a", rows=500))
-    (found,) = batches(plan, (I, S))
+    (found,) = batches(plan, (ICEBERG, STARROCKS))
     assert found.asset_paths == (("iceberg", "dbo", "a"), ("starrocks", "dbo", "a"))
     assert found.tags == {"migration/plan": plan.plan_id}
     assert found.weight == (500 + 1000) * 2
@@ -280,7 +295,7 @@ def test_a_batch_has_the_stages_in_flow_order_and_the_plan_as_a_tag() -> None:
 
 def failure() -> FailedStep:
     return FailedStep(
-        table="dbo.a", partition_key="p000", stage=I, cause="Gone.", next_step="Wait.",
+        table="dbo.a", partition_key="p000", stage=ICEBERG, cause="Gone.", next_step="Wait.",
         retry="migration-assets run --failed --tables dbo.a --partitions p000", run_id="r", error="E",
     )  # fmt: skip
 
