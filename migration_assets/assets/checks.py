@@ -1,7 +1,7 @@
 """Row counts and fingerprints as asset checks, and how an asset ends.
 
-A check that fails is yielded before the materialization, which then never comes: so *retry from
-failure* and *failed partitions* pick the bad partition itself, not only what lies downstream.
+After a check that fails the materialization never comes: so *retry from failure* and *failed
+partitions* pick the bad partition itself, not only what lies downstream.
 """
 
 from __future__ import annotations
@@ -188,18 +188,23 @@ def conclude(
     verdicts: Sequence[Verdict],
     result: dg.MaterializeResult[Value],
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Value]]:
-    """Yield the check results, and the materialization only when none failed.
+    """Yield the check results, and the materialization, before them, only when none failed.
+
+    Dagster takes a check result for one of the newest materialization that is there when it comes:
+    after the one it is about, or the UI shows the partition as not checked.
 
     Raises:
         dagster.Failure: a check failed; not retried, since the same data would fail again.
     """
     by_name = {verdict.check: verdict for verdict in verdicts}
-    for spec in specs:
-        verdict = by_name.get(spec.name, Verdict(spec.name, skipped=True))
-        yield verdict.as_result(spec.asset_key)
+    results = [
+        by_name.get(spec.name, Verdict(spec.name, skipped=True)).as_result(spec.asset_key)
+        for spec in specs
+    ]
     failed = [by_name[spec.name] for spec in specs if spec.name in by_name]
     failed = [verdict for verdict in failed if verdict.failed]
     if failed:
+        yield from results
         found = " ".join(f"{verdict.check}: {verdict.describe()}" for verdict in failed)
         raise dg.Failure(
             f"{table.full_name} {partition_key}: the {stage.value} copy differs. {found}",
@@ -212,3 +217,4 @@ def conclude(
             allow_retries=False,
         )
     yield result
+    yield from results
