@@ -108,6 +108,8 @@ def check_specs(spec: dg.AssetSpec, stage: Stage, table: TablePlan) -> list[dg.A
             name,
             asset=spec.key,
             description=DESCRIPTIONS[stage, name],
+            # What it is in effect: see `conclude`.
+            blocking=True,
             partitions_def=spec.partitions_def,
         )
         for name in names

@@ -177,17 +177,15 @@ class Statements:
 
     def matching(self, pattern: str, outcome: str = "received") -> list[str]:
         """Statements with a certain outcome that a regular expression is found in."""
+        return [entry["statement"] for entry in self.entries(pattern, outcome)]
+
+    def entries(self, pattern: str, outcome: str) -> list[dict[str, Any]]:
+        """Their whole lines."""
         if not self.path.exists():
             return []
-        entries = [json.loads(line) for line in self.path.read_text().splitlines()]
-        return [
-            entry["statement"] for entry in entries
-            if entry["outcome"] == outcome and re.search(pattern, entry["statement"], re.DOTALL)
-        ]  # fmt: skip
-
-    def mark(self) -> int:
-        """How many lines there are, for `since`."""
-        return len(self.path.read_text().splitlines()) if self.path.exists() else 0
+        lines = self.path.read_text().splitlines()
+        found = [json.loads(line) for line in lines if f'"outcome": "{outcome}"' in line]
+        return [entry for entry in found if re.search(pattern, entry["statement"], re.DOTALL)]
 
 
 def await_closed(sandbox: Sandbox, name: str) -> int:
