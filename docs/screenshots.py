@@ -101,7 +101,7 @@ class Dagster:
 
     def runs(self, backfill_id: str | None = None) -> list[dict[str, str]]:
         """Id and status of the runs of a backfill, or of all runs; the newest come first."""
-        tag = '{key:"dagster/backfill",value:"%s"}' % backfill_id if backfill_id else ""
+        tag = f'{{key:"dagster/backfill",value:"{backfill_id}"}}' if backfill_id else ""
         query = f"{{runsOrError(filter:{{tags:[{tag}]}}){{... on Runs{{results{{id status}}}}}}}}"
         runs: list[dict[str, str]] = self.ask(query)["runsOrError"]["results"]
         return runs

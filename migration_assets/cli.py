@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from migration_assets.errors import ConfigurationError, MigrationError, PlanError
-from migration_assets.settings import ProjectSettings, warn_of_renamed_settings
+from migration_assets.settings import ProjectSettings, export_env_file, warn_of_renamed_settings
 
 if TYPE_CHECKING:
     from migration_assets.plan import MigrationPlan
@@ -38,6 +38,7 @@ def main() -> None:
             warnings.simplefilter("ignore")
             warnings.filterwarnings("always", category=UserWarning, module="migration_assets")
             warnings.showwarning = show
+            export_env_file()
             warn_of_renamed_settings()
             code = cli.main(standalone_mode=False)
     except (ConfigurationError, PlanError) as error:
@@ -67,8 +68,8 @@ def _plan() -> MigrationPlan:
 
 
 @cli.command()
-@click.option("--output", type=click.Path(path_type=Path), help="File to write [MIGRATION_PLAN].")
-def plan(output: Path | None) -> int:
+@click.option("--output", metavar="FILE", help="Path or s3:// URI to write [MIGRATION_PLAN].")
+def plan(output: str | None) -> int:
     """Introspect SQL Server, apply migration.yaml, write and show the plan."""
     from migration_assets.operations.planning import make_plan, write_plan
     from migration_assets.plan_report import render
@@ -77,7 +78,7 @@ def plan(output: Path | None) -> int:
     from migration_assets.terminal import console
 
     project = ProjectSettings.load()
-    path = output or Path(project.plan)
+    path = output or project.plan
     rules = load_rules(Path(project.rules))
     made = make_plan(MssqlSettings.load(), LakeSettings.load(), rules)
     write_plan(made, path)

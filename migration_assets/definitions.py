@@ -65,7 +65,6 @@ def build_resources(plan: MigrationPlan) -> dict[str, object]:
         "mssql": MssqlResource(
             host=dg.EnvVar("MSSQL_HOST"),
             user=dg.EnvVar("MSSQL_USER"),
-            password=dg.EnvVar("MSSQL_PASSWORD"),
             database=dg.EnvVar("MSSQL_DATABASE"),
         ),
         "lake": LakeResource(),

@@ -232,6 +232,25 @@ class ProjectSettings(_Settings):
         return self.concurrent_runs or os.cpu_count() or 1
 
 
+def export_env_file(path: Path = Path(".env")) -> None:
+    """Put what `.env` sets, and the environment does not, into the environment.
+
+    Dagster's `EnvVar`s and the AWS libraries look nowhere else. Empty values count as not set.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    from dotenv import dotenv_values
+
+    try:
+        given = dotenv_values(path, encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"Settings: {path} cannot be read: {error}.") from None
+    for name, value in given.items():
+        if value and not os.environ.get(name):
+            os.environ[name] = value
+
+
 def warn_of_renamed_settings() -> None:
     """Give one warning for each variable of the old script that no longer does anything."""
     for old, new in RENAMED.items():

@@ -294,7 +294,7 @@ class MssqlResource(dg.ConfigurableResource[SqlServer]):
 
     host: str
     user: str
-    password: str = Field(repr=False)
+    password: str = Field(default="", repr=False)
     database: str
 
     _client: SqlServer | None = PrivateAttr(default=None)
@@ -309,12 +309,10 @@ class MssqlResource(dg.ConfigurableResource[SqlServer]):
         """
         with self._client_lock:
             if self._client is None:
-                settings = MssqlSettings.load(
-                    host=self.host,
-                    user=self.user,
-                    password=self.password,
-                    database=self.database,
-                )
+                given = {"host": self.host, "user": self.user, "database": self.database}
+                # Without one, the settings know it, or the secret that holds it.
+                given |= {"password": self.password} if self.password else {}
+                settings = MssqlSettings.load(**given)
                 self._client = SqlServer(settings)
             return self._client
 

@@ -17,6 +17,7 @@ from migration_assets.settings import (
     MssqlSettings,
     ProjectSettings,
     StarRocksSettings,
+    export_env_file,
 )
 from migration_assets.starrocks.resource import StarRocks
 
@@ -44,6 +45,7 @@ def migrate(
         MigrationError: there is no plan, a setting is missing, or a system cannot be reached at
             all. What fails later, of single partitions, is in the result.
     """
+    export_env_file()
     settings = ProjectSettings.load()
     plan = load_plan(settings.plan)
     selection = Selection(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from migration_assets.iceberg.lake import Lake
 from migration_assets.mssql.introspection import introspect, key_bounds
 from migration_assets.mssql.resource import SqlServer
 from migration_assets.plan import MigrationPlan
@@ -42,9 +43,19 @@ def _with_bounds(client: SqlServer, database: SourceDatabase, rules: Rules) -> S
     return dataclasses.replace(database, tables=tables)
 
 
-def write_plan(made: MigrationPlan, output: Path) -> None:
-    """Write the plan in one step: a reader sees the old file or the new one."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(output.name + ".partial")
+def write_plan(made: MigrationPlan, output: str) -> None:
+    """Write the plan in one step: a reader sees the old one or the new one.
+
+    Args:
+        made: the plan.
+        output: a path, or an `s3://` URI that the lake's credentials may write.
+    """
+    if output.startswith("s3://"):
+        with Lake(LakeSettings.load()) as lake:
+            lake.store.write(output, made.to_json().encode())
+        return
+    path = Path(output)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
     partial.write_text(made.to_json(), encoding="utf-8")
-    partial.replace(output)
+    partial.replace(path)

@@ -122,7 +122,17 @@ class Workers:
             yield None
 
     def _start(self, batch: Batch) -> None:
-        connection, process, runs = self._idle.pop() if self._idle else self._spawn()
+        while self._idle:
+            connection, process, runs = self._idle.pop()
+            try:
+                connection.send(batch)
+            except OSError:  # it died while it had nothing to do
+                connection.close()
+                process.join(10)
+                continue
+            self._busy[connection] = (process, batch, runs + 1)
+            return
+        connection, process, runs = self._spawn()
         connection.send(batch)
         self._busy[connection] = (process, batch, runs + 1)
 

@@ -119,9 +119,11 @@ def test_a_documented_command_exists_with_its_options(command: str) -> None:
     group: click.Command = cli
     while isinstance(group, click.Group):
         group = group.commands[words.pop(0)]
-    # Parsing checks options and choices, and runs nothing.
+    # Parsing checks options and choices, and runs nothing. Below the real parent: a command keeps
+    # the help option of its first context.
+    parent = click.Context(cli, **cli.context_settings)
     if not any(isinstance(p, click.Argument) and p.required for p in group.params) or words:
-        group.make_context(str(group.name), words)
+        group.make_context(str(group.name), words, parent=parent)
 
 
 def test_every_command_of_the_cli_is_in_the_readme() -> None:

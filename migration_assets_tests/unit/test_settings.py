@@ -21,6 +21,7 @@ from migration_assets.settings import (
     ProjectSettings,
     SparkSettings,
     StarRocksSettings,
+    export_env_file,
     warn_of_renamed_settings,
 )
 
@@ -184,6 +185,19 @@ def test_a_setting_of_the_old_script_gives_one_warning_with_its_replacement(
     assert [str(one.message) for one in caught] == [
         "BATCH_SIZE has no effect any more; use MSSQL_BATCH_ROWS."
     ]
+
+
+def test_the_file_is_exported_for_what_reads_the_environment_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dotenv("MSSQL_HOST=file", "MSSQL_USER=file", "MSSQL_PORT=", "BATCH_SIZE=5")
+    monkeypatch.setattr("os.environ", {"MSSQL_USER": "mine", "MSSQL_HOST": ""})
+    export_env_file()
+    import os
+
+    assert os.environ == {"MSSQL_HOST": "file", "MSSQL_USER": "mine", "BATCH_SIZE": "5"}
+    with pytest.warns(UserWarning, match="BATCH_SIZE has no effect"):
+        warn_of_renamed_settings()
 
 
 def test_no_renamed_setting_is_one_that_is_read() -> None:

@@ -127,6 +127,17 @@ def test_the_caller_gets_to_look_at_the_clock(pool: Workers) -> None:
     assert time.monotonic() - started < 5
 
 
+def test_a_worker_that_dies_between_two_batches_is_replaced(pool: Workers) -> None:
+    found = []
+    for event in pool.run([batch("ok") for _ in range(4)]):
+        if isinstance(event, BatchEnded):
+            found.append(event.success)
+            for _connection, process, _runs in pool._idle:
+                process.kill()
+                process.join(10)
+    assert found == [True] * 4
+
+
 def test_definitions_that_do_not_load_are_told_and_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
