@@ -194,7 +194,7 @@ class Operator:
     def run(self, *clicks: str) -> None:
         """Click a run of one partition together, launch it, wait for its end."""
         before = {run["id"] for run in self._dagster.runs()}
-        for button in (*clicks, "Launch run"):
+        for button in (*clicks, "Launch 1 run"):
             self.click(button)
 
         def ended() -> bool:

@@ -183,8 +183,9 @@ class Statements:
         """Their whole lines."""
         if not self.path.exists():
             return []
-        lines = self.path.read_text().splitlines()
-        found = [json.loads(line) for line in lines if f'"outcome": "{outcome}"' in line]
+        lines = self.path.read_text().splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]  # the last may be half written
+        found = [json.loads(line) for line in whole if f'"outcome": "{outcome}"' in line]
         return [entry for entry in found if re.search(pattern, entry["statement"], re.DOTALL)]
 
 
