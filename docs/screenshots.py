@@ -130,12 +130,10 @@ class Operator:
     """A person at the browser."""
 
     def __init__(self, page: Page, dagster: Dagster) -> None:
-        """Sit down; Dagster's invitation to its newsletter is declined whenever it is in the way."""
+        """Sit down."""
         self._page = page
         self._dagster = dagster
         page.set_default_timeout(CLICK_TIMEOUT_MS)
-        skip = page.get_by_role("button", name="Skip", exact=True)
-        page.add_locator_handler(skip, skip.click)
 
     def open(self, path: str) -> None:
         """Open a page of the UI."""
@@ -272,6 +270,10 @@ def dagster_dev(settings: dict[str, str], folder: Path) -> Iterator[Dagster]:
         )
         if done.returncode:
             raise Failed(f"`migration-assets {arguments[0]}` failed:\n{done.stdout}{done.stderr}")
+    config = folder / ".dagster" / "dagster.yaml"
+    if "nux:" not in config.read_text():
+        # Dagster's invitation to its newsletter pops up at some moment and closes other dialogs.
+        config.write_text(config.read_text() + "nux:\n  enabled: false\n")
     port = free_port()
     command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port)]
     log = folder / "dagster.log"

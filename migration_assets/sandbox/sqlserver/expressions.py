@@ -101,13 +101,19 @@ class ExpressionTranslator:
             raise unsupported("money literals such as $1.5: write CAST(1.5 AS money)")
         if name.lower() == "0x":
             return Typed("unhex('')", sql_types.varbinary(1), nullable=False)  # the empty binary
-        if not alias and name.upper() in {
-            "CURRENT_TIMESTAMP",
-            "SYSTEM_USER",
-            "SESSION_USER",
-            "CURRENT_USER",
-            "USER",
-        }:
+        is_quoted = bool(node.this.args.get("quoted"))  # [User] is a column, USER a function
+        if (
+            not alias
+            and not is_quoted
+            and name.upper()
+            in {
+                "CURRENT_TIMESTAMP",
+                "SYSTEM_USER",
+                "SESSION_USER",
+                "CURRENT_USER",
+                "USER",
+            }
+        ):
             return self._function(exp.Anonymous(this=name, expressions=[]), scope)
         return scope.column(name, alias)
 
