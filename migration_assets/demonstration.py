@@ -7,6 +7,7 @@ here reaches into the product.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,9 +18,18 @@ from typing import TYPE_CHECKING
 
 from migration_assets.errors import ConfigurationError
 from migration_assets.mssql.odbc import require_odbc_libraries
+from migration_assets.operations.home import ensure_home
+from migration_assets.settings import ProjectSettings
 
 if TYPE_CHECKING:
     from migration_assets.sandbox.launcher import Sandbox
+
+_WORKSPACE = """\
+load_from:
+  - python_module:
+      module_name: migration_assets.definitions
+      location_name: migration_assets
+"""
 
 
 def demonstrate(*, scale: float, keep: Path | None) -> bool:
@@ -61,6 +71,8 @@ def develop(*, port: int, scale: float, folder: Path = Path(".sandbox")) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     with _sandbox(scale) as sandbox:
         environment = _environment(sandbox.settings, folder)
+        os.environ.update(_project(folder))
+        ensure_home(ProjectSettings.load())
         for arguments in (["doctor", "--fix"], ["plan"]):
             if _command(arguments, environment, folder) != 0:
                 raise ConfigurationError(f"`migration-assets {arguments[0]}` failed, see above.")
@@ -70,13 +82,19 @@ def develop(*, port: int, scale: float, folder: Path = Path(".sandbox")) -> int:
         _say(f"Settings of this sandbox are in {folder / 'sandbox.env'}")
         _say(f"Dagster: http://127.0.0.1:{port}")
         command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port)]
-        command += ["-m", "migration_assets.definitions"]
-        with subprocess.Popen(command, env=environment, cwd=folder) as process:  # noqa: S603
+        workspace = folder.resolve() / "workspace.yaml"
+        workspace.write_text(_WORKSPACE, encoding="utf-8")
+        command += ["-w", str(workspace)]
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # In a session of its own: it gets one SIGINT, from here, however this process is stopped.
+        with subprocess.Popen(  # noqa: S603
+            command, env=environment, cwd=folder, start_new_session=True
+        ) as process:
             try:
                 return process.wait()
             except KeyboardInterrupt:
-                # The terminal has told Dagster as well; it ends its daemons by itself.
-                return process.wait(30)
+                process.send_signal(signal.SIGINT)
+                return process.wait(60)
 
 
 @contextmanager

@@ -39,6 +39,8 @@ backfills:
   use_threads: true
   num_workers: 2
   num_submit_workers: 4
+nux:
+  enabled: false                # no newsletter dialog over the page
 telemetry:
   enabled: false
 """
