@@ -1,0 +1,245 @@
+"""Runs killed from outside, overtaken, shaken by transient faults, or planned anew: all go on.
+
+Each scenario runs once, on tables of its own in one small database. Only commands and what the
+servers received and hold are looked at.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from migration_assets.sandbox.control import Fault
+from migration_assets_tests.sandbox.bench import RULES, VALUES, Bench, running
+from migration_assets_tests.sandbox.project import Result, await_closed, kill, wait_until
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    with running(tmp_path_factory.mktemp("faults")) as made:
+        yield made
+
+
+# -- killed from outside ---------------------------------------------------------------------------
+
+
+@dataclass
+class Killed:
+    """Three tables, each held at another moment, and one SIGKILL for all."""
+
+    before: dict[str, str]
+    slots_before: int
+    committed: list[str]
+    resumed: Result
+    after: set[str]
+    slots_after: int
+    reads: Counter[str]
+    still_open: dict[str, int]
+
+
+def slots_taken(instance: dg.DagsterInstance) -> int:
+    storage = instance.event_log_storage
+    infos = [storage.get_concurrency_info(key) for key in storage.get_concurrency_keys()]
+    return sum(info.active_slot_count for info in infos)
+
+
+@pytest.fixture(scope="module")
+def killed(bench: Bench) -> Killed:
+    """A between files and commit, B between commit and its receipt, C between commit and load."""
+    held = {
+        "aws": [
+            "AWSGlue.UpdateTable dbo.killeda",
+            "PUT /lake/warehouse/.migration/receipts/shop/iceberg/dbo/killedb/[a-z0-9-]+\\.json",
+        ],
+        "starrocks": ["^INSERT OVERWRITE `dbo`.`killedc`"],
+    }
+    for name, patterns in held.items():
+        bench.sandbox.control(name).arm(
+            *(Fault("delay", match=pattern, seconds=600) for pattern in patterns)
+        )
+    words = ("--tables", "dbo.Killed?")
+    process = bench.project.start_run(*words, MIGRATION_CONCURRENT_RUNS="3")
+    for name, patterns in held.items():
+        for pattern in patterns:
+            wait_until(
+                lambda name=name, pattern=pattern: (
+                    bench.logs[name].matching(pattern) or process.poll() is not None
+                ),
+                pattern,
+            )
+    assert process.poll() is None, (bench.project.folder / "output").read_text()
+    kill(process)
+    committed = bench.logs["aws"].matching("UpdateTable dbo.killed", outcome="ok")
+    bench.disarm()
+    with bench.project.instance() as instance:
+        before = {run.run_id: run.status.value for run in instance.get_runs()}
+        slots_before = slots_taken(instance)
+    reads = bench.reads()
+    resumed = bench.project.run("run", "--failed", *words)
+    with bench.project.instance() as instance:
+        after = {
+            run.status.value for run in instance.get_runs() if before.get(run.run_id) == "STARTED"
+        }
+        slots_after = slots_taken(instance)
+    return Killed(
+        before,
+        slots_before,
+        [text.rpartition(".")[2] for text in committed],
+        resumed,
+        after,
+        slots_after,
+        bench.reads() - reads,
+        {name: await_closed(bench.sandbox, name) for name in ("sqlserver", "starrocks")},
+    )
+
+
+def test_the_kill_came_at_the_three_moments(killed: Killed) -> None:
+    assert Counter(killed.before.values())["STARTED"] == 3
+    assert killed.slots_before == 3
+    assert killed.committed.count("killeda") == 0
+    assert killed.committed.count("killedb") == 1
+    assert killed.committed.count("killedc") == 1
+
+
+def test_after_a_kill_failed_goes_on_without_loss_or_duplicate(
+    bench: Bench, killed: Killed
+) -> None:
+    killed.resumed.ok()
+    bench.assert_arrived("KilledA", "KilledB", "KilledC")
+    for name in ("killeda", "killedb", "killedc"):
+        assert bench.project.report["tables"][f"dbo.{name.capitalize()[:-1]}{name[-1].upper()}"][
+            "valid"
+        ]
+
+
+def test_after_a_kill_nothing_is_read_from_the_source_again(killed: Killed) -> None:
+    assert killed.reads == {}
+
+
+def test_dead_runs_are_ended_and_give_back_their_slots(killed: Killed) -> None:
+    assert killed.after == {"FAILURE"}
+    assert killed.slots_after == 0
+    assert set(killed.still_open.values()) == {0}
+
+
+# -- overtaken -------------------------------------------------------------------------------------
+
+
+def test_a_load_overtaken_by_a_newer_commit_fails_and_is_made_again(bench: Bench) -> None:
+    insert, words = "^INSERT OVERWRITE `dbo`.`raced`", ("--tables", "dbo.Raced")
+    bench.starrocks.arm(Fault("delay", match=insert, seconds=600, times=1))
+    slow = bench.project.start_run(*words, "--report", "slow.json", MIGRATION_CONCURRENT_RUNS="2")
+    wait_until(lambda: bench.logs["starrocks"].matching(insert) or slow.poll() is not None, insert)
+    bench.project.run("run", "--until", "iceberg", *words).ok()
+    assert slow.poll() is None, "the newer run must not end a run that lives"
+    bench.disarm()
+    assert slow.wait(240) == 1
+    said = (bench.project.folder / "slow.json").read_text()
+    assert "somebody committed it again" in said
+    assert bench.states("dbo.Raced")["dbo.Raced", "p000"]["starrocks"] == "failed"
+    reads = bench.reads()
+    bench.project.run("run", "--failed", *words).ok()
+    assert bench.reads() == reads
+    bench.assert_arrived("Raced")
+
+
+# -- transient faults ------------------------------------------------------------------------------
+
+
+def test_transient_faults_are_retried_and_end_green(bench: Bench) -> None:
+    insert = "^INSERT OVERWRITE `dbo`.`cut`"
+    bench.sqlserver.arm(
+        Fault("error", match=r"COUNT_BIG.*FROM \[dbo\]\.\[Victim\]", number=1205, times=1),
+        Fault("drop", match=r"AS \[amount\] FROM \[dbo\]\.\[Cut\]", after_bytes=2000, times=1),
+    )
+    bench.aws.arm(Fault("unavailable", match="/lake/", percent=10))
+    bench.starrocks.arm(Fault("drop", match=insert, times=1))
+    refused = bench.starrocks.state().refused
+    words = ("--tables", "dbo.Victim", "--tables", "dbo.Cut")
+    process = bench.project.start_run(*words)
+    wait_until(lambda: bench.starrocks.faults()[0].times == 0 or process.poll() is not None)
+    bench.starrocks.arm(Fault("refuse", above=0))
+    wait_until(lambda: bench.starrocks.state().refused > refused or process.poll() is not None)
+    bench.starrocks.arm()
+    struck = {fault.kind: fault.times for fault in bench.sqlserver.faults()}
+    output = bench.project.folder / "output"
+    assert process.wait(240) == 0, output.read_text()
+    bench.disarm()
+    assert struck == {"error": 0, "drop": 0}
+    assert bench.starrocks.state().refused > refused
+    answers = bench.logs["aws"].entries("/lake/", "error")
+    assert any(answer.get("status") == 503 for answer in answers), "no request was refused"
+    assert bench.project.report["tables"]["dbo.Victim"]["attempts"] > 3
+    assert bench.project.report["tables"]["dbo.Cut"]["attempts"] > 4
+    bench.assert_arrived("Victim", "Cut")
+
+
+# -- another plan ----------------------------------------------------------------------------------
+
+
+@dataclass
+class Changed:
+    """A table planned anew with other key ranges."""
+
+    run: Result
+    states: dict[tuple[str, str], dict[str, str]]
+    load: Result
+    rows: list[Any]
+    declined: Result
+    after_decline: list[Any]
+    reset: Result
+    emptied: list[Any]
+    again: Result
+
+
+@pytest.fixture(scope="module")
+def changed(bench: Bench) -> Changed:
+    project, words = bench.project, ("--tables", "dbo.Changed")
+    project.run("run", *words).ok()
+    rules = project.folder / "migration.yaml"
+    rules.write_text(RULES + "  dbo.Changed: {partitions: 8}\n", encoding="utf-8")
+    project.run("plan").ok()
+    assert len(project.table("dbo.Changed")["key_ranges"]) == 8
+    run = project.run("run", "--until", "iceberg", *words)
+    states = bench.states("dbo.Changed")
+    load = project.run("run", "--from", "starrocks", *words, "--partitions", "p000")
+    rows = bench.loaded("Changed")
+    declined = project.run("reset", "dbo.Changed")  # nobody answers the question
+    after_decline = bench.loaded("Changed")
+    reset = project.run("reset", "dbo.Changed", "--yes")
+    emptied = [*bench.loaded("Changed"), *bench.iceberg("Changed")]
+    return Changed(
+        run,
+        states,
+        load,
+        rows,
+        declined,
+        after_decline,
+        reset,
+        emptied,
+        project.run("run", "--failed", *words),
+    )
+
+
+def test_a_changed_plan_is_refused_by_commit_and_load(changed: Changed) -> None:
+    assert changed.run.code == 1
+    assert "holds rows of another plan" in changed.run.out
+    assert "migration-assets reset dbo.Changed" in changed.run.out
+    assert {state["iceberg"] for state in changed.states.values()} == {"failed"}
+    assert changed.load.code == 1
+    assert set(changed.rows) == VALUES, "nothing was dropped or loaded"
+
+
+def test_reset_asks_and_then_makes_it_valid(bench: Bench, changed: Changed) -> None:
+    assert changed.declined.code == 130
+    assert set(changed.after_decline) == VALUES
+    changed.reset.ok()
+    assert changed.emptied == []
+    changed.again.ok()
+    bench.assert_arrived("Changed")
+    assert len(set(bench.project.data_versions("starrocks", "dbo", "changed").values())) == 8
