@@ -16,7 +16,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -67,7 +66,6 @@ RUN_ID_PROPERTY = "migration.run-id"
 PLAN_ID_PROPERTY = "migration.plan-id"
 """Snapshot properties, beside the table id and the attempts."""
 
-INTENT_THREADS = 16
 logger = logging.getLogger(__name__)
 
 _retry_unreachable = retry(
@@ -235,19 +233,17 @@ class _Commit:
             )
             for receipt in todo
         }
-        with ThreadPoolExecutor(
-            min(INTENT_THREADS, len(todo)), thread_name_prefix="intent"
-        ) as threads:
-            if len(metadata.snapshots) < last_sequence_number(found):
-                # Some snapshots have expired, so the listed ones alone do not tell.
-                stored = threads.map(self.intents.load, intent_of)
-                for receipt, intent in zip(todo, stored, strict=True):
-                    if intent is not None and _may_have_landed(intent, receipt, found):
-                        raise _spent(self.table, receipt, "a snapshot that has expired")
-            unchecked = [r for r in todo if any(f.path not in self.checked for f in r.files)]
-            for checked in check_files(unchecked, metadata, self.lake.store):
-                self.checked[checked.file_path] = checked
-            list(threads.map(self.intents.save, intent_of, intent_of.values()))
+        if len(metadata.snapshots) < last_sequence_number(found):
+            # Some snapshots have expired, so the listed ones alone do not tell.
+            stored = self.intents.load(list(intent_of))
+            for receipt in todo:
+                intents = stored.get(receipt.partition_key, ())
+                if any(_may_have_landed(intent, receipt, found) for intent in intents):
+                    raise _spent(self.table, receipt, "a snapshot that has expired")
+        unchecked = [r for r in todo if any(f.path not in self.checked for f in r.files)]
+        for checked in check_files(unchecked, metadata, self.lake.store):
+            self.checked[checked.file_path] = checked
+        self.intents.save(intent_of)
 
     def _swap(self, found: Table, todo: Sequence[ExtractReceipt], filled: Sequence[int]) -> int:
         """Replace the files of partitions; return the snapshot's id.

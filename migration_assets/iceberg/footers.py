@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from migration_assets.errors import ObjectNotFoundError, ReceiptError
@@ -14,6 +15,7 @@ from migration_assets.receipts import DataFile, ExtractReceipt
 
 if TYPE_CHECKING:
     import pyiceberg.manifest
+    from pyiceberg.io.pyarrow import StatisticsCollector
     from pyiceberg.table.metadata import TableMetadata
 
 TAIL_BYTES = 128 * 1024
@@ -42,22 +44,33 @@ def check_files(
         ReceiptError: a file is missing, or its size, rows, schema (field id, name, type) or
             partition is another one.
     """
+    from pyiceberg.io.pyarrow import compute_statistics_plan, parquet_path_to_id_mapping
+
     work = [(receipt, file) for receipt in receipts for file in receipt.files]
+    schema = metadata.schema()
+    check = partial(
+        _check_file,
+        metadata=metadata,
+        store=store,
+        statistics_plan=compute_statistics_plan(schema, metadata.properties),
+        field_ids=parquet_path_to_id_mapping(schema),
+    )
     if len(work) <= 1:
-        return [_check_file(receipt, file, metadata, store) for receipt, file in work]
+        return [check(receipt, file) for receipt, file in work]
     with ThreadPoolExecutor(THREADS, thread_name_prefix="footer") as threads:
-        return list(threads.map(lambda item: _check_file(item[0], item[1], metadata, store), work))
+        return list(threads.map(lambda item: check(*item), work))
 
 
 def _check_file(
-    receipt: ExtractReceipt, file: DataFile, metadata: TableMetadata, store: FileStore
+    receipt: ExtractReceipt,
+    file: DataFile,
+    *,
+    metadata: TableMetadata,
+    store: FileStore,
+    statistics_plan: dict[int, StatisticsCollector],
+    field_ids: dict[str, int],
 ) -> pyiceberg.manifest.DataFile:
-    from pyiceberg.io.pyarrow import (
-        compute_statistics_plan,
-        data_file_statistics_from_parquet_metadata,
-        parquet_path_to_id_mapping,
-        pyarrow_to_schema,
-    )
+    from pyiceberg.io.pyarrow import data_file_statistics_from_parquet_metadata, pyarrow_to_schema
     from pyiceberg.manifest import DataFile as IcebergFile
     from pyiceberg.manifest import DataFileContent, FileFormat
 
@@ -77,8 +90,8 @@ def _check_file(
         raise _unfit(receipt, f"{file.path} does not fit the table: {'; '.join(differing)}")
     statistics = data_file_statistics_from_parquet_metadata(
         parquet_metadata=footer,
-        stats_columns=compute_statistics_plan(schema, metadata.properties),
-        parquet_column_mapping=parquet_path_to_id_mapping(schema),
+        stats_columns=statistics_plan,
+        parquet_column_mapping=field_ids,
     )
     try:
         # Inferred from the bounds of `source_partition`; fails where they are not one value.

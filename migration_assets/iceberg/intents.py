@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from migration_assets.errors import ObjectNotFoundError, ReceiptError
 from migration_assets.iceberg.file_store import FileStore
-from migration_assets.plan import FrozenModel
+from migration_assets.plan import FrozenModel, content_hash
+
+THREADS = 16
 
 
 class Intent(FrozenModel):
@@ -30,20 +34,26 @@ class Intent(FrozenModel):
 
 
 class IntentStore(Protocol):
-    """Where the last intent of each partition of one table is kept. Used from several threads."""
+    """Where the intents of one table's partitions are kept. Used from several threads."""
 
-    def load(self, partition_key: str) -> Intent | None:
-        """Return the last intent of a partition, None when there is none."""
+    def load(self, partition_keys: Sequence[str]) -> Mapping[str, Sequence[Intent]]:
+        """Return, by partition, the intents that it may have been committed with, if any."""
 
-    def save(self, partition_key: str, intent: Intent) -> None:
-        """Replace the intent of a partition, durably."""
+    def save(self, intents: Mapping[str, Intent]) -> None:
+        """Keep one commit's intents, by partition key, durably."""
 
     def clear(self, partition_key: str) -> None:
-        """Forget the intent of a partition; it may have none."""
+        """Forget the intent that a partition had of its own; it may have none."""
 
 
 class StoredIntents:
-    """Intents as `<root>/<partition key>.intent.json` in a file store."""
+    """Intents in a file store, one object a commit.
+
+    `<root>/<partition key>.intent.json` for a commit of one partition, which its next one replaces.
+    A commit of many writes `<root>/intents/<hash of its keys>.json`, replaced by the next commit of
+    the same ones. So a partition may have an old intent beside its last one: of another attempt,
+    which does no harm.
+    """
 
     def __init__(self, store: FileStore, root: str) -> None:
         """Touch nothing yet.
@@ -58,17 +68,35 @@ class StoredIntents:
     def _uri(self, partition_key: str) -> str:
         return f"{self._root}/{partition_key}.intent.json"
 
-    def load(self, partition_key: str) -> Intent | None:
+    def load(self, partition_keys: Sequence[str]) -> Mapping[str, Sequence[Intent]]:
         """See `IntentStore.load`.
 
         Raises:
-            ReceiptError: the stored intent cannot be read.
+            ReceiptError: a stored intent cannot be read.
         """
-        uri = self._uri(partition_key)
+        uris = [self._uri(key) for key in partition_keys]
+        uris += [file.uri for file in self._store.list(f"{self._root}/{_MANY}")]
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="intent") as threads:
+            commits = list(threads.map(self._read, uris))
+        return {key: [c[key] for c in commits if key in c] for key in partition_keys}
+
+    def save(self, intents: Mapping[str, Intent]) -> None:
+        """See `IntentStore.save`."""
+        if len(intents) == 1:
+            uri = self._uri(*intents)
+        else:
+            uri = f"{self._root}/{_MANY}/{content_hash(sorted(intents))}.json"
+        self._store.write(uri, _INTENTS.dump_json(dict(intents), indent=1))
+
+    def clear(self, partition_key: str) -> None:
+        """See `IntentStore.clear`."""
+        self._store.delete([self._uri(partition_key)])
+
+    def _read(self, uri: str) -> Mapping[str, Intent]:
         try:
-            return Intent.model_validate_json(self._store.read(uri))
+            return _INTENTS.validate_json(self._store.read(uri))
         except ObjectNotFoundError:
-            return None
+            return {}
         except ValidationError:
             raise ReceiptError(
                 f"{uri} is no intent of a commit.",
@@ -76,10 +104,6 @@ class StoredIntents:
                 "after removing that file.",
             ) from None
 
-    def save(self, partition_key: str, intent: Intent) -> None:
-        """See `IntentStore.save`."""
-        self._store.write(self._uri(partition_key), intent.model_dump_json(indent=1).encode())
 
-    def clear(self, partition_key: str) -> None:
-        """See `IntentStore.clear`."""
-        self._store.delete([self._uri(partition_key)])
+_MANY = "intents"
+_INTENTS = TypeAdapter(dict[str, Intent])

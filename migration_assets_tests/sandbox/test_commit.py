@@ -223,6 +223,20 @@ class TestCommit:
         assert targets.count("AWSGlue.UpdateTable") == 1
         assert stored_rows(lake, table) == expected_rows(table, *[(n, 1) for n in range(40)])
 
+    def test_metadata_are_read_once(
+        self, lake: Lake, table: TablePlan, intents: StoredIntents, statements: Path
+    ) -> None:
+        """They never change, and who commits and loads partition after partition sees them often."""
+        commit_all(lake, table, [extract(lake, table, 0)], intents)
+        commit_all(lake, table, [extract(lake, table, 1)], intents)
+        assert partition_rows(lake, table, ["p000", "p001"]) == {0: 10, 1: 10}
+        read = [
+            r["path"]
+            for r in requests(statements)
+            if r["method"] == "GET" and "/metadata/" in r["path"]
+        ]
+        assert read == []  # all were written by this process
+
     def test_a_receipt_with_a_footer_longer_than_its_tail(
         self, lake: Lake, table: TablePlan, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -320,8 +334,7 @@ class TestProcesses:
         process = start(aws, table, [extracted])
         try:
             until(lambda: not any(f.times for f in aws.control("aws").faults()))
-            intent = intents.load("p000")
-            assert intent is not None
+            (intent,) = intents.load(["p000"])["p000"]
             assert intent.attempt == extracted.attempt
         finally:
             os.kill(process.pid, signal.SIGKILL)

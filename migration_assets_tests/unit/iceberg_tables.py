@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -123,11 +123,11 @@ class Intents:
     def __init__(self, store: dict[str, Intent] | None = None) -> None:
         self.store = {} if store is None else store
 
-    def load(self, partition_key: str) -> Intent | None:
-        return self.store.get(partition_key)
+    def load(self, partition_keys: Sequence[str]) -> Mapping[str, Sequence[Intent]]:
+        return {key: [self.store[key]] for key in partition_keys if key in self.store}
 
-    def save(self, partition_key: str, intent: Intent) -> None:
-        self.store[partition_key] = intent
+    def save(self, intents: Mapping[str, Intent]) -> None:
+        self.store |= intents
 
     def clear(self, partition_key: str) -> None:
         self.store.pop(partition_key, None)

@@ -337,19 +337,50 @@ class TestInterrupted:
         assert intent.table_uuid == str(base.metadata.table_uuid)
 
     def test_stored_intents(self, lake: Lake) -> None:
-        intents = StoredIntents(lake.store, f"{lake.settings.warehouse}/.receipts/orders/")
-        assert intents.load("p000") is None
+        root = f"{lake.settings.warehouse}/.receipts/orders"
+        intents = StoredIntents(lake.store, f"{root}/")
+        assert intents.load(["p000"]) == {"p000": []}
         intent = Intent(attempt="a", table_uuid="u", base_snapshot_id=None, base_sequence_number=0)
-        intents.save("p000", intent)
-        path = f"{lake.settings.warehouse}/.receipts/orders/p000.intent.json"
-        assert lake.store.exists(path)
-        assert intents.load("p000") == intent
+        intents.save({"p000": intent})
+        assert [file.uri for file in lake.store.list(root)] == [f"{root}/p000.intent.json"]
+        assert intents.load(["p000", "p001"]) == {"p000": [intent], "p001": []}
         intents.clear("p000")
         intents.clear("p000")
-        assert intents.load("p000") is None
-        lake.store.write(path, b"{}")
+        assert intents.load(["p000"]) == {"p000": []}
+        lake.store.write(f"{root}/p000.intent.json", b"{}")
+        assert intents.load(["p000"]) == {"p000": []}
+        lake.store.write(f"{root}/p000.intent.json", b'{"p000": {}}')
         with pytest.raises(ReceiptError, match="no intent"):
-            intents.load("p000")
+            intents.load(["p000"])
+
+    def test_intents_of_one_commit_are_one_object(self, lake: Lake) -> None:
+        root = f"{lake.settings.warehouse}/.receipts/orders"
+        intents = StoredIntents(lake.store, root)
+        old, new = (
+            Intent(attempt=name, table_uuid="u", base_snapshot_id=None, base_sequence_number=0)
+            for name in ("old", "new")
+        )
+        intents.save({"p000": old, "p001": old})
+        intents.save({"p001": new, "p000": new})
+        assert len(list(lake.store.list(root))) == 1
+        assert intents.load(["p001", "p002"]) == {"p001": [new], "p002": []}
+        intents.save({"p001": old})
+        assert intents.load(["p001"]) == {"p001": [old, new]}
+
+    def test_many_partitions_with_expired_history_are_spent(
+        self, lake: Lake, table: TablePlan, swaps: list[Swap]
+    ) -> None:
+        intents = StoredIntents(lake.store, f"{lake.settings.warehouse}/.receipts/orders")
+        both = [extract(lake, table, 0), extract(lake, table, 1)]
+        swaps.append(killed_after)
+        with pytest.raises(Interruption):
+            commit_all(lake, table, both, intents)
+        commit_all(lake, table, [extract(lake, table, 1, rows=2)], intents)
+        found = iceberg_table(lake, table)
+        old = [s.snapshot_id for s in found.snapshots()[:-1]]
+        found.maintenance.expire_snapshots().by_ids(old).commit()
+        with pytest.raises(ReceiptError, match=r"p001.*has expired"):
+            commit_all(lake, table, both[1:], intents)
 
 
 class TestUnknownOutcome:
