@@ -42,22 +42,19 @@ class LakeFileIO(PyArrowFileIO):
 
     def _kept(self, file: PyArrowFile) -> PyArrowFile:
         if METADATA_FOLDER in file.location and file.location.startswith("s3"):
-            return _MetadataFile(
-                file.location,
-                file._path,
-                file._filesystem,
-                file._buffer_size,  # noqa: SLF001 - the class has no other way to be extended
-            )
+            path = self.parse_location(file.location, self.properties)[2]
+            return _MetadataFile(file.location, path, s3_filesystem(**self._s3_settings()))
         return file
 
     def _initialize_s3_fs(self, netloc: str | None) -> Any:  # noqa: ARG002 - pyiceberg's signature
-        return s3_filesystem(
-            **{
-                name.removeprefix("s3.").replace("-", "_"): str(value)
-                for name, value in self.properties.items()
-                if name.startswith("s3.")
-            }
-        )
+        return s3_filesystem(**self._s3_settings())
+
+    def _s3_settings(self) -> dict[str, str]:
+        return {
+            name.removeprefix("s3.").replace("-", "_"): str(value)
+            for name, value in self.properties.items()
+            if name.startswith("s3.")
+        }
 
 
 @lru_cache(maxsize=4)

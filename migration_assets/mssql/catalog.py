@@ -21,7 +21,7 @@ from migration_assets.errors import (
     PermanentError,
     SchemaDriftError,
 )
-from migration_assets.mssql.resource import SqlServer
+from migration_assets.mssql.client import SqlServer
 from migration_assets.schema import MssqlType
 
 Row = tuple[Any, ...]

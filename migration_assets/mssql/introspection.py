@@ -28,7 +28,7 @@ from migration_assets.mssql.catalog import (
     read_sizes,
     read_tables,
 )
-from migration_assets.mssql.resource import SqlServer
+from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.select import count_sql, quote, table_name
 from migration_assets.plan import TablePlan
 from migration_assets.schema import (

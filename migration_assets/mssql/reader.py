@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from migration_assets.errors import OperationTimeoutError, StatementError
 from migration_assets.fingerprint import tsql_query
+from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.driver_errors import is_driver_error
-from migration_assets.mssql.resource import SqlServer
 from migration_assets.mssql.select import fingerprint_sql, select_sql
 from migration_assets.plan import KeyRange, TablePlan, VerificationLevel
 from migration_assets.receipts import Fingerprint

@@ -15,13 +15,15 @@ from migration_assets.errors import (
     ObjectNotFoundError,
     StatementError,
 )
-from migration_assets.mssql import odbc, resource
+from migration_assets.mssql import client as client_module
+from migration_assets.mssql import odbc
+from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.odbc import (
     connection_string,
     missing_odbc_libraries,
     require_odbc_libraries,
 )
-from migration_assets.mssql.resource import MssqlResource, SqlServer
+from migration_assets.mssql.resource import MssqlResource
 from migration_assets.settings import MssqlSettings
 
 SECRET = "pa}ss;{w=rd"
@@ -90,7 +92,7 @@ class FakeServer:
 def server(monkeypatch):
     fake = FakeServer()
     monkeypatch.setattr(pymssql, "connect", fake.connect)
-    monkeypatch.setattr(resource, "_odbc_connect", lambda: fake.connect)
+    monkeypatch.setattr(client_module, "_odbc_connect", lambda: fake.connect)
     return fake
 
 
@@ -113,7 +115,7 @@ def test_a_connection_is_not_used_again_after_an_error(server):
 def test_a_connection_that_was_idle_for_long_is_not_used(server, monkeypatch):
     with SqlServer(settings()) as client:
         client.query("SELECT 1")
-        later = time.monotonic() + resource.MAX_IDLE_S + 1
+        later = time.monotonic() + client_module.MAX_IDLE_S + 1
         monkeypatch.setattr(time, "monotonic", lambda: later)
         assert client.query("SELECT 1") == [(2,)]
         assert server.open == 1

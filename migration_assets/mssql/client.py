@@ -1,0 +1,282 @@
+"""Connections to SQL Server: pooled pymssql for metadata and counts, mssql-python for Arrow.
+
+Drivers are imported inside methods: `definitions.py` imports this module, and loading definitions
+must not load a driver. Dagster is not imported at all: Spark's executors use this client, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from migration_assets.errors import (
+    AccessDeniedError,
+    ConnectionLimitError,
+    MigrationError,
+    ObjectNotFoundError,
+)
+from migration_assets.mssql.driver_errors import is_driver_error, translate
+from migration_assets.mssql.odbc import connection_string, odbc_error, require_odbc_libraries
+from migration_assets.settings import ApplicationIntent, EncryptMode, MssqlSettings
+
+if TYPE_CHECKING:
+    import mssql_python
+    import pymssql
+
+APPLICATION_NAME = "migration_assets"
+MAX_IDLE_S = 30.0
+"""An idle connection older than this is closed, not used: firewalls and servers drop such."""
+
+_odbc_lock = threading.Lock()
+
+
+class SqlServer:
+    """Client of one SQL Server database.
+
+    At most `MSSQL_POOL_SIZE` connections exist at once in a process, both kinds and idle ones
+    counted. Safe to use from many threads. `close` it, or use it as a context manager.
+    """
+
+    def __init__(self, settings: MssqlSettings) -> None:
+        """Keep the settings; no connection is opened before the first use."""
+        self.settings = settings
+        self._slots = threading.BoundedSemaphore(settings.pool_size)
+        self._lock = threading.Lock()
+        self._idle: list[tuple[float, pymssql.Connection]] = []
+        self._closings = 0
+
+    def __enter__(self) -> SqlServer:
+        """Nothing to open."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Close every idle connection, and each one in use when it comes back. Idempotent.
+
+        The client can be used again afterwards.
+        """
+        with self._lock:
+            self._closings += 1
+            idle, self._idle = self._idle, []
+        for _, connection in idle:
+            _close(connection)
+
+    @contextmanager
+    def connection(self, doing: str = "") -> Iterator[pymssql.Connection]:
+        """Lend a pymssql connection in autocommit mode.
+
+        It goes back to the pool, or is closed when the block raised: its state is unknown then.
+
+        Args:
+            doing: what for, for messages: `Counting dbo.Orders`.
+
+        Raises:
+            ConnectionLimitError: none became free within `MSSQL_POOL_TIMEOUT_S`.
+            MigrationError: whatever a driver's error means, also of the block.
+        """
+        with self._translated(doing), self._slot():
+            lent_at = self._closings
+            connection = self._reuse() or self._connect()
+            try:
+                yield connection
+            except BaseException:
+                _close(connection)
+                raise
+            with self._lock:
+                keep = self._closings == lent_at
+                if keep:
+                    self._idle.append((time.monotonic(), connection))
+            if not keep:
+                _close(connection)
+
+    def query(
+        self, sql: str, params: Sequence[Any] = (), *, doing: str = ""
+    ) -> list[tuple[Any, ...]]:
+        """Run one statement on a pooled connection and fetch all its rows; for small results.
+
+        Args:
+            sql: T-SQL; with `params`, `%s` marks each and `%%` is a percent sign.
+            params: values that pymssql quotes.
+            doing: what for, for messages.
+
+        Raises:
+            MigrationError: whatever the driver's error means.
+        """
+        with self.connection(doing) as connection:
+            return run(connection, sql, params)
+
+    @contextmanager
+    def arrow_connection(self, doing: str = "") -> Iterator[mssql_python.Connection]:
+        """Open an mssql-python connection in autocommit mode and close it in any case.
+
+        Never pooled: it holds a session's isolation level, and a step keeps none idle.
+
+        Raises:
+            ConfigurationError: the ODBC driver cannot be loaded.
+            ConnectionLimitError: none became free within `MSSQL_POOL_TIMEOUT_S`.
+            MigrationError: whatever a driver's error means, also of the block.
+        """
+        with self._translated(doing), self._slot():
+            # Idle ones count as well, so they make room.
+            self.close()
+            connection = self._connect_odbc()
+            try:
+                yield connection
+            finally:
+                _close(connection)
+
+    def translated(self, error: BaseException, doing: str = "") -> MigrationError:
+        """What a driver's error becomes, with this server's name in it."""
+        settings = self.settings
+        return translate(
+            error,
+            server=settings.server,
+            database=settings.database,
+            user=settings.user,
+            doing=doing,
+        )
+
+    @contextmanager
+    def _translated(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if not is_driver_error(error):
+                raise
+            # Not `from error`: what a driver says may quote statements, hence data.
+            raise self.translated(error, doing) from None
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        timeout = self.settings.pool_timeout_s
+        if not self._slots.acquire(timeout=timeout):
+            raise ConnectionLimitError(
+                f"All {self.settings.pool_size} connections to SQL Server {self.settings.server} "
+                f"were in use for {timeout} s.",
+                next_step="Raise MSSQL_POOL_SIZE or MSSQL_POOL_TIMEOUT_S.",
+            )
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    def _reuse(self) -> pymssql.Connection | None:
+        while True:
+            with self._lock:
+                if not self._idle:
+                    return None
+                since, connection = self._idle.pop()
+            if time.monotonic() - since <= MAX_IDLE_S:
+                return connection
+            _close(connection)
+
+    def _connect(self) -> pymssql.Connection:
+        import pymssql
+
+        try:
+            return self._open(self.settings.database)
+        except pymssql.Error as error:
+            raise self._explained(error) from None
+
+    def _explained(self, error: Exception) -> Exception:
+        """Tell a wrong database from a wrong password.
+
+        SQL Server refuses the login for both, with two messages of which the drivers keep one. A
+        login without a database tells; it costs one more attempt, of a login that failed anyway.
+        """
+        import pymssql
+
+        settings = self.settings
+        if not isinstance(self.translated(error), AccessDeniedError):
+            return error
+        try:
+            _close(self._open(""))
+        except pymssql.Error:
+            return error
+        return ObjectNotFoundError(
+            f"SQL Server {settings.server} has no database {settings.database!r} that user "
+            f"{settings.user!r} may open.",
+            next_step="Check MSSQL_DATABASE, and that the login has a user in it.",
+        )
+
+    def _open(self, database: str) -> pymssql.Connection:
+        import pymssql
+
+        settings = self.settings
+        return pymssql.connect(
+            server=settings.host,
+            port=str(settings.port),
+            user=settings.user,
+            password=settings.password.get_secret_value(),
+            database=database,
+            login_timeout=settings.login_timeout_s,
+            timeout=settings.query_timeout_s,
+            appname=APPLICATION_NAME,
+            encryption=_FREETDS_ENCRYPTION[settings.encrypt],
+            read_only=settings.application_intent is ApplicationIntent.READ_ONLY,
+            tds_version="7.4",
+            autocommit=True,
+        )
+
+    def _connect_odbc(self) -> mssql_python.Connection:
+        connect = _odbc_connect()
+        try:
+            connection = connect(
+                connection_string(self.settings),
+                autocommit=True,
+                timeout=self.settings.login_timeout_s,
+            )
+        except (ImportError, OSError, RuntimeError) as error:
+            raise odbc_error(f"The ODBC driver for SQL Server cannot be loaded: {error}.") from None
+        except Exception as error:
+            if not is_driver_error(error):
+                raise
+            raise self._explained(error) from None
+        connection.timeout = self.settings.query_timeout_s
+        return connection
+
+
+# FreeTDS encrypts the login packet even with `request`, like ODBC's `no`; it does not check
+# certificates. `strict` (TDS 8.0) is not offered by pymssql: `require` is as near as it gets.
+_FREETDS_ENCRYPTION = {
+    EncryptMode.NO: "request",
+    EncryptMode.YES: "require",
+    EncryptMode.STRICT: "require",
+}
+
+
+def run(
+    connection: pymssql.Connection, sql: str, params: Sequence[Any] = ()
+) -> list[tuple[Any, ...]]:
+    """Run one statement on a borrowed connection and fetch all its rows; none without a result."""
+    with connection.cursor() as cursor:
+        if params:
+            cursor.execute(sql, tuple(params))
+        else:
+            cursor.execute(sql)
+        return [] if cursor.description is None else list(cursor.fetchall())
+
+
+def _odbc_connect() -> Callable[..., mssql_python.Connection]:
+    """Load mssql-python once per process, its own pool switched off: it would keep sockets."""
+    with _odbc_lock:
+        require_odbc_libraries()
+        try:
+            import mssql_python
+        except (ImportError, OSError) as error:
+            raise odbc_error(f"The ODBC driver for SQL Server cannot be loaded: {error}.") from None
+        mssql_python.pooling(enabled=False)
+        return mssql_python.connect
+
+
+def _close(connection: Any) -> None:
+    # A connection that broke raises while it is closed; it is gone all the same.
+    with contextlib.suppress(Exception):
+        connection.close()
