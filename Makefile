@@ -7,7 +7,7 @@ SYNCED := $(VENV)/.synced
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test dev ui lint format check types bench clean
+.PHONY: help demo test dev jars ui lint format check types bench clean
 
 ##@ Use
 demo: $(SYNCED) ## Migrate the sample database through the embedded sandbox and compare it
@@ -15,6 +15,9 @@ demo: $(SYNCED) ## Migrate the sample database through the embedded sandbox and 
 
 dev: $(SYNCED) ## Start the sandbox and Dagster's UI on it (http://127.0.0.1:3000)
 	@$(BIN)/migration-assets dev
+
+jars: $(SYNCED) ## Fetch the jars of the Spark engine (120 MB)
+	@$(BIN)/migration-assets jars
 
 ##@ Develop
 test: $(SYNCED) ## Run all tests

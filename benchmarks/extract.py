@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from migration_assets.iceberg.lake import Lake
+    from migration_assets.mssql.client import SqlServer
     from migration_assets.mssql.reader import PartitionRead
-    from migration_assets.mssql.resource import SqlServer
     from migration_assets.receipts import ExtractReceipt
 
 BARE, EXTRACT, COMMIT = "bare read", "extract", "extract + commit"
@@ -72,7 +72,7 @@ class WithoutQuery:
 def run_variant(variant: str, plan: MigrationPlan) -> Cost:
     """Do one variant's work in this process."""
     from migration_assets.iceberg.lake import Lake
-    from migration_assets.mssql.resource import SqlServer
+    from migration_assets.mssql.client import SqlServer
     from migration_assets.settings import LakeSettings, MssqlSettings
 
     (table,) = plan.tables

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
+REPEAT_EVERY_S = 60
+"""How often `status --watch` says it again when nothing changed, so that nobody takes it for dead."""
+
 
 def main() -> None:
     """Entry point: our errors become one sentence and an exit code, never a stack trace."""
@@ -71,7 +74,7 @@ def _plan() -> MigrationPlan:
 @click.option("--output", metavar="FILE", help="Path or s3:// URI to write [MIGRATION_PLAN].")
 def plan(output: str | None) -> int:
     """Introspect SQL Server, apply migration.yaml, write and show the plan."""
-    from migration_assets.operations.planning import make_plan, write_plan
+    from migration_assets.operations.planning import make_plan, replication_num, write_plan
     from migration_assets.plan_report import render
     from migration_assets.rules import load_rules
     from migration_assets.settings import LakeSettings, MssqlSettings
@@ -82,7 +85,7 @@ def plan(output: str | None) -> int:
     rules = load_rules(Path(project.rules))
     made = make_plan(MssqlSettings.load(), LakeSettings.load(), rules)
     write_plan(made, path)
-    console.print(render(made, console.width))
+    console.print(render(made, console.width, replication_num=replication_num()))
     console.print(f"\nWrote {path}, plan {made.plan_id}.", soft_wrap=True)
     return OK
 
@@ -149,6 +152,7 @@ def status(*, tables: tuple[str, ...], as_json: bool, failed: bool, watch: bool)
     from migration_assets.terminal import console, print_failures, status_table
 
     chosen, translator = select_tables(_plan(), tables), MigrationTranslator()
+    shown_line, shown_at = "", 0.0
     with open_instance(ProjectSettings.load()) as instance:
         while True:
             is_running = watch and is_busy(instance)
@@ -157,7 +161,10 @@ def status(*, tables: tuple[str, ...], as_json: bool, failed: bool, watch: bool)
             if not is_running:
                 break
             done = sum(one.state() is State.DONE for one in statuses)
-            console.print(f"{done}/{len(statuses)} partitions done", soft_wrap=True)
+            text = f"{done}/{len(statuses)} partitions done"
+            if text != shown_line or time.monotonic() - shown_at >= REPEAT_EVERY_S:
+                console.print(text, soft_wrap=True)
+                shown_line, shown_at = text, time.monotonic()
             time.sleep(5)
         shown = [one for one in statuses if not failed or one.state() is not State.DONE]
         failures = failed_steps(instance, statuses, translator)
@@ -205,6 +212,8 @@ def validate(*, tables: tuple[str, ...], level: str, until: str) -> int:
             instance=instance,
         ):
             print_validation(found)
+            if found.note:
+                console.print(f"  {found.note}", markup=False, soft_wrap=True)
             total += 1
             wrong += not found.valid
     console.print(f"{total - wrong} of {total} tables are equal.")
@@ -250,6 +259,24 @@ def doctor(*, as_json: bool, fix: bool, until: str) -> int:
         else:
             print_finding(finding)
     return OK if is_fine else FAILED
+
+
+@cli.command()
+@click.option("--check", is_flag=True, help="Fetch nothing; exits 1 if a jar is not there.")
+def jars(*, check: bool) -> int:
+    """Fetch the jars that the Spark engine needs, and verify their checksums."""
+    from migration_assets.spark.jars import JarState, examine_jars, fetch_jars, jars_folder
+    from migration_assets.terminal import download_progress, print_jars
+
+    project = ProjectSettings.load()
+    folder = jars_folder(project)
+    if not check:
+        with download_progress() as report:
+            fetch_jars(folder, project.maven_url, report=report)
+    states = examine_jars(folder)
+    print_jars(folder, states)
+    is_complete = all(state is JarState.PRESENT for state in states.values())
+    return OK if is_complete else FAILED
 
 
 @cli.command()

@@ -15,10 +15,13 @@ from migration_assets.assets.translator import MigrationTranslator, Stage
 from migration_assets.iceberg.resource import LakeResource
 from migration_assets.jobs import build_jobs, build_sensors
 from migration_assets.mssql.resource import MssqlResource
-from migration_assets.plan import MigrationPlan, TablePlan
+from migration_assets.plan import Engine, MigrationPlan, TablePlan
 from migration_assets.plan_source import read_plan
 from migration_assets.settings import ProjectSettings
 from migration_assets.starrocks.resource import StarRocksResource
+
+JOB_WITHOUT_PLAN = "make_a_plan"
+"""The only job while there is no plan; running it fails with what to do."""
 
 
 def build_definitions(
@@ -53,15 +56,32 @@ def table_assets(
     """Build the three assets of a table."""
     mssql, iceberg, starrocks = (translator.asset_spec(stage, table) for stage in Stage)
     return [
-        build_mssql_asset(table, mssql, snapshot=plan.snapshot_isolation),
+        _extracting_asset(table, mssql, snapshot=plan.snapshot_isolation),
         build_iceberg_asset(table, iceberg, mssql.key, plan.plan_id),
         build_starrocks_asset(table, starrocks, iceberg.key),
     ]
 
 
+def _extracting_asset(
+    table: TablePlan, spec: dg.AssetSpec, *, snapshot: bool
+) -> dg.AssetsDefinition:
+    if table.engine is Engine.SPARK:
+        # PySpark is imported only where a table needs it.
+        from migration_assets.assets.spark import build_spark_asset
+
+        return build_spark_asset(table, spec, snapshot=snapshot)
+    return build_mssql_asset(table, spec, snapshot=snapshot)
+
+
 def build_resources(plan: MigrationPlan) -> dict[str, object]:
     """Build the resources; secrets are variables' names until a step needs them."""
+    spark: dict[str, object] = {}
+    if any(table.engine is Engine.SPARK for table in plan.tables):
+        from migration_assets.spark.resource import SparkResource
+
+        spark["spark"] = SparkResource()
     return {
+        **spark,
         "mssql": MssqlResource(
             host=dg.EnvVar("MSSQL_HOST"),
             user=dg.EnvVar("MSSQL_USER"),
@@ -76,7 +96,7 @@ def build_resources(plan: MigrationPlan) -> dict[str, object]:
 
 
 def load_definitions() -> dg.Definitions:
-    """Load the plan that `MIGRATION_PLAN` names; without one, an empty location that says so.
+    """Load the plan that `MIGRATION_PLAN` names; without one, a location that says what to run.
 
     Raises:
         PlanError: there is a plan, and it is corrupt or of another version.
@@ -87,8 +107,26 @@ def load_definitions() -> dg.Definitions:
     except FileNotFoundError:
         advice = f"There is no plan at {settings.plan}: run `migration-assets plan`, then reload."
         logging.getLogger("dagster").warning(advice)
-        return dg.Definitions(metadata={"next step": advice})
+        return dg.Definitions(
+            jobs=[_job_without_plan(advice)],
+            executor=dg.in_process_executor,
+            metadata={"next step": advice},
+        )
     return build_definitions(plan, table_jobs=settings.table_jobs)
+
+
+def _job_without_plan(advice: str) -> dg.JobDefinition:
+    """A job that says what to do: the UI shows a job's description, and no location's metadata."""
+
+    @dg.op(description=advice)
+    def there_is_no_plan() -> None:
+        raise dg.Failure(advice, allow_retries=False)
+
+    @dg.job(name=JOB_WITHOUT_PLAN, description=advice)
+    def make_a_plan() -> None:
+        there_is_no_plan()
+
+    return make_a_plan
 
 
 defs = load_definitions()

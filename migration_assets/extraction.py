@@ -175,7 +175,9 @@ def _conformer(
                     next_step="Run `migration-assets plan` again.",
                 )
             try:
-                arrays.append(values if values.type == field.type else values.cast(field.type))
+                arrays.append(
+                    values if values.type == field.type else exact_cast(values, field.type)
+                )
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
                 raise SchemaDriftError(
                     f"{table.full_name}: column {field.name} came as {values.type}, which is not "
@@ -186,3 +188,49 @@ def _conformer(
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     return conform
+
+
+def exact_cast(values: pa.Array, target: pa.DataType) -> pa.Array:
+    """Cast values to a type of the same kind, where each keeps its value.
+
+    Arrow's own checks are not enough: it rounds a double to a decimal, and cuts a moment to its
+    day, without an error.
+
+    Raises:
+        pyarrow.ArrowInvalid: the types are of different kinds, or a value does not fit.
+    """
+    import pyarrow as pa
+
+    if not _is_same_kind(values.type, target):
+        raise pa.ArrowInvalid("no cast between these types is exact")
+    if pa.types.is_timestamp(values.type) and pa.types.is_time(target):
+        values = values.cast(pa.timestamp(values.type.unit))
+        days = values.cast(pa.date32()).cast(pa.int32())
+        if any(days.unique().to_pylist()):
+            raise pa.ArrowInvalid("a time came with a date that is not 1970-01-01")
+    return values.cast(target)
+
+
+def _is_same_kind(found: pa.DataType, target: pa.DataType) -> bool:
+    """Whether a checked cast from one type to the other keeps every value or fails."""
+    from pyarrow import types
+
+    if types.is_null(found):
+        return True
+    if types.is_floating(target):
+        return bool(types.is_floating(found) and found.bit_width <= target.bit_width)
+    if types.is_time(target):
+        # A driver without a type for times gives them as moments of the first day.
+        return bool(types.is_time(found) or types.is_timestamp(found))
+    kinds: tuple[tuple[Callable[[pa.DataType], bool], ...], ...] = (
+        (types.is_string, types.is_large_string, types.is_string_view),
+        (types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view),
+        (types.is_integer,),
+        (types.is_decimal,),
+        # Without a time zone a moment is one in UTC, for Arrow as for the plan.
+        (types.is_timestamp,),
+        (types.is_date,),
+    )
+    return any(
+        any(is_a(found) for is_a in kind) and any(is_a(target) for is_a in kind) for kind in kinds
+    )

@@ -71,7 +71,8 @@ class Claim(IntEnum):
 
 def legal_name(source: str, kind: NameKind) -> str:
     """Return the target name of a source name by rules 1 to 4 of this module; never empty."""
-    folded = unicodedata.normalize("NFC", source).casefold()
+    # Folding makes capitals of Cherokee's small letters, so lower case comes last.
+    folded = unicodedata.normalize("NFC", source).casefold().lower()
     if kind is NameKind.COLUMN:
         letters = unicodedata.normalize("NFC", folded)
         name = "".join(c if unicodedata.category(c)[0] in "LMN" else "_" for c in letters)

@@ -16,7 +16,7 @@ _WIDE = 100
 """From this width on, columns have their full headings."""
 
 
-def render(plan: MigrationPlan, console_width: int, *, replication_num: int = 3) -> RenderableType:
+def render(plan: MigrationPlan, console_width: int, *, replication_num: int) -> RenderableType:
     """Show a plan: a line per table, then warnings, what is left out, notes and totals.
 
     Args:

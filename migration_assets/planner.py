@@ -48,7 +48,7 @@ from migration_assets.plan import (
 )
 from migration_assets.rules import Rules, TableRules
 from migration_assets.schema import Column, SourceDatabase, SourceTable, TableKind
-from migration_assets.type_mapping import MAX_STARROCKS_BYTES, audit_columns, map_column
+from migration_assets.type_mapping import LIMIT_NOTE, MAX_STARROCKS_BYTES, audit_columns, map_column
 
 _T = TypeVar("_T")
 
@@ -67,7 +67,9 @@ _DISTINCT_TYPES = {"uniqueidentifier", "timestamp"}
 """Types whose values differ by nature; `timestamp` is rowversion's name in sys.types."""
 
 
-def plan(database: SourceDatabase, rules: Rules, *, warehouse: str) -> MigrationPlan:
+def plan(
+    database: SourceDatabase, rules: Rules, *, warehouse: str, has_cluster: bool = False
+) -> MigrationPlan:
     """Plan the migration of a database.
 
     Args:
@@ -75,6 +77,7 @@ def plan(database: SourceDatabase, rules: Rules, *, warehouse: str) -> Migration
             not measured leaves its table one partition, with a warning.
         rules: the user's wishes.
         warehouse: URI under which tables lie, without a trailing slash.
+        has_cluster: whether there is a Spark cluster, to which large tables go by rule.
 
     Returns:
         The plan, tables in the order of schema and name. The same input gives the same plan id.
@@ -90,9 +93,12 @@ def plan(database: SourceDatabase, rules: Rules, *, warehouse: str) -> Migration
     for table in tables:
         wishes = rules.for_table(table.full_name)
         try:
-            planned.append(_plan_table(database, table, wishes, targets[table.full_name]))
+            made = _plan_table(database, table, wishes, targets[table.full_name])
         except UnsupportedError as error:
             skipped.append(_skip(table, str(error)))
+        else:
+            engine = _chosen(wishes.engine, _engine(table, rules, has_cluster=has_cluster))
+            planned.append(made.model_copy(update={"engine": engine}))
     return MigrationPlan(
         server=database.server,
         database=database.database,
@@ -189,7 +195,6 @@ def _plan_table(
         primary_key=key,
         key_ranges=ranges,
         isolated=_chosen(wishes.isolated, _is_long(table, ranges)),
-        engine=_chosen(wishes.engine, Engine.ARROW),
         verification=_chosen(wishes.verification, VerificationLevel.FULL),
         on_existing=_chosen(wishes.on_existing, OnExisting.REFUSE),
         namespace=target.namespace,
@@ -207,6 +212,12 @@ def _plan_table(
             *column_warnings,
         ),
     )
+
+
+def _engine(table: SourceTable, rules: Rules, *, has_cluster: bool) -> Engine:
+    """Spark pays where one machine would be too slow, never on one machine."""
+    is_large = table.rows >= rules.spark_from.rows or (table.bytes or 0) >= rules.spark_from.bytes
+    return Engine.SPARK if has_cluster and is_large else Engine.ARROW
 
 
 def _chosen(wish: _T | None, default: _T) -> _T:
@@ -289,6 +300,8 @@ def _columns(table: SourceTable, wishes: TableRules) -> tuple[tuple[ColumnPlan, 
             losses[f"{planned.mssql_type}: {planned.note}."].append(source.name)
         warnings += source.warnings
     warnings += [f"{', '.join(names)} of type {loss}" for loss, names in losses.items()]
+    if unbounded := [column.source_name for column in columns if column.note == LIMIT_NOTE]:
+        warnings.append(f"{', '.join(unbounded)} may be longer than StarRocks takes: {LIMIT_NOTE}.")
     return columns, warnings
 
 

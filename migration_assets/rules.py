@@ -7,6 +7,7 @@ namespace_prefix: shop_        # before every name made from a schema (Glue is s
 schemas:
   dbo: core                    # Iceberg namespace and StarRocks database of a schema
   hr: {namespace: people, database: hr}
+spark_from: {rows: 20000000}   # larger tables go through Spark when SPARK_MASTER names a cluster
 defaults:                      # of every table
   verification: full           # full | count | none
 tables:
@@ -64,13 +65,6 @@ Namespace = Annotated[str, Field(pattern=NAMESPACE_PATTERN), AfterValidator(_not
 Database = Annotated[str, Field(pattern=STARROCKS_DATABASE_PATTERN), AfterValidator(_not_reserved)]
 
 
-def _available(engine: Engine | None) -> Engine | None:
-    """Refuse what the design has and this release has not."""
-    if engine is Engine.SPARK:
-        raise ValueError("the Spark engine is not part of this release, leave it out")
-    return engine
-
-
 class SchemaRules(FrozenModel):
     """Where the tables of a SQL Server schema go.
 
@@ -100,7 +94,8 @@ class DefaultRules(FrozenModel):
             only big tables of one partition.
         verification: how much of each partition is compared: `full`, `count` or `none`.
         on_existing: what to do with a target object that is not ours: `refuse`, `adopt`, `replace`.
-        engine: who extracts: `arrow` (in the run's process); `spark` is refused in this release.
+        engine: who extracts: `arrow` (in the run's process) or `spark`; default: `spark` for the
+            tables above `spark_from` when SPARK_MASTER names a cluster, else `arrow`.
         exclude_columns: columns left out, by name without case; the only way to migrate a table
             that has a column of a refused type.
         buckets: StarRocks buckets of each partition; default: by bytes.
@@ -112,7 +107,7 @@ class DefaultRules(FrozenModel):
     isolated: bool | None = None
     verification: VerificationLevel | None = None
     on_existing: OnExisting | None = None
-    engine: Annotated[Engine | None, AfterValidator(_available)] = None
+    engine: Engine | None = None
     exclude_columns: Patterns = ()
     buckets: int | None = Field(None, ge=1, le=MAX_BUCKETS)
 
@@ -133,6 +128,18 @@ class TableRules(DefaultRules):
     location: str | None = Field(None, pattern=r"^[a-z][a-z0-9+.-]*://.*[^/]/*$")
 
 
+class SparkFrom(FrozenModel):
+    """Above which size a table is one for Spark, where there is a cluster.
+
+    Attributes:
+        rows: estimated rows.
+        bytes: estimated bytes.
+    """
+
+    rows: int = Field(20_000_000, ge=1)
+    bytes: int = Field(5_000_000_000, ge=1)
+
+
 class Rules(FrozenModel):
     """The whole of migration.yaml; all of it may be missing.
 
@@ -141,6 +148,7 @@ class Rules(FrozenModel):
         exclude: tables to leave out of those.
         namespace_prefix: put before each namespace and database that is made from a schema's name,
             not before one that a rule names.
+        spark_from: size above which a table goes through Spark, when SPARK_MASTER names a cluster.
         schemas: SQL Server schema (without case) to where its tables go.
         defaults: wishes for all tables.
         tables: pattern to wishes for the tables it matches; later patterns win, key by key.
@@ -152,6 +160,7 @@ class Rules(FrozenModel):
     schemas: dict[str, Annotated[SchemaRules, BeforeValidator(_as_schema_rules)]] = Field(
         default_factory=dict
     )
+    spark_from: SparkFrom = SparkFrom()
     defaults: DefaultRules = DefaultRules()
     tables: dict[str, TableRules] = Field(default_factory=dict)
 
@@ -283,6 +292,7 @@ def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
         return Rules
     models: dict[str, type[BaseModel]] = {
         "defaults": DefaultRules,
+        "spark_from": SparkFrom,
         "schemas": SchemaRules,
         "tables": TableRules,
     }

@@ -207,15 +207,32 @@ class StarRocksSettings(_PasswordSettings):
     aws_endpoint_url: str | None = None
 
 
+class Reader(StrEnum):
+    """How the Spark engine reads rows."""
+
+    ARROW = "arrow"
+    JDBC = "jdbc"
+
+
 class SparkSettings(_Settings):
     """How Spark is started; the names are those that users of the old script have."""
 
     model_config = SettingsConfigDict(env_prefix="SPARK_")
 
-    master: str | None = None
+    master: str = "local[*]"
     driver_memory: str = "2g"
     executor_memory: str = "2g"
     sql_shuffle_partitions: int = Field(50, ge=1)
+    reader: Reader = Reader.ARROW
+    mssql_connections: int = Field(8, ge=1)
+    recycle_tables: int = Field(50, ge=1)
+    python: str | None = None
+    jdbc_fetch_size: int | None = Field(None, ge=1, validation_alias="JDBC_FETCH_SIZE")
+
+    @property
+    def local(self) -> bool:
+        """Whether Spark runs in the driver's process, without a cluster."""
+        return self.master.startswith("local")
 
 
 class ProjectSettings(_Settings):
@@ -225,6 +242,8 @@ class ProjectSettings(_Settings):
     rules: str = Field("migration.yaml", validation_alias="MIGRATION_RULES")
     concurrent_runs: int | None = Field(None, ge=1, validation_alias="MIGRATION_CONCURRENT_RUNS")
     table_jobs: bool = Field(True, validation_alias="MIGRATION_TABLE_JOBS")  # noqa: FBT003
+    jars: str | None = Field(None, validation_alias="MIGRATION_JARS")
+    maven_url: str = Field("https://repo1.maven.org/maven2", validation_alias="MIGRATION_MAVEN_URL")
 
     @property
     def run_slots(self) -> int:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn
+from rich.progress import Progress as BarProgress
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from migration_assets.operations.doctor import Finding
     from migration_assets.operations.run import MigrationResult, Progress, Report
     from migration_assets.operations.status import FailedStep, PartitionStatus
+    from migration_assets.spark.jars import Jar, JarState
+    from migration_assets.spark.jars import Report as JarReport
 
 LINE_EVERY_S = 5.0
 """How often progress is printed where the output is not a terminal."""
@@ -172,6 +177,47 @@ def print_validation(found: TableValidation) -> None:
     if not found.valid:
         line += Text(f" {found.describe()}")
     console.print(line, soft_wrap=True)
+
+
+@contextmanager
+def download_progress() -> Iterator[JarReport]:
+    """Yield what shows how much of each jar has come: live bars, or one line when it begins."""
+    if not console.is_terminal:
+        begun: set[Jar] = set()
+
+        def line(jar: Jar, _: int) -> None:
+            if jar not in begun:
+                begun.add(jar)
+                console.print(f"fetching {jar.coordinate}, {_megabytes(jar)}", soft_wrap=True)
+
+        yield line
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with BarProgress(*columns, console=console, transient=True) as bars:
+        tasks: dict[Jar, TaskID] = {}
+
+        def bar(jar: Jar, arrived: int) -> None:
+            if jar not in tasks:
+                tasks[jar] = bars.add_task(jar.file_name, total=jar.size)
+            bars.update(tasks[jar], completed=arrived)
+
+        yield bar
+
+
+def print_jars(folder: Path, states: Mapping[Jar, JarState]) -> None:
+    """Print one line per jar, then what to do when one is not there."""
+    is_complete = True
+    for jar, state in states.items():
+        is_there = state.value == "present"
+        is_complete = is_complete and is_there
+        line = Text(f"{state.value:<8}", style="green" if is_there else "bold red")
+        console.print(line + Text(f"{jar.coordinate} ({_megabytes(jar)})"), soft_wrap=True)
+    advice = "" if is_complete else " `migration-assets jars` fetches what is not there."
+    console.print(f"Folder: {folder}.{advice}", markup=False, soft_wrap=True)
+
+
+def _megabytes(jar: Jar) -> str:
+    return f"{jar.size / 1e6:.1f} MB"
 
 
 def print_finding(finding: Finding) -> None:

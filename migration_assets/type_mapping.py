@@ -75,7 +75,8 @@ class TypeMapping:
 
 _CUT = "the seventh digit (100 ns) is cut off"
 _OFFSET = "kept as the UTC instant, the offset itself is dropped"
-_LIMIT = "a value above 1,048,576 bytes stops the load, it is never cut"
+LIMIT_NOTE = "a value above 1,048,576 bytes stops the load, it is never cut"
+"""Note of the types whose values may be longer than StarRocks takes."""
 _NOT_YET = "it has no mapping yet"
 
 # fmt: off
@@ -100,18 +101,18 @@ TYPE_MAPPINGS: tuple[TypeMapping, ...] = (
     TypeMapping("datetimeoffset(7)", "{c}",                        "timestamptz",                    "DATETIME",                     "instant",   LOSSY, f"{_OFFSET}; {_CUT}", 8),
     TypeMapping("datetimeoffset",   "{c}",                         "timestamptz",                    "DATETIME",                     "instant",   LOSSY, _OFFSET, 8),
     TypeMapping("char",             "{c}",                         "string",                         "VARCHAR({bytes})",             "text",      EXACT, "", 9),
-    TypeMapping("varchar(max)",     "{c}",                         "string",                         "VARCHAR(1048576)",             "text",      EXACT, _LIMIT, 9),
+    TypeMapping("varchar(max)",     "{c}",                         "string",                         "VARCHAR(1048576)",             "text",      EXACT, LIMIT_NOTE, 9),
     TypeMapping("varchar",          "{c}",                         "string",                         "VARCHAR({bytes})",             "text",      EXACT, "", 9),
     TypeMapping("nchar",            "{c}",                         "string",                         "VARCHAR({bytes})",             "text",      EXACT, "", 9),
-    TypeMapping("nvarchar(max)",    "{c}",                         "string",                         "VARCHAR(1048576)",             "text",      EXACT, _LIMIT, 9),
+    TypeMapping("nvarchar(max)",    "{c}",                         "string",                         "VARCHAR(1048576)",             "text",      EXACT, LIMIT_NOTE, 9),
     TypeMapping("nvarchar",         "{c}",                         "string",                         "VARCHAR({bytes})",             "text",      EXACT, "", 9),
-    TypeMapping("text",             "CONVERT(varchar(max), {c})",  "string",                         "VARCHAR(1048576)",             "text",      EXACT, _LIMIT, 9),
-    TypeMapping("ntext",            "CONVERT(nvarchar(max), {c})", "string",                         "VARCHAR(1048576)",             "text",      EXACT, _LIMIT, 9),
-    TypeMapping("xml",              "CONVERT(nvarchar(max), {c})", "string",                         "VARCHAR(1048576)",             "text",      EXACT, _LIMIT, 9),
+    TypeMapping("text",             "CONVERT(varchar(max), {c})",  "string",                         "VARCHAR(1048576)",             "text",      EXACT, LIMIT_NOTE, 9),
+    TypeMapping("ntext",            "CONVERT(nvarchar(max), {c})", "string",                         "VARCHAR(1048576)",             "text",      EXACT, LIMIT_NOTE, 9),
+    TypeMapping("xml",              "CONVERT(nvarchar(max), {c})", "string",                         "VARCHAR(1048576)",             "text",      EXACT, LIMIT_NOTE, 9),
     TypeMapping("binary",           "{c}",                         "binary",                         "VARBINARY({bytes})",           "binary",    EXACT, "", 10),
-    TypeMapping("varbinary(max)",   "{c}",                         "binary",                         "VARBINARY(1048576)",           "binary",    EXACT, _LIMIT, 10),
+    TypeMapping("varbinary(max)",   "{c}",                         "binary",                         "VARBINARY(1048576)",           "binary",    EXACT, LIMIT_NOTE, 10),
     TypeMapping("varbinary",        "{c}",                         "binary",                         "VARBINARY({bytes})",           "binary",    EXACT, "", 10),
-    TypeMapping("image",            "CONVERT(varbinary(max), {c})", "binary",                        "VARBINARY(1048576)",           "binary",    EXACT, _LIMIT, 10),
+    TypeMapping("image",            "CONVERT(varbinary(max), {c})", "binary",                        "VARBINARY(1048576)",           "binary",    EXACT, LIMIT_NOTE, 10),
     TypeMapping("timestamp",        "CONVERT(binary(8), {c})",     "binary",                         "VARBINARY(8)",                 "binary",    EXACT, "rowversion: the eight bytes as they are", 12),
     TypeMapping("uniqueidentifier", "{c}",                         "string",                         "VARCHAR(36)",                  "uuid",      EXACT, "kept as upper-case text", 11),
     TypeMapping("sql_variant",      "",                            "",                               "",                             "",          REFUSED, _NOT_YET, 1),

@@ -181,6 +181,17 @@ def _verdicts(
     ]
 
 
+def results_of(
+    specs: Sequence[dg.AssetCheckSpec], verdicts: Sequence[Verdict]
+) -> list[dg.AssetCheckResult]:
+    """A result for each declared check: its verdict, or that it was not looked at."""
+    by_name = {verdict.check: verdict for verdict in verdicts}
+    return [
+        by_name.get(spec.name, Verdict(spec.name, skipped=True)).as_result(spec.asset_key)
+        for spec in specs
+    ]
+
+
 def conclude(
     stage: Stage,
     table: TablePlan,
@@ -199,10 +210,7 @@ def conclude(
         dagster.Failure: a check failed; not retried, since the same data would fail again.
     """
     by_name = {verdict.check: verdict for verdict in verdicts}
-    results = [
-        by_name.get(spec.name, Verdict(spec.name, skipped=True)).as_result(spec.asset_key)
-        for spec in specs
-    ]
+    results = results_of(specs, verdicts)
     failed = [by_name[spec.name] for spec in specs if spec.name in by_name]
     failed = [verdict for verdict in failed if verdict.failed]
     if failed:

@@ -45,6 +45,41 @@ def failure(
     )
 
 
+def range_failure(
+    errors: Mapping[str, MigrationError], stage: Stage, table: TablePlan, *, made: int
+) -> dg.Failure:
+    """The `Failure` of a step of many partitions, of which some failed.
+
+    Its metadata has each partition's error under its key. It is retried when one of them is
+    transient; what the step has made it does not make again.
+
+    Args:
+        errors: by partition key.
+        stage: the step's.
+        table: what the partitions are of.
+        made: how many partitions are done.
+    """
+    first_key, first = next(iter(errors.items()))
+    same = all(str(error) == str(first) for error in errors.values())
+    where = f"{first_key} and {len(errors) - 1} more" if same and len(errors) > 1 else first_key
+    retried = any(isinstance(error, TransientError) for error in errors.values())
+    return dg.Failure(
+        description=f"{table.full_name}: {len(errors)} of {made + len(errors)} partitions failed. "
+        f"{where}: {first}",
+        metadata={
+            **({"next step": first.next_step} if first.next_step else {}),
+            "retry": retry_command(table),
+            "retry in the UI": RETRY_IN_UI,
+            "table": table.full_name,
+            "stage": stage.value,
+            "error": type(first).__name__,
+            "retried": retried,
+            **{partition_key: str(error) for partition_key, error in errors.items()},
+        },
+        allow_retries=retried,
+    )
+
+
 def plain_failure(
     error: MigrationError, about: str, metadata: Mapping[str, str] | None = None
 ) -> dg.Failure:

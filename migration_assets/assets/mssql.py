@@ -1,6 +1,5 @@
 """The mssql asset: rows of a key range become data files and a receipt."""
 
-import uuid
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -14,15 +13,14 @@ from migration_assets.assets.build import (
     data_version,
 )
 from migration_assets.assets.checks import check_specs, conclude, source_verdicts
+from migration_assets.assets.extractor import Extraction
 from migration_assets.assets.failures import failures
 from migration_assets.assets.translator import Stage
-from migration_assets.extraction import extract
-from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.resource import LakeResource
-from migration_assets.mssql.resource import MssqlResource, SqlServer
+from migration_assets.mssql.resource import MssqlResource
 from migration_assets.mssql.select import table_name
 from migration_assets.partitioning import predicate
-from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import ExtractReceipt
 
 
@@ -44,27 +42,27 @@ def build_mssql_asset(
         mssql: MssqlResource,
         lake: LakeResource,
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[ExtractReceipt]]:
+        from migration_assets.mssql.introspection import check_columns
         from migration_assets.mssql.reader import measure_partition
 
         partition_key, level = context.partition_key, config.level(table)
         with failures(Stage.MSSQL, table, partition_key):
-            receipt = extract_partition(
-                mssql.client,
-                lake.lake,
-                table,
-                partition_key,
+            check_columns(mssql.client, table)
+            extraction = Extraction(
+                table=table,
                 run_id=context.run_id,
                 level=level,
                 snapshot=snapshot,
-                batch_rows=config.batch_rows or None,
+                batch_rows=config.batch_rows or mssql.client.settings.batch_rows,
             )
+            receipt = extraction.read(mssql.client, lake.lake, partition_key)
             again = partial(
                 measure_partition, mssql.client, table, table.key_range(partition_key), level
             )
             verdicts = source_verdicts(receipt, again)
             result = dg.MaterializeResult(
                 value=receipt,
-                metadata=_metadata(receipt, table),
+                metadata=extract_metadata(receipt, table),
                 data_version=data_version(receipt),
             )
             yield from conclude(
@@ -77,51 +75,8 @@ def build_mssql_asset(
     return definition
 
 
-def extract_partition(
-    mssql: SqlServer,
-    lake: Lake,
-    table: TablePlan,
-    partition_key: str,
-    *,
-    run_id: str,
-    level: VerificationLevel,
-    snapshot: bool,
-    batch_rows: int | None = None,
-) -> ExtractReceipt:
-    """Extract one partition: check the source's columns, read, write its files.
-
-    Raises:
-        SchemaDriftError: the source no longer looks as planned; found before the first row.
-        MigrationError: whatever reading and writing raise; no file is left then.
-    """
-    from migration_assets.iceberg.data_files import write_data_files
-    from migration_assets.mssql.introspection import check_columns
-    from migration_assets.mssql.reader import open_partition
-
-    check_columns(mssql, table)
-    key_range = table.key_range(partition_key)
-    attempt = uuid.uuid4().hex
-    write = partial(
-        write_data_files,
-        table=table,
-        source_partition=key_range.source_partition,
-        attempt=attempt,
-        store=lake.store,
-    )
-    with open_partition(
-        mssql,
-        table,
-        key_range,
-        batch_rows=batch_rows or mssql.settings.batch_rows,
-        level=level,
-        snapshot=snapshot,
-    ) as source:
-        return extract(
-            table, partition_key, source, write, attempt=attempt, run_id=run_id, level=level
-        )
-
-
-def _metadata(receipt: ExtractReceipt, table: TablePlan) -> dict[str, Any]:
+def extract_metadata(receipt: ExtractReceipt, table: TablePlan) -> dict[str, Any]:
+    """Metadata of a materialized partition."""
     condition = predicate(table.key_range(receipt.partition_key))
     name = table_name(table.source_schema, table.source_name)
     where = "" if condition is None else f"\nWHERE {condition}"

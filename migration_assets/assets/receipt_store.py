@@ -141,7 +141,7 @@ class ReceiptIOManager(dg.ConfigurableIOManager):
     @property
     def store(self) -> ReceiptStore:
         """The store, in the lake that the environment names."""
-        from migration_assets.iceberg.resource import shared_lake
+        from migration_assets.iceberg.lake import shared_lake
         from migration_assets.settings import LakeSettings
 
         if self._store is None:

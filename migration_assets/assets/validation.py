@@ -11,14 +11,15 @@ import dagster as dg
 
 from migration_assets.assets.checks import FINGERPRINT, ROW_COUNT
 from migration_assets.assets.failures import retry_command
+from migration_assets.assets.receipt_store import ReceiptStore
 from migration_assets.assets.translator import MigrationTranslator, Stage
 from migration_assets.errors import ConfigurationError, MigrationError, ObjectNotFoundError
 from migration_assets.plan import MigrationPlan, TablePlan, VerificationLevel
-from migration_assets.receipts import Difference
+from migration_assets.receipts import CommitReceipt, Difference, Fingerprint
 
 if TYPE_CHECKING:
     from migration_assets.iceberg.lake import Lake
-    from migration_assets.mssql.resource import SqlServer
+    from migration_assets.mssql.client import SqlServer
     from migration_assets.starrocks.resource import StarRocks
 
 
@@ -44,6 +45,8 @@ class TableValidation:
         rows: row count by system; None where the table is missing.
         differences: partition key to what differs there, targets against SQL Server.
         level: what was compared: `count` says nothing about values.
+        unmeasured: partition keys whose text lengths could not be compared, although the level
+            asks for it: the extraction's own measures are gone.
         error: why the table could not be compared; empty when it could.
     """
 
@@ -51,6 +54,7 @@ class TableValidation:
     rows: dict[Stage, int | None]
     differences: dict[str, list[Difference]] = field(default_factory=dict)
     level: VerificationLevel = VerificationLevel.FULL
+    unmeasured: list[str] = field(default_factory=list)
     error: str = ""
 
     @property
@@ -62,6 +66,17 @@ class TableValidation:
     def valid(self) -> bool:
         """Whether all systems have the table and nothing differs."""
         return not self.missing_in and not self.differences and not self.error
+
+    @property
+    def note(self) -> str:
+        """What was left out of the comparison, in one sentence; empty when nothing was."""
+        if not self.unmeasured:
+            return ""
+        shown = ", ".join(self.unmeasured[:5]) + (", ..." if len(self.unmeasured) > 5 else "")
+        return (
+            f"Text lengths of {shown} were not compared with StarRocks: no receipt of level full "
+            "tells both of their units."
+        )
 
     def describe(self) -> str:
         """What is wrong, in one line; empty when nothing is."""
@@ -83,6 +98,8 @@ def validate_table(
     lake: Lake,
     starrocks: StarRocks | None,
     level: VerificationLevel,
+    *,
+    translator: MigrationTranslator,
 ) -> TableValidation:
     """Compare one table, partition by partition; a table that cannot be compared says why.
 
@@ -92,9 +109,10 @@ def validate_table(
         lake: compared by row counts from metadata.
         starrocks: compared at the level; None to leave it out.
         level: `count` or `full`.
+        translator: gives the asset key whose receipts are looked at.
     """
     try:
-        return _compare(table, mssql, lake, starrocks, level)
+        return _compare(table, mssql, lake, starrocks, level, translator=translator)
     except MigrationError as error:
         return TableValidation(table, {}, error=str(error))
 
@@ -105,6 +123,8 @@ def _compare(
     lake: Lake,
     starrocks: StarRocks | None,
     level: VerificationLevel,
+    *,
+    translator: MigrationTranslator,
 ) -> TableValidation:
     from migration_assets.iceberg.partitions import partition_rows
     from migration_assets.iceberg.tables import load_table
@@ -114,6 +134,7 @@ def _compare(
     rows: dict[Stage, int | None] = {}
     differences: dict[str, list[Difference]] = {}
     expected = {}
+    unmeasured = []
     try:
         for key in table.partition_keys:
             expected[key] = measure_source(mssql, table, table.key_range(key), level)
@@ -135,12 +156,54 @@ def _compare(
             for key in table.partition_keys:
                 loaded = measure_target(starrocks, table, table.key_range(key), level)
                 total += loaded.rows
-                if key in expected and (unequal := expected[key].differences(loaded)):
+                if key not in expected:
+                    continue
+                unequal = expected[key].differences(loaded)
+                if expected[key].values.keys() - loaded.values.keys():
+                    extracted = _extracted(lake, table, key, translator)
+                    if extracted is None:
+                        unmeasured.append(key)
+                    else:
+                        unequal += in_own_units(expected[key], extracted, loaded)
+                if unequal:
                     differences.setdefault(key, []).extend(unequal)
             rows[Stage.STARROCKS] = total
         except ObjectNotFoundError:
             rows[Stage.STARROCKS] = None
-    return TableValidation(table, rows, differences, level)
+    return TableValidation(table, rows, differences, level, unmeasured)
+
+
+def _extracted(
+    lake: Lake, table: TablePlan, partition_key: str, translator: MigrationTranslator
+) -> Fingerprint | None:
+    """What the extraction of the committed files measured; None when that is not known."""
+    path = translator.asset_key(Stage.ICEBERG, table).path
+    receipt = ReceiptStore(lake, table.source_database).find(CommitReceipt, path, partition_key)
+    if receipt is None or receipt.table_id != table.table_id or not receipt.fingerprint.values:
+        return None
+    return receipt.fingerprint
+
+
+def in_own_units(
+    expected: Fingerprint, extracted: Fingerprint, loaded: Fingerprint
+) -> list[Difference]:
+    """Compare what only one server measures with the extraction, which measured both.
+
+    A text's length is UTF-16 units in SQL Server and bytes in StarRocks. If the source still has
+    the units that were extracted, and StarRocks the bytes, no length has changed on the way.
+
+    Args:
+        expected: SQL Server's aggregates.
+        extracted: those of the Arrow batches that became the committed files.
+        loaded: StarRocks' aggregates.
+    """
+
+    def only(one: Fingerprint, other: Fingerprint) -> Fingerprint:
+        values = {name: value for name, value in one.values.items() if name not in other.values}
+        return Fingerprint(rows=extracted.rows, values=values)
+
+    source, target = only(expected, loaded), only(loaded, expected)
+    return [*source.differences(extracted), *extracted.differences(target)]
 
 
 def select_tables(plan: MigrationPlan, patterns: Sequence[str]) -> list[TablePlan]:
@@ -247,10 +310,12 @@ def validate_in_run(
     """
     wrong = []
     for table in select_tables(plan, config.tables):
-        found = validate_table(table, mssql, lake, starrocks, VerificationLevel(config.level))
+        level = VerificationLevel(config.level)
+        found = validate_table(table, mssql, lake, starrocks, level, translator=translator)
         record(context.instance, translator, found, context.run_id)
         context.log_event(_observation(translator, found))
-        context.log.info("%s: %s", table.full_name, found.describe() or "equal")
+        said = " ".join([found.describe() or "equal", *filter(None, [found.note])])
+        context.log.info("%s: %s", table.full_name, said)
         if not found.valid:
             wrong.append(found)
     if wrong:

@@ -2,40 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
-import threading
 from typing import Any
 
 import dagster as dg
-from pydantic import Field, PrivateAttr, SecretStr
+from pydantic import Field, PrivateAttr
 
-from migration_assets.iceberg.lake import Lake
-from migration_assets.plan import content_hash
+from migration_assets.iceberg.lake import Lake, shared_lake
 from migration_assets.settings import LakeSettings
-
-_shared: dict[str, Lake] = {}
-_shared_lock = threading.Lock()
-
-
-def shared_lake(settings: LakeSettings) -> Lake:
-    """Return this process's lake for the settings; all runs and resources in it share one.
-
-    Making boto3 and catalog clients costs a fifth of a second of CPU each, more than a small
-    partition does, and they hold no session on any server. They are closed when the process ends.
-    """
-    key = content_hash(
-        {name: _plain(value) for name, value in settings.model_dump(mode="python").items()}
-    )
-    with _shared_lock:
-        if key not in _shared:
-            lake = Lake(settings)
-            atexit.register(lake.close)
-            _shared[key] = lake
-        return _shared[key]
-
-
-def _plain(value: object) -> str:
-    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 class LakeResource(dg.ConfigurableResource[Lake]):

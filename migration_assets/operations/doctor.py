@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 from migration_assets.errors import MigrationError
+from migration_assets.iceberg.file_store import local_path
 from migration_assets.iceberg.lake import Lake
+from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.odbc import missing_odbc_libraries
-from migration_assets.mssql.resource import SqlServer
 from migration_assets.plan import KeyRange, TablePlan, VerificationLevel
 from migration_assets.receipts import ExtractReceipt, Fingerprint
 from migration_assets.schema import Column, MssqlType
@@ -269,3 +272,15 @@ def _drop_probe(lake: Lake) -> None:
         lake.catalog.drop_table((PROBE, PROBE))
         lake.catalog.drop_namespace(PROBE)
     lake.store.delete([entry[0] for entry in lake.store.list(table.location + "/")])
+    if lake.settings.local:
+        warehouse = local_path(lake.settings.warehouse)
+        _remove_empty_folders(warehouse / PROBE)
+        _remove_empty_folders(warehouse / ".migration" / "doctor")
+
+
+def _remove_empty_folders(root: Path) -> None:
+    """Remove a folder, those in it and the one it is in, where they hold no file."""
+    folders = sorted((path for path in root.rglob("*") if path.is_dir()), reverse=True)
+    for folder in [*folders, root, root.parent]:
+        with contextlib.suppress(OSError):  # not empty, or never made
+            folder.rmdir()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +18,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
 _DAGSTER_YAML = """\
-# Written once by migration-assets; yours to edit. Facts: https://docs.dagster.io/deployment/oss/dagster-yaml
+# Facts: https://docs.dagster.io/deployment/oss/dagster-yaml
 # For more than a few concurrent runs, or several hosts, use Postgres:
 # storage:
 #   postgres:
@@ -45,21 +49,72 @@ telemetry:
   enabled: false
 """
 
+_HEAD = """\
+# Written by migration-assets for MIGRATION_CONCURRENT_RUNS, and again when that changes, until you
+# edit it: from then on it is yours. What was written: {digest}
+"""
+_WRITTEN = re.compile(_HEAD.replace(".", r"\.").format(digest="([0-9a-f]{16})"))
+_FROM_SETTINGS = re.compile(r" +(max_concurrent_runs|default_limit): *(\d+)\b")
+"""The lines of the file that a setting decides."""
+
 
 def ensure_home(settings: ProjectSettings) -> Path:
     """Set `DAGSTER_HOME` to `.dagster` beside the plan unless it is set, and make it usable.
 
-    The folder gets our `dagster.yaml` when it has none. Returns the folder.
+    The folder gets our `dagster.yaml` when it has none. One that is as we wrote it follows the
+    settings; one that somebody edited stays as it is, with a warning where it contradicts
+    `MIGRATION_CONCURRENT_RUNS`. Returns the folder.
     """
     if "DAGSTER_HOME" not in os.environ:
         plan = Path() if settings.plan.startswith("s3://") else Path(settings.plan).parent
         os.environ["DAGSTER_HOME"] = str((plan / ".dagster").resolve())
     home = Path(os.environ["DAGSTER_HOME"])
     home.mkdir(parents=True, exist_ok=True)
-    config = home / "dagster.yaml"
-    if not config.exists():
-        config.write_text(_DAGSTER_YAML.format(run_slots=settings.run_slots), encoding="utf-8")
+    _write_config(home / "dagster.yaml", settings)
     return home
+
+
+def _write_config(path: Path, settings: ProjectSettings) -> None:
+    body = _DAGSTER_YAML.format(run_slots=settings.run_slots)
+    wanted = _HEAD.format(digest=_digest(body)) + body
+    found = path.read_text(encoding="utf-8") if path.exists() else None
+    if found == wanted:
+        return
+    if found is None or _is_as_written(found):
+        # In one step: Dagster's processes may be reading it.
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        partial.write_text(wanted, encoding="utf-8")
+        partial.replace(path)
+    elif settings.concurrent_runs is not None:  # else the file is the only wish there is
+        _warn_of_lines(path, found, settings.concurrent_runs)
+
+
+def _digest(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest()[:16]
+
+
+def _is_as_written(text: str) -> bool:
+    head = _WRITTEN.match(text)
+    return head is not None and head[1] == _digest(text[head.end() :])
+
+
+def _warn_of_lines(path: Path, text: str, concurrent_runs: int) -> None:
+    different = [
+        f"line {number} says {line[1]}: {line[2]}"
+        for number, said in enumerate(text.splitlines(), start=1)
+        if (line := _FROM_SETTINGS.match(said)) and int(line[2]) != concurrent_runs
+    ]
+    if different:
+        _warn_once(
+            f"MIGRATION_CONCURRENT_RUNS is {concurrent_runs}, but in {path}, which was edited by "
+            f"hand and is left alone, {' and '.join(different)}."
+        )
+
+
+@cache
+def _warn_once(text: str) -> None:
+    """A command looks at the file more than once."""
+    warnings.warn(text, UserWarning, stacklevel=1)
 
 
 def environment(settings: ProjectSettings) -> dict[str, str]:

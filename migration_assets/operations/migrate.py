@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from migration_assets.assets.translator import STAGES, Stage
 from migration_assets.iceberg.lake import Lake
-from migration_assets.mssql.resource import SqlServer
+from migration_assets.mssql.client import SqlServer
 from migration_assets.operations.home import environment, open_instance
 from migration_assets.operations.run import MigrationResult, Report, Selection, run_migration
 from migration_assets.plan import MigrationPlan

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from pathlib import Path
 
+from migration_assets.errors import ConfigurationError
 from migration_assets.iceberg.lake import Lake
+from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.introspection import introspect, key_bounds
-from migration_assets.mssql.resource import SqlServer
 from migration_assets.plan import MigrationPlan
 from migration_assets.planner import keys_to_measure, plan
 from migration_assets.rules import Rules
 from migration_assets.schema import SourceDatabase
-from migration_assets.settings import LakeSettings, MssqlSettings
+from migration_assets.settings import LakeSettings, MssqlSettings, SparkSettings, StarRocksSettings
 
 
 def make_plan(mssql: MssqlSettings, lake: LakeSettings, rules: Rules) -> MigrationPlan:
@@ -24,7 +26,9 @@ def make_plan(mssql: MssqlSettings, lake: LakeSettings, rules: Rules) -> Migrati
     with SqlServer(mssql) as client:
         database = introspect(client)
         database = _with_bounds(client, database, rules)
-    return plan(database, rules, warehouse=lake.warehouse)
+    return plan(
+        database, rules, warehouse=lake.warehouse, has_cluster=not SparkSettings.load().local
+    )
 
 
 def _with_bounds(client: SqlServer, database: SourceDatabase, rules: Rules) -> SourceDatabase:
@@ -41,6 +45,22 @@ def _with_bounds(client: SqlServer, database: SourceDatabase, rules: Rules) -> S
         for table in database.tables
     )
     return dataclasses.replace(database, tables=tables)
+
+
+def replication_num() -> int:
+    """Copies of each StarRocks tablet, as `STARROCKS_REPLICATION_NUM` says.
+
+    It only sizes the plan's total of tablets, and a plan can be made before there is a StarRocks:
+    so no other of its settings is needed, and a malformed one is a warning.
+    """
+    try:
+        # A password that is given keeps one in Secrets Manager from being fetched.
+        settings = StarRocksSettings.load(host="-", user="-", password="-")  # noqa: S106 - none
+    except ConfigurationError as error:
+        default: int = StarRocksSettings.model_fields["replication_num"].default
+        warnings.warn(f"{error.found} Tablets are counted for {default} replicas.", stacklevel=1)
+        return default
+    return settings.replication_num
 
 
 def write_plan(made: MigrationPlan, output: str) -> None:

@@ -6,8 +6,7 @@ import contextlib
 import json
 import signal
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING
 from migration_assets.assets.translator import STAGES, MigrationTranslator, Stage
 from migration_assets.assets.validation import select_tables
 from migration_assets.errors import ConfigurationError
-from migration_assets.jobs import VALIDATE_JOB, job_of
+from migration_assets.jobs import VALIDATE_JOB
+from migration_assets.operations.schedule import Schedule, Work, stages_between
 from migration_assets.operations.status import (
     FailedStep,
     PartitionStatus,
@@ -26,15 +26,18 @@ from migration_assets.operations.status import (
     failed_steps,
     partition_statuses,
 )
-from migration_assets.operations.workers import Batch, BatchEnded, Event, StepEnded, Workers
+from migration_assets.operations.workers import (
+    Batch,
+    BatchEnded,
+    Event,
+    PartitionMade,
+    StepEnded,
+    Workers,
+)
 from migration_assets.plan import MigrationPlan, TablePlan
 
 if TYPE_CHECKING:
     import dagster as dg
-
-ROWS_PER_BATCH = 200_000
-STEPS_PER_BATCH = 60
-"""A run takes tables until one of the two is reached: small tables share, large ones stand alone."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Selection:
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The stages to make, in order."""
-        return _stages_between(self.first, self.last)
+        return stages_between(self.first, self.last)
 
     def check(self, plan: MigrationPlan) -> None:
         """Refuse a selection that selects nothing.
@@ -200,21 +203,6 @@ class Progress:
 Report = Callable[[Progress], None]
 
 
-@dataclass(frozen=True)
-class _Work:
-    """The stages of one partition that have to be made."""
-
-    table: TablePlan
-    partition_key: str
-    stages: tuple[Stage, ...]
-
-    @property
-    def weight(self) -> int:
-        """Rows to move, and what a step costs anyway in rows."""
-        rows = self.table.rows // len(self.table.partition_keys)
-        return (rows + 1000) * len(self.stages)
-
-
 def run_migration(
     plan: MigrationPlan,
     instance: dg.DagsterInstance,
@@ -244,7 +232,7 @@ def run_migration(
     end_dead_runs(instance)
     tables = select_tables(plan, selection.tables)
     work = list(_work(instance, tables, selection, translator))
-    batches = list(_batches(plan, work, translator))
+    schedule = Schedule(plan, work, translator)
     results = {
         table.full_name: TableResult(table.full_name, partitions)
         for table in tables
@@ -252,19 +240,19 @@ def run_migration(
     }
     progress = Progress(
         steps=sum(len(item.stages) for item in work),
-        weight=sum(batch.weight for batch in batches),
+        weight=sum(item.weight for item in work),
         tables=len({item.table.full_name for item in work}),
     )
-    owners = {
-        tuple(translator.asset_key(stage, item.table).path): item
-        for item in work
-        for stage in STAGES
-    }
+    broken: list[BatchEnded] = []
     interrupts = _Interrupts()
     with contextlib.suppress(KeyboardInterrupt), Workers(run_slots) as workers, interrupts:
-        for event in workers.run(batches):
+        for event in workers.run(schedule.first()):
             workers.draining = interrupts.count > 0
-            _account(event, instance, progress, results, owners)
+            _account(event, instance, progress, results, schedule)
+            if isinstance(event, BatchEnded):
+                workers.add(schedule.after(event.batch))
+            if isinstance(event, BatchEnded) and event.message:
+                broken.append(event)
             progress.is_draining = workers.draining
             report(progress)
         if validate and selection.last is Stage.STARROCKS and not interrupts.count:
@@ -277,14 +265,16 @@ def run_migration(
         for status in partition_statuses(instance, tables, translator)
         if status.partition_key in _selected_keys(status.table, selection)
     ]
-    _conclude(statuses, selection, results)
+    never_run = [end for end in broken if not instance.has_run(end.batch.run_id)]
+    failures = failed_steps(instance, statuses, translator, never_run)
+    _conclude(statuses, selection, results, failures)
     for table in tables:
         if result := results.get(table.full_name):
             result.checks_passed, result.checks = count_checks(instance, table, translator)
     return MigrationResult(
         plan_id=plan.plan_id,
         tables=list(results.values()),
-        failures=failed_steps(instance, statuses, translator),
+        failures=failures,
         seconds=time.monotonic() - started,
         interrupted=interrupts.count > 0,
     )
@@ -300,12 +290,12 @@ def _work(
     tables: Sequence[TablePlan],
     selection: Selection,
     translator: MigrationTranslator,
-) -> Iterator[_Work]:
+) -> Iterator[Work]:
     """What has to be made, in plan order."""
     if not selection.only_failed:
         for table in tables:
             for key in _selected_keys(table, selection):
-                yield _Work(table, key, selection.stages)
+                yield Work(table, key, selection.stages)
         return
     statuses = [
         status
@@ -321,11 +311,7 @@ def _work(
         if start is None or STAGES.index(start) > STAGES.index(selection.last):
             continue
         first = max(start, selection.first, key=STAGES.index)
-        yield _Work(status.table, status.partition_key, _stages_between(first, selection.last))
-
-
-def _stages_between(first: Stage, last: Stage) -> tuple[Stage, ...]:
-    return STAGES[STAGES.index(first) : STAGES.index(last) + 1]
+        yield Work(status.table, status.partition_key, stages_between(first, selection.last))
 
 
 def _restart(status: PartitionStatus, error: str) -> Stage | None:
@@ -343,68 +329,34 @@ def _restart(status: PartitionStatus, error: str) -> Stage | None:
     return Stage.MSSQL if state is State.CHECK_FAILED or is_spoiled else stage
 
 
-def _batches(
-    plan: MigrationPlan, work: Iterable[_Work], translator: MigrationTranslator
-) -> Iterator[Batch]:
-    """Gather the work into runs: one job and one partition key each, small tables together."""
-    groups: dict[tuple[str, str], list[_Work]] = defaultdict(list)
-    for item in work:
-        groups[job_of(item.table, plan), item.partition_key].append(item)
-    for (job, partition_key), items in groups.items():
-        chosen: list[_Work] = []
-        for item in sorted(items, key=lambda item: item.weight):
-            full = sum(one.weight for one in chosen) + item.weight > ROWS_PER_BATCH * len(STAGES)
-            full = full or sum(len(one.stages) for one in chosen) >= STEPS_PER_BATCH
-            if chosen and full:
-                yield _batch(plan, job, partition_key, chosen, translator)
-                chosen = []
-            chosen.append(item)
-        yield _batch(plan, job, partition_key, chosen, translator)
-
-
-def _batch(
-    plan: MigrationPlan,
-    job: str,
-    partition_key: str,
-    items: Sequence[_Work],
-    translator: MigrationTranslator,
-) -> Batch:
-    paths = [
-        tuple(translator.asset_key(stage, item.table).path)
-        for item in items
-        for stage in item.stages
-    ]
-    return Batch(
-        job=job,
-        partition_key=partition_key,
-        asset_paths=tuple(paths),
-        weight=sum(item.weight for item in items),
-        tags={"migration/plan": plan.plan_id},
-    )
-
-
 def _account(
     event: Event | None,
     instance: dg.DagsterInstance,
     progress: Progress,
     results: dict[str, TableResult],
-    owners: dict[tuple[str, ...], _Work],
+    schedule: Schedule,
 ) -> None:
     """Add an event to the progress; end the run of a worker that died."""
-    if isinstance(event, StepEnded) and event.asset_path in owners:
-        item = owners[event.asset_path]
-        result = results[item.table.full_name]
+    if isinstance(event, PartitionMade):
+        item = schedule.made(event)
+        progress.done_steps += 1
+        progress.done_weight += item.step_weight
+    elif isinstance(event, StepEnded) and (items := schedule.items(event)):
+        result = results[items[0].table.full_name]
+        result.attempts += event.outcome != "skipped"
         if event.outcome == "retrying":
-            result.attempts += 1
+            return
+        result.seconds += event.seconds
+        progress.message = event.message.splitlines()[0] if event.message else progress.message
+        if event.batch.partition_range is not None:
+            # What it made was told partition by partition.
+            progress.failed_steps += sum(not schedule.is_made(event, item) for item in items)
             return
         if event.outcome == "done":
             progress.done_steps += 1
         else:
             progress.failed_steps += 1
-        result.attempts += event.outcome != "skipped"
-        result.seconds += event.seconds
-        progress.done_weight += item.weight // len(item.stages)
-        progress.message = event.message.splitlines()[0] if event.message else progress.message
+        progress.done_weight += items[0].step_weight
     elif isinstance(event, BatchEnded) and event.message:
         progress.message = event.message
         run = instance.get_run_by_id(event.batch.run_id)
@@ -461,12 +413,17 @@ def _count(value: object) -> int | None:
 
 
 def _conclude(
-    statuses: Sequence[PartitionStatus], selection: Selection, results: dict[str, TableResult]
+    statuses: Sequence[PartitionStatus],
+    selection: Selection,
+    results: dict[str, TableResult],
+    failures: Sequence[FailedStep],
 ) -> None:
     stages = STAGES[: STAGES.index(selection.last) + 1]
+    failed = {(one.table, one.partition_key) for one in failures if one.stage in stages}
     for status in statuses:
-        if all(status.states[stage] is State.DONE for stage in stages):
-            results[status.table.full_name].done += 1
+        name = status.table.full_name
+        is_done = all(status.states[stage] is State.DONE for stage in stages)
+        results[name].done += is_done and (name, status.partition_key) not in failed
 
 
 class _Interrupts:

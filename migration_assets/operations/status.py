@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     import dagster as dg
     from dagster_shared.error import SerializableErrorInfo
 
+    from migration_assets.operations.workers import BatchEnded
+
 
 class State(StrEnum):
     """State of one asset partition; only `DONE` needs nothing.
 
-    `STALE`: made under another plan, or not from what now lies upstream. `CHECK_FAILED`: made, but
-    its newest check failed, that of a `validate` included.
+    `FAILED`: its own latest attempt failed or was interrupted. What lies downstream of a failure
+    never ran: it is `MISSING`, or `STALE` when an earlier run made it. `STALE`: made under another
+    plan, or not from what now lies upstream. `CHECK_FAILED`: made, but its newest check failed,
+    that of a `validate` included.
     """
 
     DONE = "done"
@@ -88,13 +92,18 @@ def partition_statuses(
         stages = {stage: _stage_states(instance, table, stage, translator) for stage in STAGES}
         for key in table.partition_keys:
             states: dict[Stage, State] = {}
-            newest = ""
+            newest, is_upstream_failed = "", False
             for stage in STAGES:
                 state, version = stages[stage][key]
                 if stage is Stage.MSSQL:
                     newest = version
                 elif state is State.DONE and version != newest:
                     state = State.STALE
+                if state is State.FAILED and is_upstream_failed:
+                    # Dagster calls all failed that a failed run was to make.
+                    state = State.STALE if version else State.MISSING
+                else:
+                    is_upstream_failed = state is State.FAILED
                 states[stage] = state
             yield PartitionStatus(table, key, states)
 
@@ -186,26 +195,37 @@ def failed_steps(
     instance: dg.DagsterInstance,
     statuses: Sequence[PartitionStatus],
     translator: MigrationTranslator,
+    never_run: Sequence[BatchEnded] = (),
 ) -> list[FailedStep]:
-    """Find the cause of each failed partition in the events of the run that failed."""
-    causes: dict[str, dict[str, dg.EventLogEntry]] = {}
+    """Find the cause of each failed partition in the events of the run that failed.
+
+    Args:
+        instance: whose events.
+        statuses: of the partitions.
+        translator: gives the asset keys.
+        never_run: batches that ended before they had made their run, so that Dagster knows nothing
+            of them: what they were to make failed, whatever an earlier run made of it.
+    """
+    ends: dict[str, _RunEnd] = {}
     found = []
     for status in statuses:
-        stage = status.first_open_stage
-        if stage is None or status.states[stage] is not State.FAILED:
-            continue
-        key = translator.asset_key(stage, status.table)
-        attempts = instance.event_log_storage
-        runs = (
-            attempts.get_latest_asset_partition_materialization_attempts_without_materializations(
-                key
+        keys = {stage: translator.asset_key(stage, status.table) for stage in STAGES}
+        unmade = ((stage, end) for stage in STAGES for end in never_run)
+        broken = next((one for one in unmade if _was_to_make(one[1], keys[one[0]], status)), None)
+        if broken is not None:
+            stage, end = broken
+            run_id, cause, next_step, error = end.batch.run_id, end.message, _RETRY_IT, ""
+        else:
+            first_open = status.first_open_stage
+            if first_open is None or status.states[first_open] is not State.FAILED:
+                continue
+            stage = first_open
+            run_id = _latest_attempt(instance, keys[stage], status.partition_key)
+            if run_id and run_id not in ends:
+                ends[run_id] = _end_of(instance, run_id)
+            cause, next_step, error = _cause(
+                ends.get(run_id), keys[stage].to_python_identifier(), status.partition_key
             )
-        )
-        run_id = runs.get(status.partition_key, ("", 0))[0]
-        if run_id and run_id not in causes:
-            causes[run_id] = _failures_of(instance, run_id)
-        event = causes.get(run_id, {}).get(key.to_python_identifier())
-        cause, next_step, error = _cause(event)
         found.append(
             FailedStep(
                 table=status.table.full_name,
@@ -221,22 +241,58 @@ def failed_steps(
     return found
 
 
-def _failures_of(instance: dg.DagsterInstance, run_id: str) -> dict[str, dg.EventLogEntry]:
+_RETRY_IT = "Retry it."
+
+
+def _was_to_make(end: BatchEnded, key: dg.AssetKey, status: PartitionStatus) -> bool:
+    """Whether a batch was to make an asset of this partition, alone or within a range."""
+    batch, keys = end.batch, status.table.partition_keys
+    if tuple(key.path) not in batch.asset_paths:
+        return False
+    if batch.partition_range is None:
+        return batch.partition_key == status.partition_key
+    first, last = (keys.index(one) for one in batch.partition_range)
+    return first <= keys.index(status.partition_key) <= last
+
+
+def _latest_attempt(instance: dg.DagsterInstance, key: dg.AssetKey, partition_key: str) -> str:
+    """The run that last tried to make an asset partition and did not."""
+    storage = instance.event_log_storage
+    runs = storage.get_latest_asset_partition_materialization_attempts_without_materializations(key)
+    return runs.get(partition_key, ("", 0))[0]
+
+
+@dataclass(frozen=True)
+class _RunEnd:
+    """How a run failed: its failed steps by key, and what was said of the run as a whole."""
+
+    steps: dict[str, dg.EventLogEntry]
+    said: str
+
+
+def _end_of(instance: dg.DagsterInstance, run_id: str) -> _RunEnd:
     import dagster as dg
 
-    entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-    return {entry.step_key: entry for entry in entries if entry.step_key is not None}
+    kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
+    entries = instance.all_logs(run_id, of_type=kinds)
+    steps = {entry.step_key: entry for entry in entries if entry.step_key is not None}
+    events = [entry.dagster_event for entry in entries if entry.step_key is None]
+    return _RunEnd(steps, next((event.message or "" for event in events if event is not None), ""))
 
 
-def _cause(event: dg.EventLogEntry | None) -> tuple[str, str, str]:
+def _cause(end: _RunEnd | None, step_key: str, partition_key: str) -> tuple[str, str, str]:
+    event = None if end is None else end.steps.get(step_key)
     if event is None or event.dagster_event is None:
-        return "The process of its run ended before it was done.", "Retry it.", ""
+        of_run = "" if end is None else end.said
+        return of_run or "The process of its run ended before it was done.", _RETRY_IT, ""
     data = event.dagster_event.step_failure_data
     failure = data.user_failure_data
     if failure is None:
         return _last_cause(data.error)
     said = {name: str(value.value) for name, value in failure.metadata.items()}
-    return failure.description or "unknown", said.get("next step", ""), said.get("error", "")
+    # A step of many partitions says of each why it failed.
+    cause = said.get(partition_key) or failure.description or "unknown"
+    return cause, said.get("next step", ""), said.get("error", "")
 
 
 def _last_cause(error: SerializableErrorInfo | None) -> tuple[str, str, str]:

@@ -14,7 +14,7 @@ from migration_assets.assets.validation import (
     validate_table,
 )
 from migration_assets.iceberg.lake import Lake
-from migration_assets.mssql.resource import SqlServer
+from migration_assets.mssql.client import SqlServer
 from migration_assets.plan import VerificationLevel
 from migration_assets.plan_source import load_plan
 from migration_assets.settings import (
@@ -51,12 +51,12 @@ def validate(
     mssql = SqlServer(MssqlSettings.load())
     lake = Lake(LakeSettings.load())
     starrocks = StarRocks(StarRocksSettings.load()) if last is Stage.STARROCKS else None
-    run_id = str(uuid.uuid4())
+    run_id, translator = str(uuid.uuid4()), MigrationTranslator()
     try:
         for table in chosen:
-            found = validate_table(table, mssql, lake, starrocks, level)
+            found = validate_table(table, mssql, lake, starrocks, level, translator=translator)
             if instance is not None:
-                record(instance, MigrationTranslator(), found, run_id)
+                record(instance, translator, found, run_id)
             yield found
     finally:
         mssql.close()

@@ -30,9 +30,10 @@ RUNS_PER_WORKER = 200
 
 @dataclass(frozen=True)
 class Batch:
-    """One Dagster run: some assets of one job, one partition key.
+    """One Dagster run: some assets of one job, one partition key or a range of them.
 
     Attributes:
+        partition_range: first and last key of a run of several; `partition_key` is None then.
         asset_paths: asset keys' paths; empty for a job without assets.
         weight: expected rows, for the order of work and the progress.
     """
@@ -40,6 +41,7 @@ class Batch:
     job: str
     partition_key: str | None
     asset_paths: tuple[tuple[str, ...], ...]
+    partition_range: tuple[str, str] | None = None
     weight: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
     run_config: Mapping[str, Any] = field(default_factory=dict)
@@ -71,7 +73,16 @@ class BatchEnded:
     message: str = ""
 
 
-Event = StepEnded | BatchEnded
+@dataclass(frozen=True)
+class PartitionMade:
+    """A step of a range of partitions materialized one of them."""
+
+    batch: Batch
+    asset_path: tuple[str, ...]
+    partition_key: str
+
+
+Event = StepEnded | PartitionMade | BatchEnded
 
 
 class Workers:
@@ -83,6 +94,7 @@ class Workers:
         self._context = multiprocessing.get_context("spawn")
         self._busy: dict[Connection, tuple[BaseProcess, Batch, int]] = {}
         self._idle: list[tuple[Connection, BaseProcess, int]] = []
+        self._waiting: list[Batch] = []
         self.draining = False
 
     def __enter__(self) -> Workers:
@@ -112,14 +124,19 @@ class Workers:
         `draining` is set no further batch is started and the iterator ends with the last running
         one.
         """
-        waiting = sorted(batches, key=lambda batch: batch.weight)
-        while self._busy or (waiting and not self.draining):
-            while waiting and not self.draining and len(self._busy) < self._count:
-                self._start(waiting.pop())
+        self._waiting = []
+        self.add(batches)
+        while self._busy or (self._waiting and not self.draining):
+            while self._waiting and not self.draining and len(self._busy) < self._count:
+                self._start(self._waiting.pop())
             for connection in wait(list(self._busy), timeout=0.5):
                 if isinstance(connection, Connection):
                     yield self._receive(connection)
             yield None
+
+    def add(self, batches: Sequence[Batch]) -> None:
+        """Execute these, too, in the order of weight; while `run` is being iterated."""
+        self._waiting = sorted([*self._waiting, *batches], key=lambda batch: batch.weight)
 
     def _start(self, batch: Batch) -> None:
         while self._idle:
@@ -205,12 +222,14 @@ def _execute(
     import dagster as dg
 
     def tell(entry: dg.EventLogEntry) -> None:
-        event = _step_ended(batch, entry)
+        event = _partition_made(batch, entry) or _step_ended(batch, entry)
         if event is not None:
             parent.send(event)
 
     instance.add_event_listener(batch.run_id, tell)
     tags = {"migration/host": socket.gethostname(), "migration/pid": str(os.getpid()), **batch.tags}
+    if batch.partition_range is not None:
+        tags |= dict(zip(_RANGE_TAGS, batch.partition_range, strict=True))
     try:
         result = defs.resolve_job_def(batch.job).execute_in_process(
             instance=instance,
@@ -224,6 +243,20 @@ def _execute(
     except Exception as error:  # noqa: BLE001 - reported to the parent, which tells the user
         return BatchEnded(batch, success=False, message=f"{type(error).__name__}: {error}")
     return BatchEnded(batch, success=result.success)
+
+
+_RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+"""Dagster's tags of a run of several partitions."""
+
+
+def _partition_made(batch: Batch, entry: dg.EventLogEntry) -> PartitionMade | None:
+    event = entry.dagster_event
+    if batch.partition_range is None or event is None or not event.is_step_materialization:
+        return None
+    made = event.step_materialization_data.materialization
+    if made.partition is None:
+        return None
+    return PartitionMade(batch, tuple(made.asset_key.path), made.partition)
 
 
 _OUTCOMES = {

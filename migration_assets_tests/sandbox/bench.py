@@ -22,7 +22,7 @@ from migration_assets_tests.sandbox.project import (
 ROWS = 200
 TABLES = [
     "Altered", "Ranged", "Loaded", "Fine", "Changed", "Replaced", "Swapped",
-    "KilledA", "KilledB", "KilledC", "Raced", "Victim", "Cut",
+    "KilledA", "KilledB", "KilledC", "Raced", "Victim", "Cut", "Orphaned",
 ]  # fmt: skip
 RULES = """
 tables:
@@ -109,8 +109,6 @@ def running(folder: Path) -> Iterator[Bench]:
     words = {"sqlserver": [f"--script={folder / 'tables.sql'}"]}
     with Sandbox(scale=None, statements_dir=logs, extra_arguments=words) as sandbox:
         project = Project(folder, sandbox.settings)
-        # The first command writes dagster.yaml: three steps may use a system at a time.
-        project.run("env", MIGRATION_CONCURRENT_RUNS="3").ok()
         project.run("doctor", "--fix").ok()
         project.run("plan").ok()
         try:

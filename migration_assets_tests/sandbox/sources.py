@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from migration_assets.mssql.resource import SqlServer
+from migration_assets.mssql.client import SqlServer
 from migration_assets.plan import KeyRange, TablePlan
 from migration_assets.sandbox.control import Control
 from migration_assets.sandbox.launcher import Sandbox

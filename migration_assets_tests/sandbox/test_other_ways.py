@@ -65,6 +65,7 @@ def test_a_local_target_needs_no_aws_at_all(sandbox: Sandbox, tmp_path: Path) ->
         },
     )
     project.run("doctor", "--until", "iceberg").ok()
+    assert [path.name for path in tmp_path.joinpath("my warehouse").iterdir()] == []
     project.run("plan").ok()
     for _ in range(2):
         project.run("run", "--until", "iceberg").ok()

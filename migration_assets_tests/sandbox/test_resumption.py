@@ -6,6 +6,8 @@ servers received and hold are looked at.
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -125,6 +127,33 @@ def test_dead_runs_are_ended_and_give_back_their_slots(killed: Killed) -> None:
     assert killed.after == {"FAILURE"}
     assert killed.slots_after == 0
     assert set(killed.still_open.values()) == {0}
+
+
+# -- only a worker killed --------------------------------------------------------------------------
+
+
+def test_a_worker_that_is_killed_is_a_failure_with_its_cause(bench: Bench) -> None:
+    insert, words = "^INSERT OVERWRITE `dbo`.`orphaned`", ("--tables", "dbo.Orphaned")
+    bench.starrocks.arm(Fault("delay", match=insert, seconds=600, times=1))
+    process = bench.project.start_run(*words)
+    wait_until(lambda: bench.logs["starrocks"].matching(insert) or process.poll() is not None)
+    with bench.project.instance() as instance:
+        (run,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+    worker = int(run.tags["migration/pid"])
+    os.kill(worker, signal.SIGKILL)
+    bench.disarm()
+    assert process.wait(240) == 1
+    cause = f"Worker process {worker} ended with exit code -9."
+    assert bench.states("dbo.Orphaned")["dbo.Orphaned", "p000"] == {
+        "mssql": "done", "iceberg": "done", "starrocks": "failed",
+    }  # fmt: skip
+    (failure,) = bench.project.report["failures"]
+    assert (failure["table"], failure["stage"]) == ("dbo.Orphaned", "starrocks")
+    assert (failure["cause"], failure["run_id"]) == (cause, run.run_id)
+    assert cause in (bench.project.folder / "output").read_text()
+    assert cause in bench.project.run("status", "--failed", *words).ok().out
+    bench.project.run("run", "--failed", *words).ok()
+    bench.assert_arrived("Orphaned")
 
 
 # -- overtaken -------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from migration_assets import cli as module
+from migration_assets.assets.translator import STAGES
 from migration_assets.cli import FAILED, INTERRUPTED, OK, WRONG_USE, cli
 from migration_assets.errors import (
     AccessDeniedError,
@@ -23,7 +25,9 @@ from migration_assets.errors import (
     MigrationError,
     PlanError,
 )
-from migration_assets.plan import MigrationPlan
+from migration_assets.operations import status as operations_status
+from migration_assets.operations.status import PartitionStatus, State
+from migration_assets.plan import MigrationPlan, TablePlan
 from migration_assets_tests.unit.tables import INT, table_plan
 
 NEEDS_PLAN = [["status"], ["validate"], ["run"], ["reset", "dbo.t", "--yes"]]
@@ -205,6 +209,65 @@ def test_watch_ends_with_1_when_nothing_runs_and_not_all_is_done(tmp_path: Path)
     write_plan(tmp_path)
     assert start(tmp_path, "status", "--watch").code == FAILED
     assert start(tmp_path, "status").code == OK
+
+
+@dataclass
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    now: float = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_watch_prints_what_changed_and_once_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For 150 s something runs; after 35 s the first of two partitions is done."""
+    write_plan(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("MIGRATION_PLAN", raising=False)
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(operations_status, "is_busy", lambda _: clock.now < 1150)
+
+    def statuses(_: object, tables: list[TablePlan], __: object) -> Iterator[PartitionStatus]:
+        for key in tables[0].partition_keys:
+            state = State.DONE if key == "p000" and clock.now >= 1035 else State.MISSING
+            yield PartitionStatus(tables[0], key, dict.fromkeys(STAGES, state))
+
+    monkeypatch.setattr(operations_status, "partition_statuses", statuses)
+    said: list[tuple[float, str]] = []
+    monkeypatch.setattr(
+        "migration_assets.terminal.console.print",
+        lambda text, **_: said.append((clock.now, text)),
+    )
+    assert cli.main(["status", "--watch"], standalone_mode=False) == FAILED
+    lines = [(at, text) for at, text in said if isinstance(text, str)]
+    assert lines == [
+        (1000.0, "0/2 partitions done"),
+        (1035.0, "1/2 partitions done"),
+        (1095.0, "1/2 partitions done"),
+    ]
+
+
+def test_plan_counts_tablets_for_the_replicas_of_the_setting(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_plan(tmp_path)
+    made = MigrationPlan.load(tmp_path / "migration_plan.json")
+    monkeypatch.setattr("migration_assets.operations.planning.make_plan", lambda *_: made)
+    for name in ("HOST", "USER", "PASSWORD", "DATABASE"):
+        monkeypatch.setenv(f"MSSQL_{name}", "x")
+    monkeypatch.setenv("STARROCKS_REPLICATION_NUM", "1")
+    ended = call("plan")
+    assert ended.code == OK, ended.err
+    assert re.search(r"Tablets +2 +in StarRocks: .* 1 replica\b", ended.out)
 
 
 def test_reset_asks_and_no_is_an_interruption(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import dagster as dg
 import pytest
 
 from migration_assets.assets.translator import STAGES, MigrationTranslator, Stage
-from migration_assets.definitions import build_definitions, load_definitions
+from migration_assets.definitions import JOB_WITHOUT_PLAN, build_definitions, load_definitions
 from migration_assets.errors import PlanError
 from migration_assets.jobs import class_job_name, job_of, table_job_names
 from migration_assets.plan import MigrationPlan, TablePlan, VerificationLevel
@@ -269,7 +269,29 @@ def test_no_plan_is_a_location_without_assets_that_says_what_to_run(
     assert said == (
         f"There is no plan at {no_plan.name}: run `migration-assets plan`, then reload."
     )
-    found.get_repository_def()
+    repository = found.get_repository_def()
+    assert not repository.asset_graph.get_all_asset_keys()
+    # The UI shows a job's name and description; of a location's metadata it shows nothing.
+    (job,) = repository.get_all_jobs()
+    assert (job.name, job.description) == (JOB_WITHOUT_PLAN, said)
+    assert [node.definition.description for node in job.nodes] == [said]
+
+
+def test_the_job_without_a_plan_fails_with_what_to_run(no_plan: Path) -> None:
+    job = load_definitions().resolve_job_def(JOB_WITHOUT_PLAN)
+    with dg.DagsterInstance.ephemeral() as instance:
+        ended = job.execute_in_process(instance=instance, raise_on_error=False)
+    (failed,) = [event for event in ended.all_events if event.is_step_failure]
+    assert not ended.success
+    assert failed.step_failure_data.user_failure_data is not None
+    assert failed.step_failure_data.user_failure_data.description == (
+        f"There is no plan at {no_plan.name}: run `migration-assets plan`, then reload."
+    )
+
+
+def test_with_a_plan_that_job_is_gone(no_plan: Path) -> None:
+    no_plan.write_text(plan_of(named("dbo", "t")).to_json(), encoding="utf-8")
+    assert JOB_WITHOUT_PLAN not in load_definitions().get_repository_def().job_names
 
 
 @pytest.mark.parametrize(

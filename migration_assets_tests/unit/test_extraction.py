@@ -6,14 +6,22 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from datetime import time as clock
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from migration_assets.errors import ConnectionLostError, SchemaDriftError
-from migration_assets.extraction import READ_AHEAD_BATCHES, _conformer, extract, read_ahead
+from migration_assets.extraction import (
+    READ_AHEAD_BATCHES,
+    _conformer,
+    exact_cast,
+    extract,
+    read_ahead,
+)
 from migration_assets.plan import MIGRATED_AT, SOURCE_PARTITION, TablePlan, VerificationLevel
 from migration_assets.receipts import DataFile, ExtractReceipt, Fingerprint
 from migration_assets.type_mapping import arrow_schema
@@ -154,6 +162,8 @@ def test_values_are_cast_and_the_audit_columns_appended(table: TablePlan) -> Non
             r"came as decimal128\(9, 3",
         ),
         ({"id": pa.array([[1], [2]])}, "column id came as list"),
+        ({"price": pa.array([1.255, 2.0])}, "column price came as double"),
+        ({"id": pa.array([1.0, 2.0])}, "column id came as double"),
         ({"id": pa.array([1, None], pa.int32())}, "column id is planned NOT NULL but has NULLs"),
     ],
 )
@@ -164,6 +174,73 @@ def test_values_that_do_not_fit_are_refused(
         _conformer(table, 0, NOW)(batch(**changed))
     assert "dbo.t" in raised.value.found
     assert "migration-assets plan" in raised.value.next_step
+
+
+US = pa.timestamp("us")
+MOMENT = datetime(2024, 5, 6, 7, 8, 9, 123456)
+
+
+@pytest.mark.parametrize(
+    ("values", "target", "expected"),
+    [
+        (pa.array(["a", None]), pa.large_string(), ["a", None]),
+        (pa.array([b"a"], pa.binary(1)), pa.large_binary(), [b"a"]),
+        (pa.array([255], pa.uint8()), pa.int32(), [255]),
+        (pa.array([-7], pa.int16()), pa.int32(), [-7]),
+        (pa.array([1.5], pa.float32()), pa.float64(), [1.5]),
+        (pa.array(["1.25"]).cast(pa.decimal128(5, 2)), pa.decimal128(38, 4), [Decimal("1.2500")]),
+        (pa.array([MOMENT], US), pa.timestamp("us", "UTC"), [MOMENT.replace(tzinfo=UTC)]),
+        (pa.array([MOMENT], pa.timestamp("us", "UTC")), US, [MOMENT]),
+        (pa.array([MOMENT], pa.timestamp("us", "Europe/Berlin")), US, [MOMENT]),
+        (pa.array([5], pa.timestamp("ms")), US, [datetime(1970, 1, 1, microsecond=5000)]),
+        (pa.array([date(2024, 5, 6)], pa.date64()), pa.date32(), [date(2024, 5, 6)]),
+        (pa.array([1, None], pa.timestamp("us", "UTC")), pa.time64("us"), [clock(0, 0, 0, 1), None]),
+        (pa.nulls(2), pa.decimal128(9, 2), [None, None]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_cast_within_a_kind_keeps_every_value(
+    values: pa.Array, target: pa.DataType, expected: list[Any]
+) -> None:
+    found = exact_cast(values, target)
+    assert found.type == target
+    assert found.to_pylist() == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "target"),
+    [
+        # Arrow's own checked cast lets these pass, rounded, cut or read as something else.
+        (pa.array([1.255]), pa.decimal128(9, 2)),
+        (pa.array([0.1]), pa.float32()),
+        (pa.array([MOMENT], US), pa.date32()),
+        (pa.array([MOMENT], US), pa.time64("us")),
+        (pa.array(["2024-05-06"]), pa.date32()),
+        (pa.array([5]), pa.bool_()),
+        (pa.array([5]), US),
+        (pa.array([b"a"]), pa.large_string()),
+        # These it refuses by itself.
+        (pa.array([2**31]), pa.int32()),
+        (pa.array([1001], pa.timestamp("ns")), US),
+        (pa.array(["1.255"]).cast(pa.decimal128(9, 3)), pa.decimal128(9, 2)),
+        (pa.array([86_400_001]).cast(pa.date64()), pa.date32()),
+    ],
+    ids=str,
+)
+def test_a_cast_that_could_change_a_value_is_refused(values: pa.Array, target: pa.DataType) -> None:
+    with pytest.raises(pa.ArrowInvalid):
+        exact_cast(values, target)
+
+
+def test_what_has_its_planned_type_is_not_touched(table: TablePlan) -> None:
+    given = batch(name=pa.array(["a", None], pa.large_string()))
+    found = _conformer(table, 0, NOW)(given)
+    for name in given.schema.names:
+        addresses = [
+            [buffer and buffer.address for buffer in one.column(name).buffers()]
+            for one in (given, found)
+        ]
+        assert addresses[0] == addresses[1]
 
 
 @pytest.mark.parametrize(

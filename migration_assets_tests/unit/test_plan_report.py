@@ -19,6 +19,7 @@ def table(name: str, **values: object) -> TablePlan:
 
 
 def show(plan: MigrationPlan, width: int = 120, **options: int) -> str:
+    options = {"replication_num": 3, **options}
     stream = io.StringIO()
     Console(file=stream, width=width, color_system=None).print(render(plan, width, **options))
     return stream.getvalue()

@@ -415,6 +415,28 @@ def test_lossy_columns_are_told_once_per_type_with_what_is_lost() -> None:
     assert "100 ns" in warning
 
 
+def test_columns_that_starrocks_may_not_be_able_to_hold_are_one_warning_of_their_table() -> None:
+    collation = "Latin1_General_CI_AS"
+    table = only(
+        source(
+            "t",
+            ID,
+            Column("Body", MssqlType("nvarchar", -1, 0, 0, collation)),
+            Column("Short", MssqlType("nvarchar", 8000, 0, 0, collation)),
+            Column("Photo", MssqlType("image", 16)),
+            Column("Doc", MssqlType("xml", -1)),
+            Column("Old", MssqlType("ntext", 16, 0, 0, collation)),
+            Column("Blob", MssqlType("varbinary", -1)),
+            Column("Hash", MssqlType("varbinary", 8000)),
+        )
+    )
+    (warning,) = table.warnings
+    assert warning == (
+        "Body, Photo, Doc, Old, Blob may be longer than StarRocks takes: a value above 1,048,576 "
+        "bytes stops the load, it is never cut."
+    )
+
+
 def test_what_introspection_warns_of_reaches_the_plan() -> None:
     masked = Column("m", TEXT, warnings=("m is masked for this login.",))
     table = only(source("t", ID, masked, warnings=("Row-level security is on.",)))

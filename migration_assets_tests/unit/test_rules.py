@@ -165,8 +165,10 @@ def test_yaml_tags_make_no_objects(load: Callable[[str], Rules]) -> None:
         load("include: !!python/object/apply:os.getcwd []")
 
 
-def test_the_spark_engine_is_refused_as_long_as_there_is_none(
-    load: Callable[[str], Rules],
-) -> None:
-    with pytest.raises(ConfigurationError, match="Spark engine is not part of this release"):
-        load("defaults: {engine: spark}")
+def test_the_size_from_which_tables_go_to_spark(load: Callable[[str], Rules]) -> None:
+    rules = load("spark_from: {rows: 1000}\ntables: {'dbo.*': {engine: spark}}")
+    assert rules.spark_from.rows == 1000
+    assert rules.spark_from.bytes == 5_000_000_000
+    assert rules.for_table("dbo.Orders").engine is Engine.SPARK
+    with pytest.raises(ConfigurationError, match=r"spark_from.row is not a known key; .*rows"):
+        load("spark_from: {row: 1000}")

@@ -1,0 +1,130 @@
+"""Extraction of a partition with our own reader and writer, in this process or in a Spark task.
+
+Nothing here imports Dagster: executors need not have it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from migration_assets.extraction import PartitionSource, extract
+from migration_assets.iceberg.lake import Lake, shared_lake
+from migration_assets.mssql.client import SqlServer
+from migration_assets.mssql.jdbc_numbers import from_numbers
+from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.receipts import ExtractReceipt, Fingerprint
+from migration_assets.settings import LakeSettings, MssqlSettings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS_OF_A_STATEMENT = "statement"
+"""Read consistency of Spark's JDBC reader under SNAPSHOT: of the rows, but not of what SQL Server
+aggregates afterwards."""
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What is the same for all partitions of a table that a step extracts.
+
+    Attributes:
+        run_id: Dagster run, for the receipts.
+        level: how much is measured.
+        snapshot: whether the database allowed SNAPSHOT isolation when the plan was made.
+        batch_rows: rows of a record batch, at most.
+    """
+
+    table: TablePlan
+    run_id: str
+    level: VerificationLevel
+    snapshot: bool
+    batch_rows: int
+
+    def read(self, mssql: SqlServer, lake: Lake, partition_key: str) -> ExtractReceipt:
+        """Extract one partition with the arrow reader.
+
+        Raises:
+            MigrationError: whatever reading and writing raise; no file is left then.
+        """
+        from migration_assets.mssql.reader import open_partition
+
+        with open_partition(
+            mssql,
+            self.table,
+            self.table.key_range(partition_key),
+            batch_rows=self.batch_rows,
+            level=self.level,
+            snapshot=self.snapshot,
+        ) as source:
+            return self.write(lake, partition_key, source)
+
+    def write(self, lake: Lake, partition_key: str, source: PartitionSource) -> ExtractReceipt:
+        """Write the rows of a source as one partition.
+
+        Raises:
+            MigrationError: whatever reading and writing raise; no file is left then.
+        """
+        from migration_assets.iceberg.data_files import write_data_files
+
+        attempt = uuid.uuid4().hex
+        files = partial(
+            write_data_files,
+            table=self.table,
+            source_partition=self.table.key_range(partition_key).source_partition,
+            attempt=attempt,
+            store=lake.store,
+        )
+        return extract(
+            self.table,
+            partition_key,
+            source,
+            files,
+            attempt=attempt,
+            run_id=self.run_id,
+            level=self.level,
+        )
+
+
+@dataclass(frozen=True)
+class ExecutorExtraction:
+    """An extraction as it travels to Spark's executors: it connects there.
+
+    The settings carry passwords. They go over Spark's own connections, as part of a task, and
+    appear in no property, page or event log of Spark's.
+    """
+
+    extraction: Extraction
+    mssql: MssqlSettings
+    lake: LakeSettings
+
+    def read(self, partition_key: str) -> ExtractReceipt:
+        """Extract one partition with the arrow reader. See `Extraction.read`."""
+        with SqlServer(self.mssql) as mssql:
+            return self.extraction.read(mssql, shared_lake(self.lake), partition_key)
+
+    def write(self, partition_key: str, batches: Iterator[pa.RecordBatch]) -> ExtractReceipt:
+        """Write what Spark's JDBC reader gives. See `Extraction.write`."""
+        consistency = ROWS_OF_A_STATEMENT if self.extraction.snapshot else "read committed"
+        table = self.extraction.table
+        rows = (from_numbers(batch, table) for batch in batches)
+        source = _Given(rows, consistency)
+        return self.extraction.write(shared_lake(self.lake), partition_key, source)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Rows that somebody else reads."""
+
+    rows: Iterator[pa.RecordBatch]
+    consistency: str
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        yield from self.rows
+
+    def fingerprint(self) -> Fingerprint | None:
+        """None: who gives the rows asks SQL Server, too."""
+        return None

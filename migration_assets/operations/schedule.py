@@ -1,0 +1,173 @@
+"""Which Dagster runs make the selected asset partitions, and which of them wait for others."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from migration_assets.assets.translator import STAGES, MigrationTranslator, Stage
+from migration_assets.jobs import job_of
+from migration_assets.operations.workers import Batch, PartitionMade, StepEnded
+from migration_assets.plan import Engine, MigrationPlan, TablePlan
+
+ROWS_PER_BATCH = 200_000
+STEPS_PER_BATCH = 60
+"""A run takes tables until one of the two is reached: small tables share, large ones stand alone."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """The stages of one partition that have to be made."""
+
+    table: TablePlan
+    partition_key: str
+    stages: tuple[Stage, ...]
+
+    @property
+    def step_weight(self) -> int:
+        """Rows that one stage moves, and what a step costs anyway in rows."""
+        return self.table.rows // len(self.table.partition_keys) + 1000
+
+    @property
+    def weight(self) -> int:
+        """Of all its stages."""
+        return self.step_weight * len(self.stages)
+
+    @property
+    def is_ranged(self) -> bool:
+        """Whether Spark makes its first stage, many partitions in a step."""
+        return self.table.engine is Engine.SPARK and Stage.MSSQL in self.stages
+
+
+def stages_between(first: Stage, last: Stage) -> tuple[Stage, ...]:
+    """The stages from one to another, both included."""
+    return STAGES[STAGES.index(first) : STAGES.index(last) + 1]
+
+
+class Schedule:
+    """The runs of one call of `run`.
+
+    Tables of the arrow engine go through all stages in a run per partition key, small tables
+    together. Tables of Spark are extracted first, all neighbouring partitions of all such tables in
+    one run; what of it was made then goes on partition by partition like the others.
+    """
+
+    def __init__(
+        self, plan: MigrationPlan, work: Sequence[Work], translator: MigrationTranslator
+    ) -> None:
+        """Take over what is to be made."""
+        self._plan = plan
+        self._work = work
+        self._translator = translator
+        self._owners = {
+            (self._path(stage, item.table), item.partition_key): item
+            for item in work
+            for stage in STAGES
+        }
+        self._ranged: dict[str, list[Work]] = {}
+        self._made: dict[str, set[Work]] = defaultdict(set)
+
+    def first(self) -> list[Batch]:
+        """The runs that wait for nothing."""
+        return [
+            *self._batches(item for item in self._work if not item.is_ranged),
+            *self._ranged_batches([item for item in self._work if item.is_ranged]),
+        ]
+
+    def after(self, batch: Batch) -> list[Batch]:
+        """The runs that can begin once another has ended."""
+        made = self._made.pop(batch.run_id, set())
+        return list(
+            self._batches(
+                replace(item, stages=item.stages[1:])
+                for item in self._ranged.pop(batch.run_id, [])
+                if item in made and len(item.stages) > 1
+            )
+        )
+
+    def items(self, event: StepEnded) -> list[Work]:
+        """What a step was to make; nothing for a step of another kind."""
+        ranged = self._ranged.get(event.batch.run_id)
+        if ranged is not None:
+            paths = {item: self._path(Stage.MSSQL, item.table) for item in ranged}
+            return [item for item, path in paths.items() if path == event.asset_path]
+        item = self._owners.get((event.asset_path, event.batch.partition_key or ""))
+        return [] if item is None else [item]
+
+    def made(self, event: PartitionMade) -> Work:
+        """Note that a step of many partitions has made one of them; returns which."""
+        item = self._owners[event.asset_path, event.partition_key]
+        self._made[event.batch.run_id].add(item)
+        return item
+
+    def is_made(self, event: StepEnded, item: Work) -> bool:
+        """Whether a step of many partitions has made this one."""
+        return item in self._made[event.batch.run_id]
+
+    def _path(self, stage: Stage, table: TablePlan) -> tuple[str, ...]:
+        return tuple(self._translator.asset_key(stage, table).path)
+
+    def _batches(self, work: Iterable[Work]) -> Iterator[Batch]:
+        """Gather work into runs: one job and one partition key each, small tables together."""
+        groups: dict[tuple[str, str], list[Work]] = defaultdict(list)
+        for item in work:
+            groups[job_of(item.table, self._plan), item.partition_key].append(item)
+        for (job, partition_key), items in groups.items():
+            chosen: list[Work] = []
+            for item in sorted(items, key=lambda item: item.weight):
+                rows = sum(one.weight for one in chosen) + item.weight
+                steps = sum(len(one.stages) for one in chosen)
+                if chosen and (rows > ROWS_PER_BATCH * len(STAGES) or steps >= STEPS_PER_BATCH):
+                    yield self._batch(job, partition_key, chosen)
+                    chosen = []
+                chosen.append(item)
+            yield self._batch(job, partition_key, chosen)
+
+    def _batch(self, job: str, partition_key: str, items: Sequence[Work]) -> Batch:
+        return Batch(
+            job=job,
+            partition_key=partition_key,
+            asset_paths=tuple(
+                self._path(stage, item.table) for item in items for stage in item.stages
+            ),
+            weight=sum(item.weight for item in items),
+            tags={"migration/plan": self._plan.plan_id},
+        )
+
+    def _ranged_batches(self, work: Sequence[Work]) -> Iterator[Batch]:
+        """One run for all tables that have the same neighbouring partitions to be extracted."""
+        tables: dict[str, list[Work]] = defaultdict(list)
+        for item in work:
+            tables[item.table.full_name].append(item)
+        groups: dict[tuple[str, tuple[str, ...]], list[Work]] = defaultdict(list)
+        for items in tables.values():
+            for neighbours in _neighbours(items):
+                keys = tuple(item.partition_key for item in neighbours)
+                groups[job_of(items[0].table, self._plan), keys] += neighbours
+        for (job, keys), items in groups.items():
+            paths = dict.fromkeys(self._path(Stage.MSSQL, item.table) for item in items)
+            batch = Batch(
+                job=job,
+                partition_key=None,
+                partition_range=(keys[0], keys[-1]),
+                asset_paths=tuple(paths),
+                # What follows can only begin when it is done: it goes before all others.
+                weight=sum(item.weight for item in self._work),
+                tags={"migration/plan": self._plan.plan_id},
+            )
+            self._ranged[batch.run_id] = items
+            yield batch
+
+
+def _neighbours(items: Sequence[Work]) -> Iterator[list[Work]]:
+    """Part a table's work where a partition key is missing: a run takes a range of keys."""
+    keys = items[0].table.partition_keys
+    places = {key: place for place, key in enumerate(keys)}
+    chosen: list[Work] = []
+    for item in sorted(items, key=lambda item: places[item.partition_key]):
+        if chosen and places[item.partition_key] != places[chosen[-1].partition_key] + 1:
+            yield chosen
+            chosen = []
+        chosen.append(item)
+    yield chosen

@@ -1,0 +1,1 @@
+"""The Spark engine: its jars, its session, extraction on a cluster."""

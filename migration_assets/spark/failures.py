@@ -1,0 +1,86 @@
+"""What an exception out of PySpark means: the JVM is gone, an executor was lost, or a job failed."""
+
+from __future__ import annotations
+
+import re
+
+from migration_assets.errors import (
+    ConfigurationError,
+    ConnectionLostError,
+    MigrationError,
+    ServerBusyError,
+    StatementError,
+)
+
+_CRASHES = (
+    "Answer from Java side is empty",
+    "java.lang.OutOfMemoryError",
+    "An error occurred while trying to connect to the Java server",
+    "Error while sending or receiving",
+    "Connection refused",
+    "SparkContext was shut down",
+    "stopped SparkContext",
+)
+"""What is said when the JVM died, ran out of memory or ended its context."""
+
+_LOST = ("ExecutorLostFailure", "FetchFailed", "Lost executor", "Worker exited unexpectedly")
+_BUSY = ("deadlock", "Connection reset", "The connection is closed", "timed out", "TCP/IP")
+_SNAPSHOT_REFUSED = ("3952", "41332", "snapshot isolation", "SNAPSHOT")
+
+
+def is_crash(error: BaseException) -> bool:
+    """Whether a session can no longer be used after the error."""
+    from py4j.protocol import Py4JNetworkError
+
+    if isinstance(error, (Py4JNetworkError, ConnectionError, EOFError)):
+        return True
+    text = f"{type(error).__name__}: {error}"
+    return any(sign in text for sign in _CRASHES)
+
+
+def refuses_snapshot(error: BaseException) -> bool:
+    """Whether SQL Server refused to read under SNAPSHOT isolation (3952, 41332)."""
+    return any(sign in str(error) for sign in _SNAPSHOT_REFUSED)
+
+
+def translate(error: BaseException, doing: str) -> MigrationError:
+    """What an exception of a Spark call becomes.
+
+    Args:
+        error: as PySpark raised it.
+        doing: what for: `Extracting dbo.Orders with Spark`.
+    """
+    if isinstance(error, MigrationError):
+        return error
+    text = str(error)
+    if is_crash(error):
+        return ConnectionLostError(
+            f"{doing}: Spark's JVM ended or ran out of memory ({_gist(text)}).",
+            next_step="It is tried again on a new one; raise SPARK_DRIVER_MEMORY or "
+            "SPARK_EXECUTOR_MEMORY if that goes on.",
+        )
+    missing = re.search(r"ModuleNotFoundError: No module named '([^']+)'", text)
+    if missing:
+        return ConfigurationError(
+            f"{doing}: the Python of Spark's executors has no module {missing[1]}.",
+            next_step="Give them an environment with this project's dependencies: SPARK_PYTHON, or "
+            "spark.archives in spark_conf/spark-defaults.conf (see docs/spark.md).",
+        )
+    if "Cannot run program" in text:
+        return ConfigurationError(
+            f"{doing}: Spark's executors cannot start Python ({_gist(text)}).",
+            next_step="Set SPARK_PYTHON to a Python that every executor has.",
+        )
+    if any(sign in text for sign in _LOST):
+        return ConnectionLostError(f"{doing}: Spark lost executors ({_gist(text)}).")
+    if any(sign in text for sign in _BUSY):
+        return ServerBusyError(f"{doing}: {_gist(text)}.")
+    return StatementError(f"{doing}: the Spark job failed: {_gist(text)}.")
+
+
+def _gist(text: str) -> str:
+    """The line that says most: the last cause of Java's, else the last line of Python's trace."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    causes = [line for line in lines if "Exception: " in line or "Error: " in line]
+    chosen = (causes or lines or ["no message"])[-1]
+    return chosen.removeprefix("Caused by: ").rstrip(".")[:500]

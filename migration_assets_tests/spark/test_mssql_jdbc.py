@@ -1,0 +1,210 @@
+"""Microsoft's JDBC driver in Spark against the stand-in: the same values as through ODBC.
+
+The JVM is in a zone with summer time, so that a value which depends on the zone shows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pytest
+from py4j.protocol import Py4JJavaError
+
+from migration_assets.extraction import exact_cast
+from migration_assets.mssql.client import SqlServer
+from migration_assets.mssql.introspection import introspect
+from migration_assets.mssql.jdbc_numbers import from_numbers, numbered
+from migration_assets.mssql.reader import open_partition
+from migration_assets.mssql.select import quote, table_name
+from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.sandbox.launcher import Sandbox
+from migration_assets.sandbox.sample import declared_tables
+from migration_assets.spark.java import Java
+from migration_assets.type_mapping import arrow_schema
+from migration_assets_tests.sandbox import sources
+from migration_assets_tests.spark.sessions import open_session
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+SCALE = 0.01
+NAMES = sorted(declared_tables())
+DRIVER = "com.microsoft.sqlserver.jdbc.SQLServerDriver"
+ZONE = "America/Sao_Paulo"
+JVM_ZONE = {
+    "spark.driver.extraJavaOptions": f"-Duser.timezone={ZONE}",
+    "spark.sql.session.timeZone": ZONE,
+}
+Plans = dict[tuple[str, str], TablePlan]
+
+
+@pytest.fixture(scope="module")
+def spark(java: Java, jars: list[Path]) -> Iterator[SparkSession]:
+    with open_session(java, jars, JVM_ZONE) as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def sandbox(jars: list[Path]) -> Iterator[Sandbox]:
+    """The stand-in with the sample; only where Spark can be started too."""
+    with Sandbox(["sqlserver"], scale=SCALE) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(sandbox: Sandbox) -> Iterator[SqlServer]:
+    with sources.client(sandbox) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def plans(client: SqlServer) -> Plans:
+    return {(t.schema, t.name): sources.plan_of(t) for t in introspect(client).tables}
+
+
+def through_jdbc(
+    spark: SparkSession, sandbox: Sandbox, query: str, words: str = "encrypt=false", **changes: str
+) -> DataFrame:
+    given = sandbox.settings
+    properties = {
+        "user": given["MSSQL_USER"],
+        "password": given["MSSQL_PASSWORD"],
+        "driver": DRIVER,
+        "preferTimestampNTZ": "true",
+    }
+    url = f"jdbc:sqlserver://{given['MSSQL_HOST']}:{given['MSSQL_PORT']};databaseName="
+    return spark.read.jdbc(
+        f"{url}{given['MSSQL_DATABASE']};{words}",
+        f"({query}) AS q",
+        properties=properties | changes,
+    )
+
+
+def through_odbc(client: SqlServer, plan: TablePlan) -> list[pa.RecordBatch]:
+    with open_partition(
+        client,
+        plan,
+        plan.key_ranges[0],
+        batch_rows=1000,
+        level=VerificationLevel.NONE,
+        snapshot=True,
+    ) as read:
+        return list(read.batches())
+
+
+def planned(batches: list[pa.RecordBatch], plan: TablePlan) -> Counter[str]:
+    """The rows in the planned types, whatever their order; a cast that is not exact is an error."""
+    schema = arrow_schema(plan)
+    names = [column.name for column in plan.columns]
+    rows: Counter[str] = Counter()
+    for batch in batches:
+        assert batch.schema.names == names
+        columns = []
+        for name, values in zip(names, batch.columns, strict=True):
+            wanted = schema.field(name).type
+            exact = values if values.type == wanted else exact_cast(values, wanted)
+            columns.append(exact.to_pylist())
+        rows.update(map(repr, zip(*columns, strict=True)))
+    return rows
+
+
+@pytest.mark.parametrize("name", NAMES, ids=".".join)
+def test_every_value_is_what_odbc_reads(
+    spark: SparkSession, sandbox: Sandbox, client: SqlServer, plans: Plans, name: tuple[str, str]
+) -> None:
+    plan = plans[name]
+    columns = ", ".join(f"{numbered(c)} AS {quote(c.name)}" for c in plan.columns)
+    query = f"SELECT {columns} FROM {table_name(*name)}"
+    read = through_jdbc(spark, sandbox, query).toArrow().to_batches()
+    found = planned([from_numbers(batch, plan) for batch in read], plan)
+    wanted = planned(through_odbc(client, plan), plan)
+    assert sorted(found - wanted)[:1] == sorted(wanted - found)[:1]
+    assert found == wanted
+
+
+def only_value(spark: SparkSession, sandbox: Sandbox, expression: str) -> str:
+    (row,) = (
+        through_jdbc(spark, sandbox, f"SELECT {expression} AS v").selectExpr("string(v)").collect()
+    )
+    return str(row[0])
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "wrong"),
+    [
+        # Every moment is off by the offset of the JVM's zone, ...
+        ("2020-06-01T12:00:00", "datetime2(6)", "2020-06-01 15:00:00"),
+        # ... and those of the Julian calendar by its days as well.
+        ("1500-01-01T00:00:00", "datetime2(6)", "1500-01-10 03:00:00"),
+        # A day that the calendar of `java.sql.Date` does not have.
+        ("1582-10-10", "date", "1582-10-20"),
+    ],
+)
+def test_as_dates_and_times_these_would_arrive_wrong(
+    spark: SparkSession, sandbox: Sandbox, value: str, kind: str, wrong: str
+) -> None:
+    """Why `mssql/jdbc_numbers.py` is there: when this fails, it may be needed no longer."""
+    assert only_value(spark, sandbox, f"CAST('{value}' AS {kind})") == wrong
+
+
+def sql_server_error(error: Py4JJavaError) -> tuple[int, str]:
+    """Number and text of the driver's exception, however deep it lies."""
+    found = error.java_exception
+    while found is not None and "SQLServerException" not in found.getClass().getName():
+        found = found.getCause()
+    assert found is not None, str(error)
+    return found.getErrorCode(), found.getMessage()
+
+
+def test_a_wrong_password_is_18456(spark: SparkSession, sandbox: Sandbox) -> None:
+    with pytest.raises(Py4JJavaError) as raised:
+        through_jdbc(spark, sandbox, "SELECT 1 AS one", password="wrong")
+    number, text = sql_server_error(raised.value)
+    assert number == 18456
+    assert text.startswith("Login failed for user 'sa'.")
+
+
+def test_a_missing_table_is_208(spark: SparkSession, sandbox: Sandbox) -> None:
+    with pytest.raises(Py4JJavaError) as raised:
+        through_jdbc(spark, sandbox, "SELECT * FROM dbo.nowhere")
+    assert sql_server_error(raised.value)[0] == 208
+
+
+def test_encryption_that_the_server_lacks_is_an_error(
+    spark: SparkSession, sandbox: Sandbox
+) -> None:
+    with pytest.raises(Py4JJavaError) as raised:
+        through_jdbc(spark, sandbox, "SELECT 1 AS one", "encrypt=true;trustServerCertificate=true")
+    assert "encrypt" in sql_server_error(raised.value)[1]
+
+
+def test_each_predicate_is_a_connection_and_none_stays_open(
+    spark: SparkSession, sandbox: Sandbox
+) -> None:
+    control = sandbox.control("sqlserver")
+    before = control.state()
+    given = sandbox.settings
+    rows = spark.read.jdbc(
+        f"jdbc:sqlserver://{given['MSSQL_HOST']}:{given['MSSQL_PORT']};"
+        f"databaseName={given['MSSQL_DATABASE']};encrypt=false",
+        "(SELECT [Id] FROM [dbo].[AllTypes]) AS q",
+        predicates=["[Id] IS NULL OR [Id] < 3", "[Id] >= 3 AND [Id] < 10", "[Id] >= 10"],
+        properties={
+            "user": given["MSSQL_USER"],
+            "password": given["MSSQL_PASSWORD"],
+            "driver": DRIVER,
+        },
+    )
+    assert rows.rdd.getNumPartitions() == 3
+    found = [row[0] for row in rows.collect()]
+    assert len(found) == len(set(found)) == only_count(spark, sandbox)
+    assert control.state().opened - before.opened >= 4
+    assert sources.open_connections(control) == 0
+
+
+def only_count(spark: SparkSession, sandbox: Sandbox) -> int:
+    return int(only_value(spark, sandbox, "(SELECT COUNT(*) FROM [dbo].[AllTypes])"))
