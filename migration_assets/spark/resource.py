@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.resources
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,9 @@ from pydantic import Field, PrivateAttr
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
+from migration_assets.errors import ConnectionLostError
 from migration_assets.settings import ProjectSettings, SparkSettings
+from migration_assets.spark.catalog import EXTENSIONS, RUNTIME_JAR
 from migration_assets.spark.failures import is_crash, translate
 from migration_assets.spark.jars import JarState, examine_jars, jars_folder
 from migration_assets.spark.java import require_java
@@ -37,6 +40,7 @@ PACKAGE = "migration_assets"
 CONF_FOLDER = Path(__file__).resolve().parents[2] / "spark_conf"
 """`spark_conf/` of the checkout; SPARK_CONF_DIR goes before it."""
 
+MASTER_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 20.0
 CANCEL_TIMEOUT_S = 10.0
 
@@ -142,8 +146,10 @@ def start_session(
 
     Raises:
         ConfigurationError: there is no usable Java.
+        ConnectionLostError: no standalone master answers.
     """
     java = require_java()
+    _require_master(settings.master)
     os.environ.setdefault("JAVA_HOME", str(java.home))
     if CONF_FOLDER.is_dir():
         os.environ.setdefault("SPARK_CONF_DIR", str(CONF_FOLDER))
@@ -183,6 +189,8 @@ def session_conf(settings: SparkSettings, jars: Path) -> dict[str, str]:
     }
     if present:
         conf["spark.jars"] = ",".join(present)
+    if any(Path(path).name.startswith(RUNTIME_JAR) for path in present):
+        conf["spark.sql.extensions"] = EXTENSIONS
     if settings.local:
         conf |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
     return conf
@@ -213,6 +221,21 @@ def stop_session(session: SparkSession) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def _require_master(master: str) -> None:
+    """Look for a standalone master: Spark itself looks for a minute, and says little then."""
+    if not master.startswith("spark://"):
+        return
+    for address in master.removeprefix("spark://").split(","):
+        host, _, port = address.rpartition(":")
+        with contextlib.suppress(OSError, ValueError):
+            socket.create_connection((host, int(port or 7077)), MASTER_TIMEOUT_S).close()
+            return
+    raise ConnectionLostError(
+        f"No Spark master of {master} can be reached.",
+        next_step="Check SPARK_MASTER, and that the master runs.",
+    )
 
 
 def _stop_quietly(session: SparkSession) -> None:

@@ -96,9 +96,7 @@ def migrate(way: str, sandbox: Sandbox, java: Java, jars: list[Path], folder: Pa
 
 @pytest.mark.parametrize("way", ["spark", "jdbc"])
 @pytest.mark.parametrize("name", TABLES)
-def test_both_engines_make_equal_tables(
-    arrived: dict[str, Arrived], way: str, name: str
-) -> None:
+def test_both_engines_make_equal_tables(arrived: dict[str, Arrived], way: str, name: str) -> None:
     assert arrived[way].kinds == {"spark"}
     assert arrived[way].rows[name] == arrived["arrow"].rows[name]
     assert arrived[way].schemas[name] == arrived["arrow"].schemas[name]

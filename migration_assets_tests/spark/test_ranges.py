@@ -88,78 +88,81 @@ def is_gone(process_id: int) -> Callable[[], bool]:
     return lambda: not Path(f"/proc/{process_id}").exists() or memory_of(process_id) == 0
 
 
-class TestOneRunForATable:
-    @pytest.fixture(scope="class")
-    def red(self, bench: Bench) -> str:
-        """A run of two tables, of which one partition cannot be read."""
-        p003 = bench.project.table("dbo.Ranged")["key_ranges"][3]
-        broken = rf"AS \[amount\] FROM \[dbo\]\.\[Ranged\] WHERE \[Id\] >= {p003['lower']} "
-        bench.sqlserver.arm(
-            Fault("error", match=broken, number=8134, message="Divide by zero error encountered.")
-        )
-        result = bench.project.run("run", "--tables", "dbo.Ranged", "--tables", "dbo.Fine")
-        bench.disarm()
-        assert result.code == 1, str(result)
-        return result.out + result.err
+@pytest.fixture(scope="module")
+def red(bench: Bench) -> str:
+    """A run of two tables, of which one partition cannot be read."""
+    p003 = bench.project.table("dbo.Ranged")["key_ranges"][3]
+    broken = rf"AS \[amount\] FROM \[dbo\]\.\[Ranged\] WHERE \[Id\] >= {p003['lower']} "
+    bench.sqlserver.arm(
+        Fault("error", match=broken, number=8134, message="Divide by zero error encountered.")
+    )
+    result = bench.project.run("run", "--tables", "dbo.Ranged", "--tables", "dbo.Fine")
+    bench.disarm()
+    assert result.code == 1, str(result)
+    return result.out + result.err
 
-    def test_all_partitions_of_all_tables_are_extracted_in_one_run(
-        self, bench: Bench, red: str
-    ) -> None:
-        (run,) = runs_of(bench.project, "Fine")
-        assert runs_of(bench.project, "Fine") == {run: KEYS}
-        assert runs_of(bench.project, "Ranged") == {run: [key for key in KEYS if key != "p003"]}
-        bench.assert_arrived("Fine")
 
-    def test_the_partition_that_failed_fails_alone(self, bench: Bench, red: str) -> None:
-        states = bench.states("dbo.Ranged")
-        for key in KEYS:
-            wanted = DONE if key != "p003" else {
-                "mssql": "failed", "iceberg": "missing", "starrocks": "missing",
-            }  # fmt: skip
-            assert states["dbo.Ranged", key] == wanted
-        assert "Divide by zero error encountered." in red
-        assert "migration-assets run --failed --tables dbo.Ranged --partitions p003" in red
-        assert "Traceback" not in red
+def test_all_partitions_of_all_tables_are_extracted_in_one_run(bench: Bench, red: str) -> None:
+    (run,) = runs_of(bench.project, "Fine")
+    assert runs_of(bench.project, "Fine") == {run: KEYS}
+    assert runs_of(bench.project, "Ranged") == {run: [key for key in KEYS if key != "p003"]}
+    bench.assert_arrived("Fine")
 
-    def test_checks_are_of_partitions(self, bench: Bench, red: str) -> None:
-        with bench.project.instance() as instance:
-            for check in ("row_count", "fingerprint"):
-                key = dg.AssetCheckKey(dg.AssetKey(["mssql", "dbo", "Fine"]), check)
-                found = instance.event_log_storage.get_asset_check_partition_info([key])
-                states = {info.partition_key: info.latest_execution_status.value for info in found}
-                assert states == dict.fromkeys(KEYS, "SUCCEEDED")
 
-    def test_failed_makes_just_that_one_again(self, bench: Bench, red: str) -> None:
-        before = runs_of(bench.project, "Ranged")
-        bench.project.run("run", "--failed", "--tables", "dbo.Ranged").ok()
-        after = runs_of(bench.project, "Ranged")
-        assert [keys for run, keys in after.items() if run not in before] == [["p003"]]
-        bench.assert_arrived("Ranged")
+def test_the_partition_that_failed_fails_alone(bench: Bench, red: str) -> None:
+    states = bench.states("dbo.Ranged")
+    for key in KEYS:
+        wanted = DONE if key != "p003" else {
+            "mssql": "failed", "iceberg": "missing", "starrocks": "missing",
+        }  # fmt: skip
+        assert states["dbo.Ranged", key] == wanted
+    assert "Divide by zero error encountered." in red
+    assert "migration-assets run --failed --tables dbo.Ranged --partitions p003" in red
+    assert "Traceback" not in red
 
-    def test_one_partition_from_dagsters_command_line(self, bench: Bench, red: str) -> None:
-        before = bench.project.data_versions("starrocks", "dbo", "fine")
-        bench.project.shell(
-            'eval "$(migration-assets env)"\n'
-            "dagster asset materialize -m migration_assets.definitions --partition p005 "
-            '--select "mssql/dbo/Fine,iceberg/dbo/fine,starrocks/dbo/fine"'
-        ).ok()
-        after = bench.project.data_versions("starrocks", "dbo", "fine")
-        assert [key for key in KEYS if before[key] != after[key]] == ["p005"]
-        bench.assert_arrived("Fine")
 
-    def test_a_range_from_dagsters_command_line_is_one_run(self, bench: Bench, red: str) -> None:
-        before = runs_of(bench.project, "Fine")
-        bench.project.shell(
-            'eval "$(migration-assets env)"\n'
-            "dagster asset materialize -m migration_assets.definitions "
-            "--partition-range p002...p006 --select mssql/dbo/Fine"
-        ).ok()
-        after = runs_of(bench.project, "Fine")
-        assert [keys for run, keys in after.items() if run not in before] == [KEYS[2:7]]
-        states = bench.states("dbo.Fine")
-        assert states["dbo.Fine", "p002"]["iceberg"] == "stale"
-        bench.project.run("run", "--failed", "--tables", "dbo.Fine").ok()
-        bench.assert_arrived("Fine")
+def test_checks_are_of_partitions(bench: Bench, red: str) -> None:
+    with bench.project.instance() as instance:
+        for check in ("row_count", "fingerprint"):
+            key = dg.AssetCheckKey(dg.AssetKey(["mssql", "dbo", "Fine"]), check)
+            found = instance.event_log_storage.get_asset_check_partition_info([key])
+            states = {info.partition_key: info.latest_execution_status.value for info in found}
+            assert states == dict.fromkeys(KEYS, "SUCCEEDED")
+
+
+def test_failed_makes_just_that_one_again(bench: Bench, red: str) -> None:
+    before = runs_of(bench.project, "Ranged")
+    bench.project.run("run", "--failed", "--tables", "dbo.Ranged").ok()
+    after = runs_of(bench.project, "Ranged")
+    assert [keys for run, keys in after.items() if run not in before] == [["p003"]]
+    bench.assert_arrived("Ranged")
+
+
+def test_one_partition_from_dagsters_command_line(bench: Bench, red: str) -> None:
+    before = bench.project.data_versions("starrocks", "dbo", "fine")
+    bench.project.shell(
+        'eval "$(migration-assets env)"\n'
+        "dagster asset materialize -m migration_assets.definitions --partition p005 "
+        '--select "mssql/dbo/Fine,iceberg/dbo/fine,starrocks/dbo/fine"'
+    ).ok()
+    after = bench.project.data_versions("starrocks", "dbo", "fine")
+    assert [key for key in KEYS if before[key] != after[key]] == ["p005"]
+    bench.assert_arrived("Fine")
+
+
+def test_a_range_from_dagsters_command_line_is_one_run(bench: Bench, red: str) -> None:
+    before = runs_of(bench.project, "Fine")
+    bench.project.shell(
+        'eval "$(migration-assets env)"\n'
+        "dagster asset materialize -m migration_assets.definitions "
+        "--partition-range p002...p006 --select mssql/dbo/Fine"
+    ).ok()
+    after = runs_of(bench.project, "Fine")
+    assert [keys for run, keys in after.items() if run not in before] == [KEYS[2:7]]
+    states = bench.states("dbo.Fine")
+    assert states["dbo.Fine", "p002"]["iceberg"] == "stale"
+    bench.project.run("run", "--failed", "--tables", "dbo.Fine").ok()
+    bench.assert_arrived("Fine")
 
 
 def test_a_jvm_that_is_killed_costs_a_retry(bench: Bench) -> None:

@@ -1,0 +1,288 @@
+"""A standalone cluster of two workers, on this machine: what a distributed master needs, and gets.
+
+The workers have an empty environment, and a Python that has this project's dependencies but not the
+project itself: it can only come from the driver.
+"""
+
+from __future__ import annotations
+
+import re
+import site
+import subprocess
+import venv
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyspark
+import pytest
+
+from migration_assets.sandbox.launcher import Sandbox
+from migration_assets.spark.java import Java
+from migration_assets_tests.sandbox.project import Project, iceberg_catalog, wait_until
+
+ROWS = 400
+CONNECTIONS = 3
+CANARY = "canary-S3cret-42"
+SCRIPT = f"""
+CREATE TABLE dbo.Wide (Id int NOT NULL PRIMARY KEY, Name nvarchar(40) NOT NULL);
+GO
+INSERT INTO dbo.Wide VALUES {", ".join(f"({n}, N'row {n}')" for n in range(ROWS))};
+GO
+"""
+RULES = "defaults: {engine: spark, partitions: 16}\n"
+SPARK_HOME = Path(pyspark.__file__).parent
+
+
+@dataclass
+class Cluster:
+    """Master's address, the folder of each worker, the Python that executors get."""
+
+    master: str
+    workers: list[Path]
+    python: Path
+    logs: list[Path]
+
+    def executors(self) -> dict[str, int]:
+        """How many executors each worker has started so far, by the worker's name."""
+        return {
+            folder.name: len([path for path in folder.glob("app-*/*") if path.name.isdigit()])
+            for folder in self.workers
+        }
+
+
+def foreign_python(folder: Path) -> Path:
+    """A Python that finds the dependencies and not this package.
+
+    Its `.pth` names our site-packages, and Python reads no `.pth` of a folder that is named so: the
+    editable install is one.
+    """
+    venv.create(folder, with_pip=False)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()) + "\n")
+    return folder / "bin" / "python"
+
+
+@contextmanager
+def daemon(java: Java, log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A Spark daemon with nothing in its environment but what it cannot do without."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [
+                "env", "-i", f"{java.home}/bin/java", "-cp", f"{SPARK_HOME}/jars/*",
+                "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
+                "--add-opens=java.base/java.nio=ALL-UNNAMED",
+                "--add-opens=java.base/java.lang=ALL-UNNAMED",
+                "--add-opens=java.base/java.util=ALL-UNNAMED",
+                "-Xmx256m", *arguments,
+            ],
+            stdout=output, stderr=subprocess.STDOUT, cwd=log.parent,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    java: Java, jars: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("cluster")
+    python = foreign_python(folder / "python")
+    tried = subprocess.run(
+        ["env", "-i", str(python), "-c", "import pyarrow, mssql_python; import migration_assets"],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "No module named 'migration_assets'" in tried.stderr
+    with ExitStack() as stack:
+        log = folder / "master.log"
+        stack.enter_context(
+            daemon(
+                java,
+                log,
+                "org.apache.spark.deploy.master.Master",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                "0",
+                "--webui-port",
+                "0",
+            )
+        )
+        found = wait_until(
+            lambda: re.search(r"Starting Spark master at (spark://\S+)", log.read_text()), "master"
+        )
+        workers, logs = [], [log]
+        for name in ("one", "two"):
+            workers.append(folder / name)
+            logs.append(folder / f"{name}.log")
+            stack.enter_context(
+                daemon(
+                    java,
+                    logs[-1],
+                    "org.apache.spark.deploy.worker.Worker",
+                    "--host",
+                    "127.0.0.1",
+                    "--webui-port",
+                    "0",
+                    "--cores",
+                    "2",
+                    "--memory",
+                    "1g",
+                    "--work-dir",
+                    str(workers[-1]),
+                    found[1],
+                )
+            )
+        wait_until(lambda: log.read_text().count("Registering worker") == len(workers), "workers")
+        yield Cluster(found[1], workers, python, logs)
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    script = tmp_path_factory.mktemp("script") / "tables.sql"
+    script.write_text(SCRIPT, encoding="utf-8")
+    with Sandbox(
+        names=("sqlserver", "aws"),
+        scale=None,
+        passwords={"sqlserver": CANARY},
+        extra_arguments={"sqlserver": [f"--script={script}"]},
+    ) as running:
+        yield running
+
+
+def project_in(folder: Path, cluster: Cluster, sandbox: Sandbox, **settings: str) -> Project:
+    """A project whose Spark tables go to the cluster, every event of it logged."""
+    folder.mkdir()
+    conf = folder / "conf"
+    conf.mkdir()
+    ours = Path(__file__).parents[2] / "spark_conf"
+    defaults = (ours / "spark-defaults.conf").read_text(encoding="utf-8")
+    (folder / "events").mkdir()
+    (conf / "spark-defaults.conf").write_text(
+        f"{defaults}\nspark.eventLog.enabled true\nspark.eventLog.dir {folder / 'events'}\n"
+        "spark.driver.host 127.0.0.1\nspark.executor.cores 2\n"
+    )
+    (conf / "log4j2.properties").write_text((ours / "log4j2.properties").read_text())
+    (folder / "migration.yaml").write_text(RULES)
+    made = Project(
+        folder,
+        {
+            **sandbox.settings,
+            "S3_WAREHOUSE_PATH": folder.name,
+            "SPARK_MASTER": cluster.master,
+            "SPARK_PYTHON": str(cluster.python),
+            "SPARK_CONF_DIR": str(conf),
+            "SPARK_DRIVER_MEMORY": "1g",
+            "SPARK_EXECUTOR_MEMORY": "1g",
+            "SPARK_MSSQL_CONNECTIONS": str(CONNECTIONS),
+            **settings,
+        },
+    )
+    made.run("plan").ok()
+    return made
+
+
+@pytest.mark.parametrize("reader", ["arrow", "jdbc"])
+def test_both_workers_extract_and_the_cap_holds(
+    reader: str,
+    cluster: Cluster,
+    sandbox: Sandbox,
+    equipment: tuple[Java, list[Path]],
+    tmp_path: Path,
+) -> None:
+    java, jars = equipment
+    project = project_in(
+        tmp_path / f"by_{reader}",
+        cluster,
+        sandbox,
+        SPARK_READER=reader,
+        JAVA_HOME=str(java.home),
+        MIGRATION_JARS=str(jars[0].parent),
+    )
+    before = cluster.executors()
+    project.run("run", "--until", "iceberg").ok()
+    assert {name: count - before[name] for name, count in cluster.executors().items()} == {
+        "one": 1,
+        "two": 1,
+    }
+    table = iceberg_catalog(project.settings).load_table(("dbo", "wide"))
+    rows = table.scan().to_arrow().select(["id", "name"]).to_pylist()
+    assert len(rows) == ROWS
+    assert {(row["id"], row["name"]) for row in rows} == {(n, f"row {n}") for n in range(ROWS)}
+    hosts = task_hosts(project)
+    assert len(hosts) == 2, "both executors had tasks"
+    # Four cores in the cluster, but no more readers than allowed; the run itself has one or two.
+    counters = sandbox.control("sqlserver").state()
+    assert counters.max_open <= CONNECTIONS + 2
+    assert counters.refused == 0
+    wait_until(lambda: sandbox.control("sqlserver").state().open == 0, "closed connections")
+    assert_no_secret(project, cluster)
+    catalog = iceberg_catalog(project.settings)
+    catalog.drop_table(("dbo", "wide"))
+
+
+def task_hosts(project: Project) -> set[str]:
+    """The executors that had a task of the extraction, from Spark's event log."""
+    found: set[str] = set()
+    for log in (project.folder / "events").rglob("*"):
+        if log.is_file():
+            text = log.read_text(encoding="utf-8", errors="replace")
+            for line in text.splitlines():
+                if '"Event":"SparkListenerTaskEnd"' in line:
+                    found |= set(re.findall(r'"Executor ID":"(\w+)"', line))
+    return found
+
+
+def assert_no_secret(project: Project, cluster: Cluster) -> None:
+    """Neither Spark's event log nor any log of the cluster or of our own has a password."""
+    secrets = [CANARY, project.settings["AWS_SECRET_ACCESS_KEY"]]
+    folders = [project.folder / "events", project.folder / ".dagster", *cluster.workers]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    searched = 0
+    for path in [*files, *cluster.logs]:
+        if path.suffix in {".jar", ".zip"}:
+            continue
+        content = path.read_bytes()
+        searched += 1
+        for secret in secrets:
+            assert secret.encode() not in content, path
+    assert searched > 3
+
+
+def test_an_executor_without_the_dependencies_is_told_plainly(
+    cluster: Cluster, sandbox: Sandbox, java: Java, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    venv.create(bare, with_pip=False)
+    project = project_in(
+        tmp_path / "bare_python",
+        cluster,
+        sandbox,
+        SPARK_PYTHON=str(bare / "bin" / "python"),
+        JAVA_HOME=str(java.home),
+    )
+    result = project.run("run", "--until", "mssql")
+    assert result.code == 1
+    said = result.out + result.err
+    assert "the Python of Spark's executors has no module" in said
+    assert "SPARK_PYTHON" in said
+    assert "Traceback" not in said
+
+
+def test_a_master_that_is_not_there_is_told_plainly(
+    sandbox: Sandbox, cluster: Cluster, java: Java, tmp_path: Path
+) -> None:
+    project = project_in(
+        tmp_path / "nowhere",
+        cluster,
+        sandbox,
+        SPARK_MASTER="spark://127.0.0.1:9",
+        JAVA_HOME=str(java.home),
+    )
+    result = project.run("run", "--until", "mssql")
+    assert result.code == 1
+    assert "No Spark master of spark://127.0.0.1:9 can be reached" in result.out + result.err
