@@ -221,6 +221,27 @@ def validate(*, tables: tuple[str, ...], level: str, until: str) -> int:
 
 
 @cli.command()
+@_tables
+@click.option("--compact", is_flag=True, help="Rewrite small files into fewer, too; takes Spark.")
+@click.option(
+    "--engine",
+    type=click.Choice(["pyiceberg", "spark"]),
+    help="[spark with --compact, else pyiceberg]",
+)
+def maintain(*, tables: tuple[str, ...], compact: bool, engine: str | None) -> int:
+    """Remove old snapshots and orphaned files of the Iceberg tables."""
+    from migration_assets.operations.maintenance import maintain as look_after
+    from migration_assets.terminal import console
+
+    result = look_after(tables=tables, engine=engine, compact=compact)
+    for name, done in result.tables.items():
+        console.print(f"{name}: {done}", markup=False, soft_wrap=True)
+    if not result.success:
+        console.print(f"Failed: {result.message}", markup=False, soft_wrap=True)
+    return OK if result.success else FAILED
+
+
+@cli.command()
 @click.argument("tables", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def reset(*, tables: tuple[str, ...], yes: bool) -> int:

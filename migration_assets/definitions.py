@@ -13,7 +13,7 @@ from migration_assets.assets.receipt_store import ReceiptIOManager
 from migration_assets.assets.starrocks import build_starrocks_asset
 from migration_assets.assets.translator import MigrationTranslator, Stage
 from migration_assets.iceberg.resource import LakeResource
-from migration_assets.jobs import build_jobs, build_sensors
+from migration_assets.jobs import build_jobs, build_schedules, build_sensors
 from migration_assets.mssql.resource import MssqlResource
 from migration_assets.plan import Engine, MigrationPlan, TablePlan
 from migration_assets.plan_source import read_plan
@@ -27,7 +27,7 @@ JOB_WITHOUT_PLAN = "make_a_plan"
 def build_definitions(
     plan: MigrationPlan, *, translator: MigrationTranslator | None = None, table_jobs: bool = True
 ) -> dg.Definitions:
-    """Build assets, checks, jobs, sensors and resources of a plan.
+    """Build assets, checks, jobs, sensors, schedules and resources of a plan.
 
     Args:
         plan: what to migrate.
@@ -44,6 +44,7 @@ def build_definitions(
         assets=assets,
         jobs=jobs,
         sensors=build_sensors(),
+        schedules=build_schedules(),
         resources=build_resources(plan),
         executor=dg.in_process_executor,
         metadata={"plan": plan.plan_id, "tables": len(plan.tables)},

@@ -1,4 +1,4 @@
-"""Jobs and sensors: selections over the assets, and the validation that ends a migration."""
+"""Jobs, sensors and schedules: selections over the assets, validation, maintenance."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -6,6 +6,12 @@ from typing import Any
 
 import dagster as dg
 
+from migration_assets.assets.maintenance import (
+    MAINTENANCE_JOB,
+    MAINTENANCE_OP,
+    MaintenanceConfig,
+    maintain_in_run,
+)
 from migration_assets.assets.translator import STAGES, MigrationTranslator, Stage, dagster_name
 from migration_assets.assets.validation import ValidationConfig, validate_in_run
 from migration_assets.iceberg.resource import LakeResource
@@ -56,7 +62,7 @@ def job_of(table: TablePlan, plan: MigrationPlan) -> str:
 def build_jobs(
     plan: MigrationPlan, translator: MigrationTranslator, *, table_jobs: bool
 ) -> Iterator[Any]:
-    """Yield one job (of types that Dagster does not export) per partition-count class, one per table if wished, and `validate`.
+    """Yield one job (of types that Dagster does not export) per partition-count class, one per table if wished, `validate` and `maintenance`.
 
     Args:
         plan: what there is to migrate.
@@ -81,6 +87,7 @@ def build_jobs(
                 tags={"migration/plan": plan.plan_id},
             )
     yield _validate_job(plan, translator)
+    yield _maintenance_job(plan, translator)
 
 
 def _selection(tables: Sequence[TablePlan], translator: MigrationTranslator) -> dg.AssetSelection:
@@ -116,6 +123,35 @@ def _validate_job(plan: MigrationPlan, translator: MigrationTranslator) -> dg.Jo
         compare_systems()
 
     return validate
+
+
+def _maintenance_job(plan: MigrationPlan, translator: MigrationTranslator) -> dg.JobDefinition:
+    @dg.op(name=MAINTENANCE_OP)
+    def maintain_tables(
+        context: dg.OpExecutionContext, config: MaintenanceConfig, lake: LakeResource
+    ) -> None:
+        """Compact, expire and clean one table after the other."""
+        maintain_in_run(context, config, plan, translator, lake.lake)
+
+    @dg.job(name=MAINTENANCE_JOB, tags={"migration/plan": plan.plan_id})
+    def maintenance() -> None:
+        """Look after the Iceberg tables: old snapshots, orphaned files, small files."""
+        maintain_tables()
+
+    return maintenance
+
+
+def build_schedules() -> list[dg.ScheduleDefinition]:
+    """The schedule that maintains every night; off until somebody switches it on."""
+    return [
+        dg.ScheduleDefinition(
+            name="maintenance_every_night",
+            job_name=MAINTENANCE_JOB,
+            cron_schedule="0 3 * * *",
+            default_status=dg.DefaultScheduleStatus.STOPPED,
+            description="Runs `maintenance` with its defaults at 03:00 UTC.",
+        )
+    ]
 
 
 def build_sensors() -> list[dg.SensorDefinition]:

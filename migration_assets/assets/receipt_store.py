@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from migration_assets.iceberg.lake import Lake
 
 AnyReceipt = TypeVar("AnyReceipt", bound=Receipt)
+
+THREADS = 16
+"""Receipts read at once."""
 
 HOST_TAG = "migration/host"
 PID_TAG = "migration/pid"
@@ -53,13 +58,7 @@ class ReceiptStore:
         uri = self._uri(asset_path, partition_key)
         if not self._lake.store.exists(uri):
             return None
-        try:
-            return kind.model_validate_json(self._lake.store.read(uri))
-        except ValidationError:
-            raise ReceiptError(
-                f"The receipt of {'/'.join(asset_path)} {partition_key} is corrupt.",
-                next_step="Materialize that asset partition again.",
-            ) from None
+        return self._read(kind, uri)
 
     def load(
         self, kind: type[AnyReceipt], asset_path: Sequence[str], partition_key: str
@@ -94,11 +93,28 @@ class ReceiptStore:
         self._lake.store.delete(uris)
         return len(uris)
 
-    def live_files(self, asset_path: Sequence[str]) -> Iterator[str]:
-        """Every data file that a stored extract receipt names: no cleanup may take them."""
-        for uri, _size, _modified in self._lake.store.list(self._folder(asset_path) + "/"):
-            receipt = ExtractReceipt.model_validate_json(self._lake.store.read(uri))
-            yield from (file.path for file in receipt.files)
+    def live_files(self, asset_path: Sequence[str]) -> set[str]:
+        """Every data file that a stored extract receipt names: no cleanup may take them.
+
+        Receipts of partitions that the plan no longer has are among them.
+
+        Raises:
+            ReceiptError: a stored text is not such a receipt.
+        """
+        uris = [file.uri for file in self._lake.store.list(self._folder(asset_path) + "/")]
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="receipt") as threads:
+            receipts = threads.map(partial(self._read, ExtractReceipt), uris)
+            return {file.path for receipt in receipts for file in receipt.files}
+
+    def _read(self, kind: type[AnyReceipt], uri: str) -> AnyReceipt:
+        try:
+            return kind.model_validate_json(self._lake.store.read(uri))
+        except ValidationError:
+            partition = uri.removeprefix(f"{self._root}/").removesuffix(".json")
+            raise ReceiptError(
+                f"The receipt of {' '.join(partition.rsplit('/', 1))} is corrupt.",
+                next_step="Materialize that asset partition again.",
+            ) from None
 
     def _folder(self, asset_path: Sequence[str]) -> str:
         return "/".join([self._root, *(quote(part, safe="") for part in asset_path)])

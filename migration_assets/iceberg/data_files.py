@@ -22,6 +22,10 @@ TARGET_BYTES = 512 * 2**20
 ROW_GROUP_BYTES = 64 * 2**20
 """Arrow bytes collected for one row group: with `PART_BYTES` of the upload, what bounds memory."""
 
+WRITE_BUFFER_BYTES = 4 * 2**20
+"""What Arrow collects before it calls the output file: a file of 100 MiB is written in thousands of
+pieces, and each call has to wait for the interpreter, which the reading thread uses too."""
+
 DICTIONARY_SAMPLE_ROWS = 32_768
 DICTIONARY_SHARE = 0.5
 """A column of which more than this share of a file's first values differ gets no dictionary: one
@@ -79,6 +83,7 @@ class DataFileWriter:
         self._batches: list[pa.RecordBatch] = []
         self._batch_bytes = 0
         self._output: OutputFile | None = None
+        self._stream: pa.BufferedOutputStream | None = None
         self._parquet: pq.ParquetWriter | None = None
         self._rows = 0
 
@@ -114,7 +119,7 @@ class DataFileWriter:
         self._batch_bytes += batch.get_total_buffer_size()
         if self._batch_bytes >= self._row_group_bytes:
             self._write_row_group()
-            if self._output is not None and self._output.size >= self._target_bytes:
+            if self._stream is not None and self._stream.tell() >= self._target_bytes:
                 self._finish_file()
 
     def abort(self) -> None:
@@ -122,7 +127,7 @@ class DataFileWriter:
         self._batches.clear()
         if self._output is not None:
             self._output.abort()
-        self._output = self._parquet = None
+        self._output = self._stream = self._parquet = None
         with contextlib.suppress(MigrationError):
             self._store.delete([file.path for file in self.files])
         self.files = ()
@@ -140,12 +145,16 @@ class DataFileWriter:
         self._rows += rows.num_rows
 
     def _open_file(self, with_dictionary: list[str]) -> Any:
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         uri = f"{self._folder}/{self._attempt}-{len(self.files)}.parquet"
         self._output = self._store.open_output(uri)
+        self._stream = pa.BufferedOutputStream(
+            pa.PythonFile(self._output, mode="w"), WRITE_BUFFER_BYTES
+        )
         return pq.ParquetWriter(
-            self._output,
+            self._stream,
             self._schema,
             compression="zstd",
             use_dictionary=with_dictionary or False,
@@ -159,12 +168,13 @@ class DataFileWriter:
 
     def _finish_file(self) -> None:
         self._write_row_group()
-        if self._parquet is None or self._output is None:
+        if self._parquet is None or self._stream is None or self._output is None:
             return
         self._parquet.close()
+        self._stream.detach()  # flushes
         self._output.close()
         self.files += (DataFile(path=self._output.uri, bytes=self._output.size, rows=self._rows),)
-        self._parquet = self._output = None
+        self._parquet = self._stream = self._output = None
         self._rows = 0
 
 

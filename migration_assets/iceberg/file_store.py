@@ -76,6 +76,7 @@ class OutputFile(ABC):
         self.uri = uri
         self.size = 0
         self.closed = False
+        self._aborted = False
 
     def __enter__(self) -> Self:
         """Return the file itself."""
@@ -105,7 +106,18 @@ class OutputFile(ABC):
         """Do nothing: bytes are sent when a part of them is complete, and seen after `close`."""
 
     def write(self, data: bytes) -> int:
-        """Append bytes; return how many."""
+        """Append bytes, which may be kept and must not change; return how many.
+
+        After `abort` they are dropped: pyarrow's writers hand over what they still hold when they
+        are let go of.
+
+        Raises:
+            ValueError: the file was closed.
+        """
+        if self._aborted:
+            return len(data)
+        if self.closed:
+            raise ValueError(f"{self.uri} is closed")
         with translate_errors(self.uri):
             self._append(data)
         self.size += len(data)
@@ -134,7 +146,7 @@ class OutputFile(ABC):
         upload is invisible until the bucket's lifecycle rule removes it.
         """
         if not self.closed:
-            self.closed = True
+            self.closed = self._aborted = True
             with contextlib.suppress(MigrationError), translate_errors(self.uri):
                 self._discard()
 
@@ -413,17 +425,28 @@ class _S3Output(OutputFile):
         self._bucket, self._key = bucket_and_key(uri)
         self._client = client
         self._threads = threads
-        self._buffer = bytearray()
+        self._pieces: list[memoryview] = []
+        self._filled = 0
         self._upload_id: str | None = None
         self._etags: list[str] = []
         self._pending: deque[Future[str]] = deque()
         self._parts = 0
 
     def _append(self, data: bytes) -> None:
-        self._buffer += data
-        while len(self._buffer) >= PART_BYTES:
-            self._send(bytes(self._buffer[:PART_BYTES]))
-            del self._buffer[:PART_BYTES]
+        rest = memoryview(data)
+        while self._filled + len(rest) >= PART_BYTES:
+            missing = PART_BYTES - self._filled
+            self._pieces.append(rest[:missing])
+            rest = rest[missing:]
+            self._send(self._take())
+        self._pieces.append(rest)
+        self._filled += len(rest)
+
+    def _take(self) -> bytes:
+        """What was collected, copied once."""
+        part = b"".join(self._pieces)
+        self._pieces, self._filled = [], 0
+        return part
 
     def _send(self, part: bytes) -> None:
         if self._upload_id is None:
@@ -441,10 +464,10 @@ class _S3Output(OutputFile):
 
     def _publish(self) -> None:
         if self._upload_id is None:
-            self._client.put_object(Bucket=self._bucket, Key=self._key, Body=bytes(self._buffer))
+            self._client.put_object(Bucket=self._bucket, Key=self._key, Body=self._take())
             return
-        if self._buffer:
-            self._send(bytes(self._buffer))
+        if self._filled:
+            self._send(self._take())
         self._etags += [pending.result() for pending in self._pending]
         self._client.complete_multipart_upload(
             Bucket=self._bucket,
@@ -459,7 +482,7 @@ class _S3Output(OutputFile):
         )
 
     def _discard(self) -> None:
-        self._buffer.clear()
+        self._take()
         # A part that lands after the abort would be billed for ever: wait for those on their way.
         for pending in self._pending:
             pending.exception()

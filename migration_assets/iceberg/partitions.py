@@ -204,11 +204,26 @@ def holds_rewritten_files(
     snapshot = table.current_snapshot()
     while snapshot is not None and snapshot.snapshot_id != since:
         operation = snapshot.summary.operation if snapshot.summary is not None else None
-        if operation != Operation.REPLACE and _touches(table, snapshot, source_partition):
+        if operation != Operation.REPLACE and source_partition in touched_partitions(
+            table, snapshot
+        ):
             return False
         parent = snapshot.parent_snapshot_id
         snapshot = by_id.get(parent) if parent is not None else None
     return snapshot is not None
+
+
+def touched_partitions(table: Table, snapshot: Snapshot) -> set[int]:
+    """Partitions of which a snapshot itself added or removed files, delete files included."""
+    from pyiceberg.manifest import ManifestEntryStatus
+
+    return {
+        entry.data_file.partition[0]
+        for manifest in snapshot.manifests(table.io)
+        if manifest.added_snapshot_id == snapshot.snapshot_id
+        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=False)
+        if entry.status != ManifestEntryStatus.EXISTING
+    }
 
 
 def committed_attempts(table: Table) -> Mapping[str, int]:
@@ -231,19 +246,6 @@ def _compacted(
         source_partition=receipt.source_partition,
         rows=receipt.rows,
         since=receipt.snapshot_id,
-    )
-
-
-def _touches(table: Table, snapshot: Snapshot, source_partition: int) -> bool:
-    """Whether a snapshot itself added or removed files of a partition, delete files included."""
-    from pyiceberg.manifest import ManifestEntryStatus
-
-    return any(
-        entry.data_file.partition[0] == source_partition
-        for manifest in snapshot.manifests(table.io)
-        if manifest.added_snapshot_id == snapshot.snapshot_id
-        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=False)
-        if entry.status != ManifestEntryStatus.EXISTING
     )
 
 

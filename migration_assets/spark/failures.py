@@ -83,4 +83,4 @@ def _gist(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     causes = [line for line in lines if "Exception: " in line or "Error: " in line]
     chosen = (causes or lines or ["no message"])[-1]
-    return chosen.removeprefix("Caused by: ").rstrip(".")[:500]
+    return chosen.removeprefix("Caused by: ").lstrip(": ").rstrip(".")[:500]

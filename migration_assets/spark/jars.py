@@ -45,7 +45,6 @@ _ABANDONED_AFTER_S = 3600.0
 """A download that was not written to for so long belongs to a process that was killed."""
 _LINE = re.compile(r"([\w.-]+):([\w.-]+):([\w.-]+)\s+([0-9a-f]{64})\s+([1-9]\d*)")
 _PROJECT_LOCK = Path(__file__).parents[2] / "jars" / LOCK_NAME
-_PACKAGED_LOCK = Path(__file__).with_name(LOCK_NAME)
 
 
 @dataclass(frozen=True)
@@ -121,12 +120,12 @@ def jars_folder(settings: ProjectSettings) -> Path:
 
 
 def find_lock(folder: Path) -> Path:
-    """The lock for a folder of jars: its own, else the checkout's, else the installed package's.
+    """The lock for a folder of jars: its own, else the checkout's.
 
     Raises:
         ConfigurationError: there is none.
     """
-    candidates = (folder / LOCK_NAME, _PROJECT_LOCK, _PACKAGED_LOCK)
+    candidates = (folder / LOCK_NAME, _PROJECT_LOCK)
     for path in candidates:
         if path.is_file():
             return path

@@ -39,15 +39,11 @@ class SparkTable:
 
     def __str__(self) -> str:
         """The quoted name."""
-        return f"{_quote(self.catalog)}.{self._in_catalog}"
-
-    @property
-    def _in_catalog(self) -> str:
-        return f"{_quote(self.namespace)}.{_quote(self.name)}"
+        return ".".join(map(_quote, (self.catalog, self.namespace, self.name)))
 
     def call(self, procedure: str, **arguments: str) -> str:
         """The CALL of a procedure on it; the arguments are SQL already."""
-        named = {"table": _text(self._in_catalog), **arguments}
+        named = {"table": _text(str(self)), **arguments}
         listed = ", ".join(f"{name} => {value}" for name, value in named.items())
         return f"CALL {_quote(self.catalog)}.system.{procedure}({listed})"
 

@@ -7,18 +7,15 @@ project itself: it can only come from the driver.
 from __future__ import annotations
 
 import re
-import site
 import subprocess
 import venv
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import pyspark
 import pytest
 
 from migration_assets.sandbox.launcher import Sandbox
+from migration_assets.sandbox.spark_cluster import SparkCluster
 from migration_assets.spark.java import Java
 from migration_assets_tests.sandbox.project import Project, iceberg_catalog, wait_until
 
@@ -32,113 +29,17 @@ INSERT INTO dbo.Wide VALUES {", ".join(f"({n}, N'row {n}')" for n in range(ROWS)
 GO
 """
 RULES = "defaults: {engine: spark, partitions: 16}\n"
-SPARK_HOME = Path(pyspark.__file__).parent
-
-
-@dataclass
-class Cluster:
-    """Master's address, the folder of each worker, the Python that executors get."""
-
-    master: str
-    workers: list[Path]
-    python: Path
-    logs: list[Path]
-
-    def executors(self) -> dict[str, int]:
-        """How many executors each worker has started so far, by the worker's name."""
-        return {
-            folder.name: len([path for path in folder.glob("app-*/*") if path.name.isdigit()])
-            for folder in self.workers
-        }
-
-
-def foreign_python(folder: Path) -> Path:
-    """A Python that finds the dependencies and not this package.
-
-    Its `.pth` names our site-packages, and Python reads no `.pth` of a folder that is named so: the
-    editable install is one.
-    """
-    venv.create(folder, with_pip=False)
-    (packages,) = folder.glob("lib/python*/site-packages")
-    (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()) + "\n")
-    return folder / "bin" / "python"
-
-
-@contextmanager
-def daemon(java: Java, log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A Spark daemon with nothing in its environment but what it cannot do without."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [
-                "env", "-i", f"{java.home}/bin/java", "-cp", f"{SPARK_HOME}/jars/*",
-                "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
-                "--add-opens=java.base/java.nio=ALL-UNNAMED",
-                "--add-opens=java.base/java.lang=ALL-UNNAMED",
-                "--add-opens=java.base/java.util=ALL-UNNAMED",
-                "-Xmx256m", *arguments,
-            ],
-            stdout=output, stderr=subprocess.STDOUT, cwd=log.parent,
-        )  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 @pytest.fixture(scope="module")
-def cluster(
-    java: Java, jars: list[Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Cluster]:
-    folder = tmp_path_factory.mktemp("cluster")
-    python = foreign_python(folder / "python")
-    tried = subprocess.run(
-        ["env", "-i", str(python), "-c", "import pyarrow, mssql_python; import migration_assets"],
-        cwd=folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert "No module named 'migration_assets'" in tried.stderr
-    with ExitStack() as stack:
-        log = folder / "master.log"
-        stack.enter_context(
-            daemon(
-                java,
-                log,
-                "org.apache.spark.deploy.master.Master",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                "0",
-                "--webui-port",
-                "0",
-            )
-        )
-        found = wait_until(
-            lambda: re.search(r"Starting Spark master at (spark://\S+)", log.read_text()), "master"
-        )
-        workers, logs = [], [log]
-        for name in ("one", "two"):
-            workers.append(folder / name)
-            logs.append(folder / f"{name}.log")
-            stack.enter_context(
-                daemon(
-                    java,
-                    logs[-1],
-                    "org.apache.spark.deploy.worker.Worker",
-                    "--host",
-                    "127.0.0.1",
-                    "--webui-port",
-                    "0",
-                    "--cores",
-                    "2",
-                    "--memory",
-                    "1g",
-                    "--work-dir",
-                    str(workers[-1]),
-                    found[1],
-                )
-            )
-        wait_until(lambda: log.read_text().count("Registering worker") == len(workers), "workers")
-        yield Cluster(found[1], workers, python, logs)
+def cluster(java: Java, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
+    with SparkCluster(tmp_path_factory.mktemp("cluster"), java.home) as running:
+        tried = subprocess.run(
+            ["env", "-i", running.python, "-c", "import pyarrow, mssql_python, migration_assets"],
+            cwd=running.folder, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert "No module named 'migration_assets'" in tried.stderr
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +55,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         yield running
 
 
-def project_in(folder: Path, cluster: Cluster, sandbox: Sandbox, **settings: str) -> Project:
+def project_in(folder: Path, cluster: SparkCluster, sandbox: Sandbox, **settings: str) -> Project:
     """A project whose Spark tables go to the cluster, every event of it logged."""
     folder.mkdir()
     conf = folder / "conf"
@@ -163,7 +64,7 @@ def project_in(folder: Path, cluster: Cluster, sandbox: Sandbox, **settings: str
     defaults = (ours / "spark-defaults.conf").read_text(encoding="utf-8")
     (folder / "events").mkdir()
     (conf / "spark-defaults.conf").write_text(
-        f"{defaults}\nspark.eventLog.enabled true\nspark.eventLog.dir {folder / 'events'}\n"
+        f"{defaults}\nspark.eventLog.enabled true\nspark.eventLog.compress false\nspark.eventLog.dir {folder / 'events'}\n"
         "spark.driver.host 127.0.0.1\nspark.executor.cores 2\n"
     )
     (conf / "log4j2.properties").write_text((ours / "log4j2.properties").read_text())
@@ -189,7 +90,7 @@ def project_in(folder: Path, cluster: Cluster, sandbox: Sandbox, **settings: str
 @pytest.mark.parametrize("reader", ["arrow", "jdbc"])
 def test_both_workers_extract_and_the_cap_holds(
     reader: str,
-    cluster: Cluster,
+    cluster: SparkCluster,
     sandbox: Sandbox,
     equipment: tuple[Java, list[Path]],
     tmp_path: Path,
@@ -205,10 +106,7 @@ def test_both_workers_extract_and_the_cap_holds(
     )
     before = cluster.executors()
     project.run("run", "--until", "iceberg").ok()
-    assert {name: count - before[name] for name, count in cluster.executors().items()} == {
-        "one": 1,
-        "two": 1,
-    }
+    assert [now - then for now, then in zip(cluster.executors(), before, strict=True)] == [1, 1]
     table = iceberg_catalog(project.settings).load_table(("dbo", "wide"))
     rows = table.scan().to_arrow().select(["id", "name"]).to_pylist()
     assert len(rows) == ROWS
@@ -237,7 +135,7 @@ def task_hosts(project: Project) -> set[str]:
     return found
 
 
-def assert_no_secret(project: Project, cluster: Cluster) -> None:
+def assert_no_secret(project: Project, cluster: SparkCluster) -> None:
     """Neither Spark's event log nor any log of the cluster or of our own has a password."""
     secrets = [CANARY, project.settings["AWS_SECRET_ACCESS_KEY"]]
     folders = [project.folder / "events", project.folder / ".dagster", *cluster.workers]
@@ -254,7 +152,7 @@ def assert_no_secret(project: Project, cluster: Cluster) -> None:
 
 
 def test_an_executor_without_the_dependencies_is_told_plainly(
-    cluster: Cluster, sandbox: Sandbox, java: Java, tmp_path: Path
+    cluster: SparkCluster, sandbox: Sandbox, java: Java, tmp_path: Path
 ) -> None:
     bare = tmp_path / "bare"
     venv.create(bare, with_pip=False)
@@ -274,7 +172,7 @@ def test_an_executor_without_the_dependencies_is_told_plainly(
 
 
 def test_a_master_that_is_not_there_is_told_plainly(
-    sandbox: Sandbox, cluster: Cluster, java: Java, tmp_path: Path
+    sandbox: Sandbox, cluster: SparkCluster, java: Java, tmp_path: Path
 ) -> None:
     project = project_in(
         tmp_path / "nowhere",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -16,6 +15,7 @@ from migration_assets.sandbox.control import Fault
 from migration_assets.spark.java import Java
 from migration_assets_tests.sandbox.bench import DONE, Bench, running
 from migration_assets_tests.sandbox.project import Project, kill, wait_until
+from migration_assets_tests.spark.processes import is_gone, jvms_of
 
 KEYS = [f"p{number:03d}" for number in range(8)]
 RULES = """
@@ -57,35 +57,6 @@ def runs_of(project: Project, name: str) -> dict[str, list[str]]:
             seen.add(key)
             found.setdefault(record.run_id, []).append(key)
     return {run: sorted(keys) for run, keys in found.items()}
-
-
-def jvms_of(process_id: int) -> set[int]:
-    """Processes called java among the descendants of a process."""
-    parents: dict[int, list[tuple[int, str]]] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            name, rest = (folder / "stat").read_text().split("(", 1)[1].rsplit(")", 1)
-            parents.setdefault(int(rest.split()[1]), []).append((int(folder.name), name))
-    found, todo = set(), [process_id]
-    while todo:
-        for child, name in parents.get(todo.pop(), []):
-            todo.append(child)
-            if name == "java":
-                found.add(child)
-    return found
-
-
-def memory_of(process_id: int) -> int:
-    """Bytes of memory that a process has; 0 when it is gone."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{process_id}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-    return 0
-
-
-def is_gone(process_id: int) -> Callable[[], bool]:
-    return lambda: not Path(f"/proc/{process_id}").exists() or memory_of(process_id) == 0
 
 
 @pytest.fixture(scope="module")

@@ -93,7 +93,7 @@ def test_342_tables_load_without_a_server_a_secret_or_a_heavy_import(tmp_path: P
     )  # fmt: skip
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["assets"] == 3 * 342
-    assert found["jobs"] == 3 + 342 + 1 + 1  # classes, tables, validate, Dagster's own
+    assert found["jobs"] == 3 + 342 + 2 + 1  # classes, tables, the two below, Dagster's own
     assert not set(found["modules"]) & set(HEAVY)
     assert found["reached"] == []
     # Of CPU time, since the machine may be busy; benchmarks/overhead.py measures it for real.
@@ -185,16 +185,22 @@ def test_each_system_has_a_pool_and_a_priority_that_grows_downstream() -> None:
     assert all(op.retry_policy is not None and op.retry_policy.max_retries == 4 for op in ops)
 
 
-def test_there_is_a_job_per_class_and_per_table_and_validate() -> None:
+def test_there_is_a_job_per_class_and_per_table_and_two_more() -> None:
     plan = plan_of(named("dbo", "a"), named("dbo", "b", cuts=("1",)), named("dbo", "c"))
     names = {job.name for job in build_definitions(plan).get_repository_def().get_all_jobs()}
     own = {name for name in names if not name.startswith("__")}
     classes = {"migrate_p001", "migrate_p002"}
-    assert own == classes | {"migrate__dbo__a", "migrate__dbo__b", "migrate__dbo__c", "validate"}
+    assert own == classes | {
+        "migrate__dbo__a",
+        "migrate__dbo__b",
+        "migrate__dbo__c",
+        "validate",
+        "maintenance",
+    }
     fewer = build_definitions(plan, table_jobs=False).get_repository_def()
     assert {
         job.name for job in fewer.get_all_jobs() if not job.name.startswith("__")
-    } == classes | {"validate"}
+    } == classes | {"validate", "maintenance"}
 
 
 def test_a_class_job_has_all_assets_of_its_tables_and_their_partitions() -> None:

@@ -246,10 +246,9 @@ def test_without_any_lock_every_place_is_named(
     from migration_assets.spark import jars
 
     monkeypatch.setattr(jars, "_PROJECT_LOCK", tmp_path / "a" / LOCK_NAME)
-    monkeypatch.setattr(jars, "_PACKAGED_LOCK", tmp_path / "b" / LOCK_NAME)
     with pytest.raises(ConfigurationError, match="MIGRATION_JARS") as raised:
         find_lock(tmp_path)
-    for path in (tmp_path, tmp_path / "a", tmp_path / "b"):
+    for path in (tmp_path, tmp_path / "a"):
         assert str(path / LOCK_NAME) in str(raised.value)
 
 
