@@ -315,7 +315,7 @@ def _text_buffers(values: pa.Array) -> tuple[Ints, npt.NDArray[np.uint8]]:
         values.offset : values.offset + len(values) + 1
     ].astype(np.int64, copy=False)
     data = np.frombuffer(data_buffer or b"", dtype=np.uint8)[offsets[0] : offsets[-1]]
-    return offsets - offsets[0], data
+    return offsets - offsets[0] if offsets[0] else offsets, data
 
 
 def _text(_: ColumnPlan, values: pa.Array) -> Measured:
@@ -324,8 +324,7 @@ def _text(_: ColumnPlan, values: pa.Array) -> Measured:
     units = lengths
     highest = data.max() if len(data) else 0
     if highest >= 0x80:
-        characters = pc.utf8_length(values).fill_null(0)
-        units = characters.to_numpy(zero_copy_only=False).astype(np.int64)
+        units = _zero_nulls(_int64(pc.utf8_length(values)), values)
         if highest >= 0xF0:  # lead bytes of characters that take two UTF-16 units
             units = units + _zero_nulls(_counts(np.flatnonzero(data >= 0xF0), offsets), values)
     return Measured(

@@ -79,6 +79,18 @@ def build_spark_asset(
         from migration_assets.mssql.reader import measure_partition
 
         partition_keys, level = context.partition_keys, config.level(table)
+
+        def verdicts(receipt: ExtractReceipt) -> list[Verdict]:
+            key_range = table.key_range(receipt.partition_key)
+            again = partial(measure_partition, mssql.client, table, key_range, level)
+            return source_verdicts(receipt, again)
+
+        if spec.key not in context.selected_asset_keys:
+            raise dg.Failure(
+                f"{table.full_name}: its checks belong to the extraction and do not run alone.",
+                metadata={"next step": "Materialize the partition, or run the job `validate`."},
+                allow_retries=False,
+            )
         done: dict[str, ExtractReceipt] = {}
         if context.retry_number:
             done = _made_in_run(receipts, spec, table, partition_keys, context.run_id)
@@ -96,11 +108,6 @@ def build_spark_asset(
             [key for key in partition_keys if key not in done],
         )
         made, errors = {**done, **extracted.receipts}, dict(extracted.errors)
-
-        def verdicts(receipt: ExtractReceipt) -> list[Verdict]:
-            key_range = table.key_range(receipt.partition_key)
-            again = partial(measure_partition, mssql.client, table, key_range, level)
-            return source_verdicts(receipt, again)
 
         if not context.has_partition_key_range:
             (partition_key,) = partition_keys

@@ -123,7 +123,7 @@ class Lake:
             case CatalogType.GLUE:
                 from pyiceberg.catalog.glue import GlueCatalog
 
-                with _boto_timeouts(settings):
+                with _boto_defaults(settings):
                     return GlueCatalog(CATALOG_NAME, **properties, **self._glue_properties())
             case CatalogType.REST:
                 from pyiceberg.catalog.rest import RestCatalog
@@ -235,7 +235,7 @@ class Lake:
             aws_session_token=token,
         )
         with translate_errors(f"S3 at {settings.endpoint_url or settings.region}"):
-            with _boto_timeouts(settings):
+            with _boto_defaults(settings):
                 client: S3Client = resource.get_client()
             return client
 
@@ -246,10 +246,13 @@ class Lake:
 
 
 @contextmanager
-def _boto_timeouts(settings: LakeSettings) -> Iterator[None]:
-    """Give the boto3 clients made inside our timeouts.
+def _boto_defaults(settings: LakeSettings) -> Iterator[None]:
+    """Give the boto3 clients made inside our timeouts, and no SHA-256 of bodies over TLS.
 
-    Neither dagster-aws nor pyiceberg passes timeouts on, so they are set as the defaults of the
+    TLS and the CRC-32 of each upload protect a body already; botocore decides the same for uploads
+    that it computes the checksum of. Over plain HTTP the signature keeps covering the body.
+
+    Neither dagster-aws nor pyiceberg passes such settings on, so they are made the defaults of the
     botocore session that both make
     (https://botocore.amazonaws.com/v1/documentation/api/latest/reference/config.html).
     """
@@ -257,20 +260,23 @@ def _boto_timeouts(settings: LakeSettings) -> Iterator[None]:
     from botocore.config import Config
     from botocore.session import Session
 
-    def set_timeouts(session: Session) -> None:
+    is_tls = (settings.endpoint_url or "https:").startswith("https:")
+
+    def set_defaults(session: Session) -> None:
         session.set_default_client_config(
             Config(
                 connect_timeout=settings.connect_timeout_s,
                 read_timeout=settings.request_timeout_s,
                 max_pool_connections=32,
+                s3={"payload_signing_enabled": False} if is_tls else None,
             )
         )
 
-    botocore.register_initializer(set_timeouts)
+    botocore.register_initializer(set_defaults)
     try:
         yield
     finally:
-        botocore.unregister_initializer(set_timeouts)
+        botocore.unregister_initializer(set_defaults)
 
 
 _shared: dict[str, Lake] = {}

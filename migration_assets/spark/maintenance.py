@@ -134,4 +134,4 @@ def _text(value: str) -> str:
 
 def _timestamp(moment: datetime) -> str:
     """A literal that means the same whatever the session's time zone."""
-    return f"TIMESTAMP '{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC'"
+    return f"TIMESTAMP '{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f} UTC'"

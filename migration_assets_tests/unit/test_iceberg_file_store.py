@@ -1,12 +1,23 @@
 """Files by URI in a local folder; `sandbox/test_commit.py` does the same over S3."""
 
+import base64
+import random
+import zlib
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from migration_assets.errors import AccessDeniedError, ConfigurationError, ObjectNotFoundError
-from migration_assets.iceberg.file_store import LocalFileStore, bucket_and_key, local_path
+from migration_assets.iceberg.file_store import (
+    PART_BYTES,
+    LocalFileStore,
+    S3FileStore,
+    bucket_and_key,
+    local_path,
+)
 
 STORE = LocalFileStore()
 
@@ -71,6 +82,74 @@ def test_aborted_output_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         write_and_fail(f"file://{tmp_path}/a")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_written_after_the_end(tmp_path: Path) -> None:
+    uri = f"file://{tmp_path}/a"
+    file = STORE.open_output(uri)
+    file.abort()
+    assert file.write(b"12") == 2  # as pyarrow's writers do when they are let go of
+    file.close()
+    assert list(tmp_path.iterdir()) == []
+    with STORE.open_output(uri) as file:
+        file.write(b"12")
+    with pytest.raises(ValueError, match="closed"):
+        file.write(b"34")
+
+
+class S3ClientStub:
+    """Remembers the parts; what S3 itself does is tested in `sandbox/test_commit.py`."""
+
+    def __init__(self) -> None:
+        self.parts: dict[int, bytes] = {}
+        self.checksums: dict[int, str] = {}
+        self.aborted = False
+
+    def create_multipart_upload(self, **_: str) -> dict[str, str]:
+        return {"UploadId": "u"}
+
+    def upload_part(self, **given: Any) -> dict[str, str]:
+        number = given["PartNumber"]
+        self.parts[number] = given["Body"]
+        self.checksums[number] = given["ChecksumCRC32"]
+        return {"ETag": str(number)}
+
+    def complete_multipart_upload(self, **_: object) -> None:
+        assert not self.aborted
+
+    def abort_multipart_upload(self, **_: str) -> None:
+        self.aborted = True
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("piece", [1000, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 40_000_000])
+def test_parts_are_whole_however_they_are_written(piece: int) -> None:
+    client = S3ClientStub()
+    store = S3FileStore(lambda: cast("Any", client), lambda: None)
+    data = random.Random(7).randbytes(2 * PART_BYTES + 17)
+    with closing(store), store.open_output("s3://b/k") as file:
+        for start in range(0, len(data), piece):
+            file.write(data[start : start + piece])
+    parts = [client.parts[number] for number in (1, 2, 3)]
+    assert [len(part) for part in parts] == [PART_BYTES, PART_BYTES, 17]
+    assert b"".join(parts) == data
+    crc = base64.b64encode(zlib.crc32(parts[1]).to_bytes(4, "big")).decode()
+    assert client.checksums[2] == crc
+
+
+def test_nothing_is_sent_after_abort() -> None:
+    client = S3ClientStub()
+    store = S3FileStore(lambda: cast("Any", client), lambda: None)
+    with closing(store):
+        file = store.open_output("s3://b/k")
+        file.write(bytes(PART_BYTES + 1))
+        file.abort()
+        file.write(bytes(3 * PART_BYTES))
+        file.close()
+    assert client.aborted
+    assert list(client.parts) == [1]
 
 
 def test_replacing_fails_as_a_whole(tmp_path: Path) -> None:

@@ -1,11 +1,17 @@
 """The client and the Dagster resource: what they open, and with which settings."""
 
+import base64
+import hashlib
+import io
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import urllib3
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from pydantic import SecretStr
 
 from migration_assets.errors import ConfigurationError
@@ -124,6 +130,40 @@ def test_ambient_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_missing_profile() -> None:
     with pytest.raises(ConfigurationError, match="AWS_PROFILE"):
         _ = Lake(LakeSettings(bucket="b", profile="nobody")).catalog
+
+
+@pytest.mark.parametrize(("scheme", "is_signed"), [("https", False), ("http", True)])
+def test_uploads_have_a_checksum_and_over_plain_http_a_signature(
+    scheme: str, is_signed: bool
+) -> None:
+    settings = LakeSettings(
+        bucket="b",
+        endpoint_url=f"{scheme}://s3.test",
+        access_key_id="key",
+        secret_access_key=SecretStr(SECRET),
+    )
+    data = b"abc" * 1000
+    found: list[AWSPreparedRequest] = []
+
+    def answer(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        found.append(request)
+        return AWSResponse(request.url, 200, {}, urllib3.HTTPResponse(io.BytesIO(), preload_content=False))
+
+    with Lake(settings) as lake:
+        store = lake.store
+        assert isinstance(store, S3FileStore)
+        store.client.meta.events.register("before-send.s3.PutObject", answer)
+        with store.open_output("s3://b/key") as file:
+            file.write(data)
+    (request,) = found
+    header = {name.lower(): value for name, value in request.headers.items()}
+    crc = base64.b64encode(zlib.crc32(data).to_bytes(4, "big"))
+    sha256 = hashlib.sha256(data).hexdigest()
+    assert header["x-amz-checksum-crc32"].encode() == crc
+    assert "x-amz-checksum-crc32" in header["authorization"].decode()
+    expected = sha256 if is_signed else "UNSIGNED-PAYLOAD"
+    assert header["x-amz-content-sha256"].decode() == expected
+    assert "transfer-encoding" not in header
 
 
 def test_timeouts_are_not_left_behind() -> None:
