@@ -161,6 +161,15 @@ def _conformer(
         )
     ]
 
+    repeated = [pa.repeat(value, 0) for value in audit]
+
+    def constants(rows: int) -> list[pa.Array]:
+        # All batches share these, so that they are made once and fill memory once.
+        nonlocal repeated
+        if len(repeated[0]) < rows:
+            repeated = [pa.repeat(value, rows) for value in audit]
+        return [values.slice(0, rows) for values in repeated]
+
     def conform(batch: pa.RecordBatch) -> pa.RecordBatch:
         if batch.schema.names != names:
             raise SchemaDriftError(
@@ -184,8 +193,7 @@ def _conformer(
                     f"the planned {field.type}: {error}.",
                     next_step="Run `migration-assets plan` again.",
                 ) from None
-        arrays += [pa.repeat(value, batch.num_rows) for value in audit]
-        return pa.RecordBatch.from_arrays(arrays, schema=schema)
+        return pa.RecordBatch.from_arrays(arrays + constants(batch.num_rows), schema=schema)
 
     return conform
 

@@ -7,7 +7,6 @@ from typing import Any
 import dagster as dg
 
 from migration_assets.assets.checks import check_specs
-from migration_assets.assets.failures import RETRY_POLICY
 from migration_assets.assets.translator import STAGES, Stage
 from migration_assets.plan import TablePlan, VerificationLevel
 from migration_assets.receipts import Receipt
@@ -74,5 +73,4 @@ def asset_arguments(spec: dg.AssetSpec, stage: Stage, table: TablePlan) -> dict[
         "io_manager_key": "receipts",
         "pool": stage.value,
         "op_tags": {"dagster/priority": str(STAGES.index(stage))},
-        "retry_policy": RETRY_POLICY,
     }

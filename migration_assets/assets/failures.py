@@ -1,4 +1,9 @@
-"""The one place where a `MigrationError` becomes a Dagster `Failure`."""
+"""The one place where a `MigrationError` becomes a Dagster `Failure`, or a retry.
+
+Assets have no `retry_policy`: Dagster applies it to interrupts as well, so a run that somebody
+terminates would start its step again instead of ending
+(https://docs.dagster.io/guides/build/ops/op-retries). They request their retries by themselves.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ from migration_assets.assets.translator import Stage
 from migration_assets.errors import MigrationError, TransientError
 from migration_assets.plan import TablePlan
 
-RETRY_POLICY = dg.RetryPolicy(
+RETRIES = dg.RetryPolicy(
     max_retries=4, delay=1, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
 """For transient errors: about 1, 2, 4 and 8 seconds apart; permanent ones are not retried."""
@@ -22,16 +27,35 @@ RETRY_IN_UI = (
 
 
 @contextmanager
-def failures(stage: Stage, table: TablePlan, partition_key: str) -> Iterator[None]:
+def failures(
+    context: dg.AssetExecutionContext, stage: Stage, table: TablePlan, partition_key: str
+) -> Iterator[None]:
     """Turn a `MigrationError` of the body into a `Failure` that says what to do.
 
     Raises:
-        dagster.Failure: retried by the policy only for a `TransientError`.
+        dagster.RetryRequested: for a `TransientError`, until `RETRIES` are used up.
+        dagster.Failure: for any other, and then.
     """
     try:
         yield
     except MigrationError as error:
-        raise failure(error, stage, table, partition_key) from error
+        failed = failure(error, stage, table, partition_key)
+        raise retry_or_fail(failed, context.retry_number) from error
+
+
+def retry_or_fail(failed: dg.Failure, retry_number: int) -> dg.Failure | dg.RetryRequested:
+    """What a step must raise: a request to be tried again, if that is worth it, else the failure.
+
+    Args:
+        failed: whether it may be retried is in it.
+        retry_number: retries that the step has had.
+    """
+    if not failed.allow_retries or retry_number >= RETRIES.max_retries:
+        return failed
+    return dg.RetryRequested(
+        max_retries=RETRIES.max_retries,
+        seconds_to_wait=RETRIES.calculate_delay(retry_number + 1),
+    )
 
 
 def failure(

@@ -30,7 +30,7 @@ def build_iceberg_asset(
         from migration_assets.iceberg.partitions import partition_rows
 
         partition_key = context.partition_key
-        with failures(Stage.ICEBERG, table, partition_key):
+        with failures(context, Stage.ICEBERG, table, partition_key):
             check_receipt(extracted, table)
             (receipt,) = commit(
                 lake.lake,

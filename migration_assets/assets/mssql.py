@@ -46,7 +46,7 @@ def build_mssql_asset(
         from migration_assets.mssql.reader import measure_partition
 
         partition_key, level = context.partition_key, config.level(table)
-        with failures(Stage.MSSQL, table, partition_key):
+        with failures(context, Stage.MSSQL, table, partition_key):
             check_columns(mssql.client, table)
             extraction = Extraction(
                 table=table,

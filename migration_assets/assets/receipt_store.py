@@ -19,7 +19,7 @@ from urllib.parse import quote
 import dagster as dg
 from pydantic import PrivateAttr, ValidationError
 
-from migration_assets.assets.failures import plain_failure
+from migration_assets.assets.failures import plain_failure, retry_or_fail
 from migration_assets.assets.history import speed_up
 from migration_assets.errors import MigrationError, ReceiptError
 from migration_assets.plan import TablePlan
@@ -168,7 +168,8 @@ class ReceiptIOManager(dg.ConfigurableIOManager):
         """Store the receipt that an asset returned.
 
         Raises:
-            dagster.Failure: it could not be stored; retried only for a `TransientError`.
+            dagster.RetryRequested: it could not be stored for now.
+            dagster.Failure: it could not be stored.
         """
         try:
             self.store.save(context.asset_key.path, obj)
@@ -179,8 +180,8 @@ class ReceiptIOManager(dg.ConfigurableIOManager):
         """Read the upstream asset's receipt of the same partition.
 
         Raises:
-            dagster.Failure: there is none, or it cannot be read; retried only for a
-                `TransientError`.
+            dagster.RetryRequested: it cannot be read for now.
+            dagster.Failure: there is none, or it cannot be read.
         """
         kind: type[Receipt] = context.dagster_type.typing_type
         try:
@@ -189,5 +190,8 @@ class ReceiptIOManager(dg.ConfigurableIOManager):
             raise _failure(error, context) from error
 
 
-def _failure(error: MigrationError, context: dg.InputContext | dg.OutputContext) -> dg.Failure:
-    return plain_failure(error, f"{'/'.join(context.asset_key.path)} {context.partition_key}")
+def _failure(
+    error: MigrationError, context: dg.InputContext | dg.OutputContext
+) -> dg.Failure | dg.RetryRequested:
+    about = f"{'/'.join(context.asset_key.path)} {context.partition_key}"
+    return retry_or_fail(plain_failure(error, about), context.step_context.previous_attempt_count)

@@ -25,7 +25,7 @@ from migration_assets.assets.checks import (
     source_verdicts,
 )
 from migration_assets.assets.extractor import ExecutorExtraction, Extraction
-from migration_assets.assets.failures import failure, range_failure
+from migration_assets.assets.failures import failure, range_failure, retry_or_fail
 from migration_assets.assets.mssql import extract_metadata
 from migration_assets.assets.receipt_store import ReceiptIOManager
 from migration_assets.assets.translator import Stage
@@ -66,7 +66,6 @@ def build_spark_asset(
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=POOL,
         op_tags=arguments["op_tags"],
-        retry_policy=arguments["retry_policy"],
     )
     def mssql_table(  # noqa: PLR0917 - Dagster passes them by name
         context: dg.AssetExecutionContext,
@@ -113,7 +112,8 @@ def build_spark_asset(
             (partition_key,) = partition_keys
             if partition_key in errors:
                 error = errors[partition_key]
-                raise failure(error, Stage.MSSQL, table, partition_key) from error
+                failed = failure(error, Stage.MSSQL, table, partition_key)
+                raise retry_or_fail(failed, context.retry_number) from error
             receipt = made[partition_key]
             yield from conclude(
                 Stage.MSSQL,
@@ -143,7 +143,10 @@ def build_spark_asset(
             for result in results_of(specs, found):
                 context.log_event(_evaluation(result, partition_key))
         if errors:
-            raise range_failure(errors, Stage.MSSQL, table, made=len(partition_keys) - len(errors))
+            failed = range_failure(
+                errors, Stage.MSSQL, table, made=len(partition_keys) - len(errors)
+            )
+            raise retry_or_fail(failed, context.retry_number) from next(iter(errors.values()))
 
     definition: dg.AssetsDefinition = mssql_table
     return definition

@@ -41,7 +41,7 @@ def build_starrocks_asset(
         from migration_assets.starrocks.tables import ensure_table
 
         partition_key, started = context.partition_key, time.perf_counter()
-        with failures(Stage.STARROCKS, table, partition_key):
+        with failures(context, Stage.STARROCKS, table, partition_key):
             check_receipt(committed, table)
             snapshot_id = snapshot_holding(lake.lake, table, committed)
             client, level = starrocks.client, config.level(table)

@@ -11,14 +11,20 @@ from functools import partial
 from pathlib import Path
 
 from migration_assets.errors import MigrationError
-from migration_assets.iceberg.file_store import local_path
 from migration_assets.iceberg.lake import Lake
+from migration_assets.iceberg.output_files import local_path
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.odbc import missing_odbc_libraries
 from migration_assets.plan import KeyRange, TablePlan, VerificationLevel
 from migration_assets.receipts import ExtractReceipt, Fingerprint
 from migration_assets.schema import Column, MssqlType
-from migration_assets.settings import LakeSettings, MssqlSettings, StarRocksSettings
+from migration_assets.settings import (
+    LakeSettings,
+    MssqlSettings,
+    ProjectSettings,
+    SparkSettings,
+    StarRocksSettings,
+)
 from migration_assets.starrocks.catalog import (
     check_catalog,
     create_catalog,
@@ -62,6 +68,31 @@ def examine(*, fix: bool = False, until_iceberg: bool = False) -> Iterator[Findi
         yield finding
     if not until_iceberg:
         yield from _examine_starrocks(fix=fix, lake_is_fine=lake_is_fine)
+    yield from _examine_spark()
+
+
+def _examine_spark() -> Iterator[Finding]:
+    """What Spark needs here, for those who set SPARK_MASTER; of the executors it knows nothing."""
+    from migration_assets.spark.jars import jars_folder, require_jars
+    from migration_assets.spark.java import require_java
+    from migration_assets.spark.master import require_master
+
+    system = "Spark"
+    try:
+        settings, project = SparkSettings.load(), ProjectSettings.load()
+    except MigrationError as error:
+        yield Finding(system, "settings", ok=False, found=error.found, remedy=error.next_step)
+        return
+    if "master" not in settings.model_fields_set:
+        return
+
+    def master() -> str:
+        require_master(settings.master)
+        return settings.master
+
+    yield _try(system, "Java", lambda: require_java().version)
+    yield _try(system, "jars", lambda: f"{len(require_jars(jars_folder(project)))} verified")
+    yield _try(system, "master", master)
 
 
 def _try(system: str, check: str, action: Callable[[], object]) -> Finding:

@@ -1,9 +1,9 @@
 """The lake's Iceberg catalog as a catalog of Spark SQL.
 
 Nothing of it stands in the properties that a session is started with: those are in the process
-list. All are set on the running session instead, before the catalog is first used; Spark makes a
-catalog then, from the session's properties of that moment. Executors need no properties of their
-own: a table that is sent to them carries those of its files' store along.
+list. All are set on the running session instead, the keys only until the catalog is made from them.
+Executors need no properties of their own: a table that is sent to them carries those of its files'
+store along, keys included.
 
 Properties: https://iceberg.apache.org/docs/1.12.0/spark-configuration/ and
 https://iceberg.apache.org/docs/1.12.0/aws/.
@@ -11,7 +11,7 @@ https://iceberg.apache.org/docs/1.12.0/aws/.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from migration_assets.errors import ConfigurationError, UnsupportedError
 from migration_assets.settings import CatalogType, LakeSettings
@@ -27,7 +27,7 @@ RUNTIME_JAR = "iceberg-spark-runtime"
 
 
 def attach_catalog(session: SparkSession, name: str, settings: LakeSettings) -> None:
-    """Make a session know the lake's catalog. Idempotent; once it was used, changes come too late.
+    """Make a session know the lake's catalog. Idempotent; what a second call changes is ignored.
 
     Args:
         session: with Iceberg's jars.
@@ -39,13 +39,23 @@ def attach_catalog(session: SparkSession, name: str, settings: LakeSettings) -> 
         UnsupportedError: Spark has no such catalog.
         ConfigurationError: a setting is missing.
     """
-    properties = catalog_properties(name, settings) | secret_properties(name, settings)
-    java = session.sparkContext._jvm.java.lang.System  # type: ignore[union-attr] # noqa: SLF001 - PySpark has no public way to Java's properties
+    properties, secrets = catalog_properties(name, settings), secret_properties(name, settings)
+    jvm: Any = session.sparkContext._jvm  # noqa: SLF001 - PySpark has no public way to these
+    java_session: Any = session._jsparkSession  # noqa: SLF001 - likewise
+    for key, value in (properties | secrets).items():
+        session.conf.set(key, value)
     # Iceberg's Glue client takes no keys by properties of the catalog. It lives in the driver only.
     for key, value in java_properties(settings).items():
-        java.setProperty(key, value)
-    for key, value in properties.items():
-        session.conf.set(key, value)
+        jvm.java.lang.System.setProperty(key, value)
+    # Now the catalog is made, and keeps its keys. They must leave the session at once: Spark writes
+    # a session's properties into its event log with each job, and redacts only those that the
+    # session was started with (`EventLoggingListener.redactProperties`).
+    jvm.org.apache.spark.sql.classic.SparkSession.setActiveSession(java_session)
+    try:
+        java_session.sessionState().catalogManager().catalog(name)
+    finally:
+        for key in secrets:
+            session.conf.unset(key)
 
 
 def catalog_properties(name: str, settings: LakeSettings) -> dict[str, str]:
@@ -92,11 +102,7 @@ def catalog_properties(name: str, settings: LakeSettings) -> dict[str, str]:
 
 
 def secret_properties(name: str, settings: LakeSettings) -> dict[str, str]:
-    """The keys of the files' store; empty without keys. Their names let Spark redact them.
-
-    Spark shows changed properties of a session with each query, those redacted that match
-    `spark.redaction.regex`.
-    """
+    """The keys of the files' store; empty without keys. No session keeps them."""
     if settings.access_key_id is None or settings.secret_access_key is None:
         return {}
     prefix = f"spark.sql.catalog.{name}"

@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import importlib.resources
 import os
-import socket
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,12 +24,12 @@ from pydantic import Field, PrivateAttr
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
-from migration_assets.errors import ConnectionLostError
 from migration_assets.settings import ProjectSettings, SparkSettings
 from migration_assets.spark.catalog import EXTENSIONS, RUNTIME_JAR
 from migration_assets.spark.failures import is_crash, translate
 from migration_assets.spark.jars import JarState, examine_jars, jars_folder
 from migration_assets.spark.java import require_java
+from migration_assets.spark.master import require_master
 
 T = TypeVar("T")
 
@@ -40,9 +40,11 @@ PACKAGE = "migration_assets"
 CONF_FOLDER = Path(__file__).resolve().parents[2] / "spark_conf"
 """`spark_conf/` of the checkout; SPARK_CONF_DIR goes before it."""
 
-MASTER_TIMEOUT_S = 10.0
-STOP_TIMEOUT_S = 20.0
-CANCEL_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 10.0
+EXIT_TIMEOUT_S = 5.0
+CANCEL_TIMEOUT_S = 5.0
+"""How long a session may take to stop, its JVM to exit, cancelled jobs to end. A task that hangs in
+a driver ends with none of these, but with its JVM, which is killed then."""
 
 
 class SparkResource(LazyPySparkResource):
@@ -149,7 +151,7 @@ def start_session(
         ConnectionLostError: no standalone master answers.
     """
     java = require_java()
-    _require_master(settings.master)
+    require_master(settings.master)
     os.environ.setdefault("JAVA_HOME", str(java.home))
     if CONF_FOLDER.is_dir():
         os.environ.setdefault("SPARK_CONF_DIR", str(CONF_FOLDER))
@@ -160,13 +162,28 @@ def start_session(
         os.environ["PYSPARK_PYTHON"] = python
     conf = session_conf(settings, jars_folder(ProjectSettings.load())) | (further or {})
     builder = SparkSession.builder.master(settings.master).appName(PACKAGE)
-    session: SparkSession = builder.config(map=conf).getOrCreate()
+    with _handlers_kept():
+        session: SparkSession = builder.config(map=conf).getOrCreate()
     try:
         session.sparkContext.addPyFile(str(_package_archive(folder)))
     except BaseException:
         stop_session(session)
         raise
     return session
+
+
+@contextlib.contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Keep the handler of Ctrl-C, for which PySpark puts one of its own.
+
+    Dagster's raises what ends a step for good; the KeyboardInterrupt of PySpark's would be retried.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def session_conf(settings: SparkSettings, jars: Path) -> dict[str, str]:
@@ -217,25 +234,10 @@ def stop_session(session: SparkSession) -> None:
         with contextlib.suppress(OSError):
             process.stdin.close()
     try:
-        process.wait(STOP_TIMEOUT_S)
+        process.wait(EXIT_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _require_master(master: str) -> None:
-    """Look for a standalone master: Spark itself looks for a minute, and says little then."""
-    if not master.startswith("spark://"):
-        return
-    for address in master.removeprefix("spark://").split(","):
-        host, _, port = address.rpartition(":")
-        with contextlib.suppress(OSError, ValueError):
-            socket.create_connection((host, int(port or 7077)), MASTER_TIMEOUT_S).close()
-            return
-    raise ConnectionLostError(
-        f"No Spark master of {master} can be reached.",
-        next_step="Check SPARK_MASTER, and that the master runs.",
-    )
 
 
 def _stop_quietly(session: SparkSession) -> None:

@@ -169,18 +169,3 @@ def test_an_executor_without_the_dependencies_is_told_plainly(
     assert "the Python of Spark's executors has no module" in said
     assert "SPARK_PYTHON" in said
     assert "Traceback" not in said
-
-
-def test_a_master_that_is_not_there_is_told_plainly(
-    sandbox: Sandbox, cluster: SparkCluster, java: Java, tmp_path: Path
-) -> None:
-    project = project_in(
-        tmp_path / "nowhere",
-        cluster,
-        sandbox,
-        SPARK_MASTER="spark://127.0.0.1:9",
-        JAVA_HOME=str(java.home),
-    )
-    result = project.run("run", "--until", "mssql")
-    assert result.code == 1
-    assert "No Spark master of spark://127.0.0.1:9 can be reached" in result.out + result.err

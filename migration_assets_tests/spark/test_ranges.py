@@ -175,3 +175,30 @@ def test_no_jvm_outlives_a_run_that_is_broken_off(bench: Bench) -> None:
         kill(process)
     bench.project.run("run", "--failed", "--tables", "dbo.KilledB").ok()
     bench.assert_arrived("KilledB")
+
+
+def test_a_run_that_dagster_cancels_ends_its_spark_job(bench: Bench) -> None:
+    """An interrupt reaches the step while its main thread waits for Spark."""
+    bench.sqlserver.arm(
+        Fault("delay", match=r"AS \[amount\] FROM \[dbo\]\.\[KilledC\]", seconds=300)
+    )
+    process = bench.project.start(
+        "/bin/bash",
+        "-ec",
+        'eval "$(migration-assets env)"\n'
+        "exec dagster asset materialize -m migration_assets.definitions --partition p000 "
+        "--select mssql/dbo/KilledC",
+    )
+    try:
+        wait_until(lambda: bench.reads()["KilledC"] > 0, "a task that reads")
+        jvms = jvms_of(process.pid)
+        assert len(jvms) == 1
+        process.send_signal(signal.SIGINT)
+        # Far less than the 300 s that the task would take.
+        assert process.wait(60) != 0
+        for jvm in jvms:
+            wait_until(is_gone(jvm), "the end of the JVM")
+        wait_until(lambda: bench.sqlserver.state().open == 0, "closed connections")
+    finally:
+        bench.disarm()
+        kill(process)

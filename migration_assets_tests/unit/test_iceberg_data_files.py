@@ -10,7 +10,8 @@ import pytest
 
 from migration_assets.errors import ConnectionLostError
 from migration_assets.iceberg.data_files import DataFileWriter, write_data_files
-from migration_assets.iceberg.file_store import LocalFileStore, OutputFile, local_path
+from migration_assets.iceberg.file_store import LocalFileStore
+from migration_assets.iceberg.output_files import OutputFile, local_path
 from migration_assets.plan import TablePlan
 from migration_assets.type_mapping import arrow_schema
 from migration_assets_tests.unit.iceberg_tables import planned_column, planned_table, rows_of
@@ -164,7 +165,7 @@ def test_a_store_that_fails_leaves_no_file(
     def refuse(self: OutputFile) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("migration_assets.iceberg.file_store._LocalOutput._publish", refuse)
+    monkeypatch.setattr("migration_assets.iceberg.output_files.LocalOutput._publish", refuse)
     with pytest.raises(Exception, match="nothing can be written there"):
         write_data_files(batches_of(table, 10), table, 3, "a", STORE)
     assert files_below(tmp_path) == []

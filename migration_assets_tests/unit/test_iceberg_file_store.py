@@ -11,13 +11,8 @@ from typing import Any, cast
 import pytest
 
 from migration_assets.errors import AccessDeniedError, ConfigurationError, ObjectNotFoundError
-from migration_assets.iceberg.file_store import (
-    PART_BYTES,
-    LocalFileStore,
-    S3FileStore,
-    bucket_and_key,
-    local_path,
-)
+from migration_assets.iceberg.file_store import LocalFileStore, S3FileStore
+from migration_assets.iceberg.output_files import PART_BYTES, bucket_and_key, local_path
 
 STORE = LocalFileStore()
 

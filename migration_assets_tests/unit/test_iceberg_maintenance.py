@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 
+from migration_assets.errors import SupersededError
 from migration_assets.iceberg import maintenance
 from migration_assets.iceberg.commit import commit, table_rows
-from migration_assets.iceberg.file_store import local_path
 from migration_assets.iceberg.lake import Lake
-from migration_assets.iceberg.maintenance import expire_snapshots, remove_orphans
+from migration_assets.iceberg.maintenance import expire_snapshots, remove_orphans, renewed_receipts
+from migration_assets.iceberg.output_files import local_path
+from migration_assets.iceberg.partitions import snapshot_holding
 from migration_assets.plan import TablePlan
 from migration_assets_tests.unit.iceberg_tables import (
     Intents,
     commit_all,
+    compact,
     expected_rows,
     extract,
     iceberg_table,
@@ -131,6 +134,63 @@ class TestExpiry:
         commit_all(lake, table, [extract(lake, table, 0)])
         assert table_rows(lake, table) == 10
         assert "The catalog is busy" in caplog.text
+
+
+class TestRenewal:
+    """What commit receipts say after a compaction; see also test_maintenance.py."""
+
+    def expire_all_but_newest(self, lake: Lake, table: TablePlan) -> None:
+        found = iceberg_table(lake, table)
+        old = [snapshot.snapshot_id for snapshot in found.snapshots()[:-1]]
+        found.maintenance.expire_snapshots().by_ids(old).commit()
+
+    def test_nothing_was_rewritten(self, lake: Lake, table: TablePlan) -> None:
+        receipts = commit_all(lake, table, [extract(lake, table, 0), extract(lake, table, 1)])
+        commit_all(lake, table, [extract(lake, table, 2)])
+        assert renewed_receipts(iceberg_table(lake, table), receipts) == []
+
+    def test_only_rewritten_partitions(self, lake: Lake, table: TablePlan) -> None:
+        first, second = commit_all(
+            lake, table, [extract(lake, table, 0), extract(lake, table, 1, rows=7)]
+        )
+        compact(lake, table, 1)
+        commit_all(lake, table, [extract(lake, table, 2)])
+        found = iceberg_table(lake, table)
+        (renewed,) = renewed_receipts(found, [first, second])
+        changed = {"snapshot_id", "files"}
+        assert renewed.model_dump(exclude=changed) == second.model_dump(exclude=changed)
+        assert renewed.snapshot_id == found.current_snapshot().snapshot_id
+        assert [file.rows for file in renewed.files] == [7]
+        assert renewed.files != second.files
+
+    def test_with_other_rows_or_committed_again_it_stays(
+        self, lake: Lake, table: TablePlan
+    ) -> None:
+        receipts = commit_all(lake, table, [extract(lake, table, number) for number in range(3)])
+        compact(lake, table, 0, rows=9)
+        commit_all(lake, table, [extract(lake, table, 1)])
+        commit_all(lake, table, [extract(lake, table, 2)])
+        compact(lake, table, 2)
+        assert renewed_receipts(iceberg_table(lake, table), receipts) == []
+
+    def test_current_files_of_an_expired_snapshot(self, lake: Lake, table: TablePlan) -> None:
+        """So that a compaction to come can be recognised."""
+        (receipt,) = commit_all(lake, table, [extract(lake, table, 0)])
+        (other,) = commit_all(lake, table, [extract(lake, table, 1)])
+        self.expire_all_but_newest(lake, table)
+        (renewed,) = renewed_receipts(iceberg_table(lake, table), [receipt, other])
+        assert renewed == receipt.model_copy(update={"snapshot_id": other.snapshot_id})
+        compact(lake, table, 0)
+        assert snapshot_holding(lake, table, renewed)
+        with pytest.raises(SupersededError):
+            snapshot_holding(lake, table, receipt)
+
+    def test_rewritten_after_its_snapshot_expired(self, lake: Lake, table: TablePlan) -> None:
+        """Nothing shows that the rows are the same."""
+        (receipt,) = commit_all(lake, table, [extract(lake, table, 0)])
+        compact(lake, table, 0)
+        self.expire_all_but_newest(lake, table)
+        assert renewed_receipts(iceberg_table(lake, table), [receipt]) == []
 
 
 class TestOrphans:

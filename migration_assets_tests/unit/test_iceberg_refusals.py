@@ -14,8 +14,8 @@ from migration_assets.errors import (
     SchemaDriftError,
 )
 from migration_assets.iceberg.commit import table_rows
-from migration_assets.iceberg.file_store import local_path
 from migration_assets.iceberg.lake import Lake
+from migration_assets.iceberg.output_files import local_path
 from migration_assets.plan import TablePlan
 from migration_assets.receipts import DataFile
 from migration_assets_tests.unit.iceberg_tables import (

@@ -25,8 +25,8 @@ from migration_assets.assets.receipt_store import ReceiptStore
 from migration_assets.assets.translator import MigrationTranslator, Stage
 from migration_assets.definitions import build_definitions
 from migration_assets.errors import ConfigurationError
-from migration_assets.iceberg.file_store import local_path
 from migration_assets.iceberg.lake import Lake
+from migration_assets.iceberg.output_files import local_path
 from migration_assets.plan import MigrationPlan, TablePlan
 from migration_assets.receipts import CommitReceipt, LoadReceipt, Receipt
 from migration_assets_tests.unit.iceberg_tables import (

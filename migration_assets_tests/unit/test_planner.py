@@ -52,7 +52,10 @@ def source(
 
 
 def planned(
-    *tables: SourceTable, rules: dict[str, Any] | None = None, **more: Any
+    *tables: SourceTable,
+    rules: dict[str, Any] | None = None,
+    has_cluster: bool = False,
+    **more: Any,
 ) -> MigrationPlan:
     database = SourceDatabase(
         server="SQL1",
@@ -64,7 +67,12 @@ def planned(
         tables=tables,
         **more,
     )
-    return plan(database, Rules.model_validate(rules or {}), warehouse="s3://lake/warehouse")
+    return plan(
+        database,
+        Rules.model_validate(rules or {}),
+        warehouse="s3://lake/warehouse",
+        has_cluster=has_cluster,
+    )
 
 
 def only(*args: Any, **more: Any) -> TablePlan:
@@ -130,6 +138,27 @@ def test_the_wishes_of_a_rule_reach_the_table() -> None:
 
 
 # What is migrated
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "has_cluster", "wish", "engine"),
+    [
+        (20_000_000, 1, True, {}, Engine.SPARK),
+        (19_999_999, 1, True, {}, Engine.ARROW),
+        (1, 5_000_000_000, True, {}, Engine.SPARK),
+        (10**9, 10**12, False, {}, Engine.ARROW),
+        (10**9, 10**12, True, {"defaults": {"engine": "arrow"}}, Engine.ARROW),
+        (1, 1, False, {"tables": {"dbo.*": {"engine": "spark"}}}, Engine.SPARK),
+        (1000, None, True, {"spark_from": {"rows": 1000}}, Engine.SPARK),
+    ],
+)
+def test_large_tables_go_to_a_cluster(
+    rows: int, size: int | None, has_cluster: bool, wish: dict[str, Any], engine: Engine
+) -> None:
+    table = only(source(rows=rows, bytes=size), rules=wish, has_cluster=has_cluster)
+    assert table.engine is engine
+    # Who extracts is no part of what was extracted.
+    assert table.table_id == only(source(rows=rows, bytes=size)).table_id
 
 
 def test_what_is_left_out_is_listed_with_its_reason() -> None:
