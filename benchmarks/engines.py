@@ -11,7 +11,7 @@ For each number of rows, one table in eight partitions, extracted to Parquet on 
 Cold is the first extraction of a process, the start of Spark and imports included; warm the median
 of those that follow. Ours measure the fingerprint of the rows; SQL Server's is not asked for.
 
-With `--shapes`, a table of 32 small partitions is extracted on a standalone cluster of two workers,
+With `--shapes`, a table of 8 small partitions is extracted on a standalone cluster of two workers,
 once as one Spark job and once with a job and a session for each partition.
 
 Needs Java 17 and the jars (`migration-assets jars`). SPARK_MASTER is local[2] unless it is set.
@@ -39,7 +39,7 @@ ARROW, TASKS, JDBC, PLAIN = "arrow", "spark, arrow reader", "spark, jdbc reader"
 ONE_JOB, JOB_EACH = "one job", "a job and session each"
 VARIANTS = (ARROW, TASKS, JDBC, PLAIN)
 PARTITIONS = 8
-SHAPE_PARTITIONS = 32
+SHAPE_PARTITIONS = 8
 SIZES = (10_000, 100_000, 500_000, 2_000_000)
 
 
@@ -244,7 +244,11 @@ def compare_shapes(rows: int) -> None:
         tempfile.TemporaryDirectory() as folder,
         SparkCluster(Path(folder), require_java().home) as cluster,
     ):
-        further = {"SPARK_MASTER": cluster.master, "SPARK_PYTHON": str(cluster.python)}
+        further = {
+            "SPARK_MASTER": cluster.master,
+            "SPARK_PYTHON": str(cluster.python),
+            "SPARK_EXECUTOR_MEMORY": "1g",
+        }
         found = measure([ONE_JOB, JOB_EACH], rows, SHAPE_PARTITIONS, 0, further)
     one, each = found[ONE_JOB].detail["cold"], found[JOB_EACH].detail["cold"]
     print(f"{SHAPE_PARTITIONS} partitions, {rows:,} rows, two workers, Spark's start included")

@@ -9,7 +9,8 @@ Variants, alternating, each in a process of its own:
 - `fingerprint query`: what SQL Server takes for its side of the fingerprint.
 - `pymssql tuples`: `fetchmany` on the same query, as users do it without Arrow.
 
-Without MSSQL_HOST the stand-in is used. It can replay an answer encoded beforehand (`--replay`, the
+Without S3_BUCKET, `extract` writes to an S3 that keeps nothing (`benchmarks.sink`) and `extract +
+commit` to the sandbox's. Without MSSQL_HOST the stand-in is used. It can replay an answer encoded beforehand (`--replay`, the
 default there), so that it takes next to no core from the client.
 """
 
@@ -26,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import source
+from benchmarks import sink, source
 from benchmarks.measurement import (
     Cost,
     alternate,
@@ -210,8 +211,10 @@ def compare(options: argparse.Namespace) -> bool:
 
     settings: dict[str, str] = {}
     with ExitStack() as stack:
+        sinking: dict[str, str] = {}
         if "S3_BUCKET" not in os.environ:
             settings |= stack.enter_context(Sandbox(["aws"])).settings
+            sinking = stack.enter_context(sink.running())
         if "MSSQL_HOST" not in os.environ:
             replay = None if options.no_replay else REPLAYED
             settings |= stack.enter_context(source.running(options.rows, replay))
@@ -224,7 +227,8 @@ def compare(options: argparse.Namespace) -> bool:
 
         def run(variant: str) -> Cost:
             words = ("--variant", variant, "--plan", str(path))
-            return in_process("benchmarks.extract", *words, settings=settings)
+            target = sinking if variant == EXTRACT else {}
+            return in_process("benchmarks.extract", *words, settings=settings | target)
 
         run(BARE)  # encodes the answer that will be replayed; warms a real server's cache
         costs = alternate(options.only or [BARE, EXTRACT, COMMIT], options.repeats, run)

@@ -226,6 +226,7 @@ class SparkSettings(_Settings):
     reader: Reader = Reader.ARROW
     mssql_connections: int = Field(8, ge=1)
     recycle_tables: int = Field(50, ge=1)
+    start_timeout_s: int = Field(600, ge=1)
     python: str | None = None
     jdbc_fetch_size: int | None = Field(None, ge=1, validation_alias="JDBC_FETCH_SIZE")
 

@@ -81,6 +81,10 @@ def translate(error: BaseException, doing: str) -> MigrationError:
 def _gist(text: str) -> str:
     """The line that says most: the last cause of Java's, else the last line of Python's trace."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    causes = [line for line in lines if "Exception: " in line or "Error: " in line]
+    causes = [
+        line
+        for line in lines
+        if ("Exception: " in line or "Error: " in line) and not line.startswith("Suppressed: ")
+    ]
     chosen = (causes or lines or ["no message"])[-1]
     return chosen.removeprefix("Caused by: ").lstrip(": ").rstrip(".")[:500]

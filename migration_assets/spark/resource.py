@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from pydantic import Field, PrivateAttr
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
+from migration_assets.errors import OperationTimeoutError
 from migration_assets.settings import ProjectSettings, SparkSettings
 from migration_assets.spark.catalog import EXTENSIONS, RUNTIME_JAR
 from migration_assets.spark.failures import is_crash, translate
@@ -43,6 +45,7 @@ CONF_FOLDER = Path(__file__).resolve().parents[2] / "spark_conf"
 STOP_TIMEOUT_S = 10.0
 EXIT_TIMEOUT_S = 5.0
 CANCEL_TIMEOUT_S = 5.0
+_LOOK_EVERY_S = 5.0
 """How long a session may take to stop, its JVM to exit, cancelled jobs to end. A task that hangs in
 a driver ends with none of these, but with its JVM, which is killed then."""
 
@@ -107,13 +110,14 @@ class SparkResource(LazyPySparkResource):
 
         Raises:
             ConnectionLostError: the JVM died; the next call starts another.
+        OperationTimeoutError: the cluster starts no task within `SPARK_START_TIMEOUT_S`.
             MigrationError: whatever else PySpark's exception means.
         """
         if self._jobs >= self.settings.recycle_tables:
             self.stop()
         self._jobs += 1
         try:
-            return _cancellable(self.spark_session, action)
+            return _cancellable(self.spark_session, action, self.settings.start_timeout_s)
         except Exception as error:
             if is_crash(error):
                 self.stop()
@@ -257,11 +261,16 @@ def _package_archive(folder: Path) -> Path:
     return path
 
 
-def _cancellable(session: SparkSession, action: Callable[[SparkSession], T]) -> T:
+def _cancellable(
+    session: SparkSession, action: Callable[[SparkSession], T], start_timeout_s: int
+) -> T:
     """Run an action in a thread of its own; cancel its jobs when this thread is interrupted.
 
     An interrupt in the thread that waits for a job leaves PySpark blocked on the busy connection
     to its JVM.
+
+    Raises:
+        OperationTimeoutError: the cluster has started no task of a job for so many seconds.
     """
     outcome: list[T] = []
     failure: list[BaseException] = []
@@ -277,9 +286,21 @@ def _cancellable(session: SparkSession, action: Callable[[SparkSession], T]) -> 
 
     thread = threading.Thread(target=work, name="spark-action", daemon=True)
     thread.start()
+    looked = waited = time.monotonic()
     try:
         while not done.wait(0.5):
-            pass
+            now = time.monotonic()
+            if now - looked < _LOOK_EVERY_S:
+                continue
+            looked = now
+            if not _is_waiting(session):
+                waited = now
+            elif now - waited > start_timeout_s:
+                raise OperationTimeoutError(
+                    f"Spark has started no task for {start_timeout_s} s.",
+                    next_step="Give the cluster room for an executor (SPARK_EXECUTOR_MEMORY, cores), "
+                    "or raise SPARK_START_TIMEOUT_S.",
+                )
     except BaseException:
         with contextlib.suppress(Exception):
             session.sparkContext.cancelAllJobs()
@@ -288,3 +309,12 @@ def _cancellable(session: SparkSession, action: Callable[[SparkSession], T]) -> 
     if failure:
         raise failure[0]
     return outcome[0]
+
+
+def _is_waiting(session: SparkSession) -> bool:
+    """Whether there are stages of which no task has been started yet."""
+    tracker = session.sparkContext.statusTracker()
+    stages = [tracker.getStageInfo(number) for number in tracker.getActiveStageIds()]
+    return bool(stages) and not any(
+        stage is not None and (stage.numActiveTasks or stage.numCompletedTasks) for stage in stages
+    )

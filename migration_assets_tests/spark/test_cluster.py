@@ -169,3 +169,20 @@ def test_an_executor_without_the_dependencies_is_told_plainly(
     assert "the Python of Spark's executors has no module" in said
     assert "SPARK_PYTHON" in said
     assert "Traceback" not in said
+
+
+def test_a_cluster_without_room_is_no_endless_wait(
+    cluster: SparkCluster, sandbox: Sandbox, java: Java, tmp_path: Path
+) -> None:
+    project = project_in(
+        tmp_path / "no_room",
+        cluster,
+        sandbox,
+        SPARK_EXECUTOR_MEMORY="64g",
+        SPARK_START_TIMEOUT_S="1",
+        JAVA_HOME=str(java.home),
+    )
+    result = project.run("run", "--until", "mssql")
+    assert result.code == 1
+    assert "Spark has started no task for 1 s." in result.out + result.err
+    assert "SPARK_EXECUTOR_MEMORY" in result.out + result.err
