@@ -11,6 +11,7 @@ import shlex
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,30 @@ def main() -> None:
     sys.exit(code or OK)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Command(click.Command):
+    """Takes `--tables a b` for `--tables a --tables b`, as a shell writes `--tables sales.*`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, list(_one_by_one(args)))
+
+
+class _Group(click.Group):
+    command_class = _Command
+
+
+def _one_by_one(arguments: list[str]) -> Iterator[str]:
+    option = ""
+    for argument in arguments:
+        if argument.startswith("-"):
+            option = argument
+        elif option == "--tables":
+            option = "another"
+        elif option == "another":
+            yield "--tables"
+        yield argument
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """Move a SQL Server database to StarRocks, through Apache Iceberg, as Dagster assets."""
 

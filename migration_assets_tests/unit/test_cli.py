@@ -164,6 +164,22 @@ def test_a_corrupt_plan_is_2(call: Call, tmp_path: Path) -> None:
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        (["--tables", "a", "b", "c"], ["--tables", "a", "--tables", "b", "--tables", "c"]),
+        (["--tables", "a", "--failed"], ["--tables", "a", "--failed"]),
+        (["--failed", "--tables", "a", "b", "--partitions", "p000"],
+         ["--failed", "--tables", "a", "--tables", "b", "--partitions", "p000"]),
+        (["--tables", "a", "--tables", "b"], ["--tables", "a", "--tables", "b"]),
+        (["--partitions", "p000", "x"], ["--partitions", "p000", "x"]),
+        (["dbo.t", "dbo.u"], ["dbo.t", "dbo.u"]),
+    ],
+)  # fmt: skip
+def test_several_patterns_after_one_option(given: list[str], taken: list[str]) -> None:
+    assert list(module._one_by_one(given)) == taken
+
+
 def test_a_pattern_that_matches_nothing_is_2(call: Call, tmp_path: Path) -> None:
     write_plan(tmp_path)
     ended = call("status", "--tables", "hr.*")
