@@ -21,7 +21,7 @@ jars: $(SYNCED) ## Fetch the jars of the Spark engine (120 MB)
 
 ##@ Develop
 test: $(SYNCED) ## Run all tests
-	@$(BIN)/pytest -n auto --dist loadfile
+	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: lint types ## Everything that needs no server: lock, lint, types, import directions
 

@@ -106,6 +106,7 @@ class SparkCluster:
             process = subprocess.Popen(  # noqa: S603 - fixed words, no shell
                 [
                     "/usr/bin/env", "-i", f"JAVA_HOME={self._java_home}", "SPARK_DAEMON_MEMORY=256m",
+                    "JAVA_TOOL_OPTIONS=-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
                     "/bin/bash", f"{home}/bin/spark-class", kind,
                     "--host", "127.0.0.1", "--webui-port", "0", *options,
                 ],

@@ -25,7 +25,7 @@ from pydantic import Field, PrivateAttr
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
-from migration_assets.errors import OperationTimeoutError
+from migration_assets.errors import ConfigurationError
 from migration_assets.settings import ProjectSettings, SparkSettings
 from migration_assets.spark.catalog import EXTENSIONS, RUNTIME_JAR
 from migration_assets.spark.failures import is_crash, translate
@@ -110,7 +110,7 @@ class SparkResource(LazyPySparkResource):
 
         Raises:
             ConnectionLostError: the JVM died; the next call starts another.
-        OperationTimeoutError: the cluster starts no task within `SPARK_START_TIMEOUT_S`.
+        ConfigurationError: the cluster starts no task within `SPARK_START_TIMEOUT_S`.
             MigrationError: whatever else PySpark's exception means.
         """
         if self._jobs >= self.settings.recycle_tables:
@@ -270,7 +270,7 @@ def _cancellable(
     to its JVM.
 
     Raises:
-        OperationTimeoutError: the cluster has started no task of a job for so many seconds.
+        ConfigurationError: the cluster has started no task of a job for so many seconds.
     """
     outcome: list[T] = []
     failure: list[BaseException] = []
@@ -296,7 +296,7 @@ def _cancellable(
             if not _is_waiting(session):
                 waited = now
             elif now - waited > start_timeout_s:
-                raise OperationTimeoutError(
+                raise ConfigurationError(
                     f"Spark has started no task for {start_timeout_s} s.",
                     next_step="Give the cluster room for an executor (SPARK_EXECUTOR_MEMORY, cores), "
                     "or raise SPARK_START_TIMEOUT_S.",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migration_assets.spark.java import Java
+from migration_assets_tests.spark.processes import QUICK_JVM
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -44,6 +45,7 @@ def open_session(
     # Spark's workers take `python3` of the PATH otherwise, which has no pyarrow.
     wanted = {
         "JAVA_HOME": str(java.home),
+        "JAVA_TOOL_OPTIONS": QUICK_JVM,
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
         "SPARK_LOCAL_IP": "127.0.0.1",

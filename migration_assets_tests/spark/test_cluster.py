@@ -18,6 +18,7 @@ from migration_assets.sandbox.launcher import Sandbox
 from migration_assets.sandbox.spark_cluster import SparkCluster
 from migration_assets.spark.java import Java
 from migration_assets_tests.sandbox.project import Project, iceberg_catalog, wait_until
+from migration_assets_tests.spark.processes import QUICK_JVM
 
 ROWS = 400
 CONNECTIONS = 3
@@ -102,6 +103,7 @@ def test_both_workers_extract_and_the_cap_holds(
         sandbox,
         SPARK_READER=reader,
         JAVA_HOME=str(java.home),
+        JAVA_TOOL_OPTIONS=QUICK_JVM,
         MIGRATION_JARS=str(jars[0].parent),
     )
     before = cluster.executors()
@@ -162,6 +164,7 @@ def test_an_executor_without_the_dependencies_is_told_plainly(
         sandbox,
         SPARK_PYTHON=str(bare / "bin" / "python"),
         JAVA_HOME=str(java.home),
+        JAVA_TOOL_OPTIONS=QUICK_JVM,
     )
     result = project.run("run", "--until", "mssql")
     assert result.code == 1
@@ -181,6 +184,7 @@ def test_a_cluster_without_room_is_no_endless_wait(
         SPARK_EXECUTOR_MEMORY="64g",
         SPARK_START_TIMEOUT_S="1",
         JAVA_HOME=str(java.home),
+        JAVA_TOOL_OPTIONS=QUICK_JVM,
     )
     result = project.run("run", "--until", "mssql")
     assert result.code == 1

@@ -18,6 +18,7 @@ from migration_assets.sandbox.control import Counters
 from migration_assets.sandbox.launcher import Sandbox
 from migration_assets.spark.java import Java
 from migration_assets_tests.sandbox.project import Project, await_closed, iceberg_catalog
+from migration_assets_tests.spark.processes import QUICK_JVM
 
 SCALE = 0.01
 CONNECTIONS = 2
@@ -67,6 +68,7 @@ def migrate(way: str, sandbox: Sandbox, java: Java, jars: list[Path], folder: Pa
             **sandbox.settings,
             "S3_WAREHOUSE_PATH": way,
             "JAVA_HOME": str(java.home),
+            "JAVA_TOOL_OPTIONS": QUICK_JVM,
             "MIGRATION_JARS": str(jars[0].parent),
             "SPARK_MASTER": "local[4]",
             "SPARK_DRIVER_MEMORY": "1g",

@@ -33,6 +33,7 @@ from migration_assets_tests.sandbox.upkeep import (
     snapshots,
     table_of,
 )
+from migration_assets_tests.spark.processes import QUICK_JVM
 
 PIECES = 6
 
@@ -44,6 +45,7 @@ def bench(
     with running(tmp_path_factory.mktemp("maintenance")) as made:
         spark = {
             "JAVA_HOME": str(java.home),
+            "JAVA_TOOL_OPTIONS": QUICK_JVM,
             "MIGRATION_JARS": str(jars[0].parent),
             "SPARK_MASTER": "local[2]",
             "SPARK_DRIVER_MEMORY": "1g",

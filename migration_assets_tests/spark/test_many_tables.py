@@ -10,7 +10,7 @@ import dagster as dg
 from migration_assets.sandbox.launcher import Sandbox
 from migration_assets.spark.java import Java
 from migration_assets_tests.sandbox.project import WAIT_S, Project, kill
-from migration_assets_tests.spark.processes import jvms_of, memory_of
+from migration_assets_tests.spark.processes import QUICK_JVM, jvms_of, memory_of
 
 TABLES = 60
 RECYCLE = 20
@@ -42,6 +42,7 @@ def test_sixty_tables_in_one_run_with_three_jvms(
             {
                 **sandbox.settings,
                 "JAVA_HOME": str(java.home),
+                "JAVA_TOOL_OPTIONS": QUICK_JVM,
                 "MIGRATION_JARS": str(jars[0].parent),
                 "SPARK_MASTER": "local[2]",
                 "SPARK_DRIVER_MEMORY": "512m",

@@ -15,7 +15,7 @@ from migration_assets.sandbox.control import Fault
 from migration_assets.spark.java import Java
 from migration_assets_tests.sandbox.bench import DONE, Bench, running
 from migration_assets_tests.sandbox.project import Project, kill, wait_until
-from migration_assets_tests.spark.processes import is_gone, jvms_of
+from migration_assets_tests.spark.processes import QUICK_JVM, is_gone, jvms_of
 
 KEYS = [f"p{number:03d}" for number in range(8)]
 RULES = """
@@ -35,6 +35,7 @@ def bench(
         made.project.settings = {
             **made.project.settings,
             "JAVA_HOME": str(java.home),
+            "JAVA_TOOL_OPTIONS": QUICK_JVM,
             "MIGRATION_JARS": str(jars[0].parent),
             "SPARK_MASTER": "local[2]",
             "SPARK_DRIVER_MEMORY": "1g",
