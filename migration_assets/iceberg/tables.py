@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -167,19 +168,16 @@ def last_sequence_number(found: Table) -> int:
 
 
 def _create(lake: Lake, table: TablePlan) -> Table:
-    from pyiceberg.exceptions import TableAlreadyExistsError
+    from pyiceberg.exceptions import NamespaceAlreadyExistsError, TableAlreadyExistsError
+    from sqlalchemy.exc import IntegrityError
 
     catalog = lake.catalog
     with translate_errors(f"Namespace {table.namespace} in the {lake.name}"):
         # Looked up first: a login that may make tables need not be allowed to make namespaces.
         if not _has_namespace(catalog, table.namespace):
-            try:
+            # Another process may have made it just now; SQL catalogs tell that by a violated key.
+            with contextlib.suppress(NamespaceAlreadyExistsError, IntegrityError):
                 catalog.create_namespace(table.namespace)
-            except Exception:
-                # Another process may have made it just now; SQL catalogs tell that by a driver's
-                # error (a violated key).
-                if not _has_namespace(catalog, table.namespace):
-                    raise
     with translate_errors(f"{table_name(table)} in the {lake.name}"):
         try:
             return catalog.create_table(

@@ -134,20 +134,24 @@ class _Stream:
         watchdog = threading.Timer(limit, self._reader.close)
         watchdog.daemon = True
         watchdog.start()
+        batch: pa.RecordBatch | None = None
         try:
-            return self._reader.read_next_batch()
-        except StopIteration:
-            return None
+            with contextlib.suppress(StopIteration):
+                batch = self._reader.read_next_batch()
         except Exception:
-            if self._reader.closed:
-                raise OperationTimeoutError(
-                    f"{self._doing}: SQL Server {self._client.settings.server} sent no rows for "
-                    f"{limit} s.",
-                    next_step="Find what blocks the reader, or raise MSSQL_QUERY_TIMEOUT_S.",
-                ) from None
-            raise
+            # What a cancelled fetch raises is the driver's affair; whether we cancelled it is ours.
+            if not self._reader.closed:
+                raise
         finally:
             watchdog.cancel()
+        # Also where the fetch ended as if there were no more rows: some would be lost unseen.
+        if self._reader.closed:
+            raise OperationTimeoutError(
+                f"{self._doing}: SQL Server {self._client.settings.server} sent no rows for "
+                f"{limit} s.",
+                next_step="Find what blocks the reader, or raise MSSQL_QUERY_TIMEOUT_S.",
+            )
+        return batch
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

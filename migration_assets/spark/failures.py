@@ -25,7 +25,6 @@ _CRASHES = (
 
 _LOST = ("ExecutorLostFailure", "FetchFailed", "Lost executor", "Worker exited unexpectedly")
 _BUSY = ("deadlock", "Connection reset", "The connection is closed", "timed out", "TCP/IP")
-_SNAPSHOT_REFUSED = ("3952", "41332", "snapshot isolation", "SNAPSHOT")
 
 
 def is_crash(error: BaseException) -> bool:
@@ -36,11 +35,6 @@ def is_crash(error: BaseException) -> bool:
         return True
     text = f"{type(error).__name__}: {error}"
     return any(sign in text for sign in _CRASHES)
-
-
-def refuses_snapshot(error: BaseException) -> bool:
-    """Whether SQL Server refused to read under SNAPSHOT isolation (3952, 41332)."""
-    return any(sign in str(error) for sign in _SNAPSHOT_REFUSED)
 
 
 def translate(error: BaseException, doing: str) -> MigrationError:
