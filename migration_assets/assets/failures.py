@@ -28,9 +28,15 @@ RETRY_IN_UI = (
 
 @contextmanager
 def failures(
-    context: dg.AssetExecutionContext, stage: Stage, table: TablePlan, partition_key: str
+    context: dg.AssetExecutionContext, stage: Stage, table: TablePlan, partition_key: str | None
 ) -> Iterator[None]:
     """Turn a `MigrationError` of the body into a `Failure` that says what to do.
+
+    Args:
+        context: of the step.
+        stage: the step's.
+        table: what the step is about.
+        partition_key: of its partition; None in a step of many.
 
     Raises:
         dagster.RetryRequested: for a `TransientError`, until `RETRIES` are used up.
@@ -59,14 +65,11 @@ def retry_or_fail(failed: dg.Failure, retry_number: int) -> dg.Failure | dg.Retr
 
 
 def failure(
-    error: MigrationError, stage: Stage, table: TablePlan, partition_key: str
+    error: MigrationError, stage: Stage, table: TablePlan, partition_key: str | None
 ) -> dg.Failure:
     """The `Failure` of an error: cause first, then the next step and the retry command."""
-    return plain_failure(
-        error,
-        f"{table.full_name} {partition_key}",
-        place(stage, table, partition_key),
-    )
+    about = table.full_name if partition_key is None else f"{table.full_name} {partition_key}"
+    return plain_failure(error, about, place(stage, table, partition_key))
 
 
 def range_failure(
@@ -92,10 +95,7 @@ def range_failure(
         f"{where}: {first}",
         metadata={
             **({"next step": first.next_step} if first.next_step else {}),
-            "retry": retry_command(table),
-            "retry in the UI": RETRY_IN_UI,
-            "table": table.full_name,
-            "stage": stage.value,
+            **place(stage, table, None),
             "error": type(first).__name__,
             "retried": retried,
             **{partition_key: str(error) for partition_key, error in errors.items()},
@@ -125,13 +125,13 @@ def plain_failure(
     return dg.Failure(description=f"{about}: {error}", metadata=said, allow_retries=transient)
 
 
-def place(stage: Stage, table: TablePlan, partition_key: str) -> dict[str, str]:
+def place(stage: Stage, table: TablePlan, partition_key: str | None) -> dict[str, str]:
     """Metadata of a failure: how it is made good, and where it happened."""
     return {
         "retry": retry_command(table, partition_key),
         "retry in the UI": RETRY_IN_UI,
         "table": table.full_name,
-        "partition": partition_key,
+        **({} if partition_key is None else {"partition": partition_key}),
         "stage": stage.value,
     }
 

@@ -6,6 +6,7 @@ run of one partition ends as the arrow engine's does, and what lies downstream m
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -25,11 +26,11 @@ from migration_assets.assets.checks import (
     source_verdicts,
 )
 from migration_assets.assets.extractor import ExecutorExtraction, Extraction
-from migration_assets.assets.failures import failure, range_failure, retry_or_fail
+from migration_assets.assets.failures import failures, range_failure, retry_or_fail
 from migration_assets.assets.mssql import extract_metadata
 from migration_assets.assets.receipt_store import ReceiptIOManager
 from migration_assets.assets.translator import Stage
-from migration_assets.errors import MigrationError, VerificationError
+from migration_assets.errors import MigrationError, StatementError, VerificationError
 from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.resource import LakeResource
 from migration_assets.mssql.client import SqlServer
@@ -41,6 +42,9 @@ from migration_assets.spark.extract import Extracted, extract_with_arrow, extrac
 from migration_assets.spark.resource import POOL, SparkResource
 
 CODE_VERSION_TAG = "dagster/code_version"
+
+Compare = Callable[[ExtractReceipt], list[Verdict]]
+"""What the checks find of an extracted partition."""
 
 
 def build_spark_asset(
@@ -75,81 +79,39 @@ def build_spark_asset(
         spark: SparkResource,
         receipts: dg.ResourceParam[ReceiptIOManager],
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[ExtractReceipt]]:
-        from migration_assets.mssql.reader import measure_partition
-
-        partition_keys, level = context.partition_keys, config.level(table)
-
-        def verdicts(receipt: ExtractReceipt) -> list[Verdict]:
-            key_range = table.key_range(receipt.partition_key)
-            again = partial(measure_partition, mssql.client, table, key_range, level)
-            return source_verdicts(receipt, again)
-
-        if spec.key not in context.selected_asset_keys:
-            raise dg.Failure(
-                f"{table.full_name}: its checks belong to the extraction and do not run alone.",
-                metadata={"next step": "Materialize the partition, or run the job `validate`."},
-                allow_retries=False,
-            )
-        done: dict[str, ExtractReceipt] = {}
-        if context.retry_number:
-            done = _made_in_run(receipts, spec, table, partition_keys, context.run_id)
-        extracted = extract_with_spark(
-            mssql.client,
-            lake.lake,
-            spark,
-            Extraction(
+        _refuse_checks_alone(context, table, spec)
+        keys, alone = context.partition_keys, not context.has_partition_key_range
+        with failures(context, Stage.MSSQL, table, keys[0] if alone else None):
+            extraction = Extraction(
                 table=table,
                 run_id=context.run_id,
-                level=level,
+                level=config.level(table),
                 snapshot=snapshot,
                 batch_rows=config.batch_rows or mssql.client.settings.batch_rows,
-            ),
-            [key for key in partition_keys if key not in done],
-        )
-        made, errors = {**done, **extracted.receipts}, dict(extracted.errors)
-
-        if not context.has_partition_key_range:
-            (partition_key,) = partition_keys
-            if partition_key in errors:
-                error = errors[partition_key]
-                failed = failure(error, Stage.MSSQL, table, partition_key)
-                raise retry_or_fail(failed, context.retry_number) from error
-            receipt = made[partition_key]
-            yield from conclude(
-                Stage.MSSQL,
-                table,
-                partition_key,
-                specs=specs,
-                verdicts=verdicts(receipt),
-                result=dg.MaterializeResult(
-                    asset_key=spec.key,
-                    value=receipt,
-                    metadata=extract_metadata(receipt, table),
-                    data_version=data_version(receipt),
-                ),
             )
-            return
-        for partition_key, receipt in made.items():
-            try:
-                found = verdicts(receipt)
-            except MigrationError as error:
-                errors[partition_key] = error
-                continue
-            if any(verdict.failed for verdict in found):
-                errors[partition_key] = _differs(table, found)
+            done = _made_before(context, receipts, extraction) if context.retry_number else {}
+            waiting = [key for key in keys if key not in done]
+            new = extract_with_spark(mssql.client, lake.lake, spark, extraction, waiting)
+            extracted = Extracted({**done, **new.receipts}, new.errors)
+            compare = partial(_verdicts, mssql=mssql.client, extraction=extraction)
+            if alone:
+                yield from _conclude_partition(table, specs, extracted, compare, spec.key)
             else:
-                receipts.store.save(spec.key.path, receipt)
-                context.log_event(_materialization(spec, receipt, table))
-            for result in results_of(specs, found):
-                context.log_event(_evaluation(result, partition_key))
-        if errors:
-            failed = range_failure(
-                errors, Stage.MSSQL, table, made=len(partition_keys) - len(errors)
-            )
-            raise retry_or_fail(failed, context.retry_number) from next(iter(errors.values()))
+                _conclude_range(context, table, specs, extracted, compare, receipts)
 
     definition: dg.AssetsDefinition = mssql_table
     return definition
+
+
+def _refuse_checks_alone(
+    context: dg.AssetExecutionContext, table: TablePlan, spec: dg.AssetSpec
+) -> None:
+    if spec.key not in context.selected_asset_keys:
+        raise dg.Failure(
+            f"{table.full_name}: its checks belong to the extraction and do not run alone.",
+            metadata={"next step": "Materialize the partition, or run the job `validate`."},
+            allow_retries=False,
+        )
 
 
 def extract_with_spark(
@@ -165,8 +127,35 @@ def extract_with_spark(
     """
     from migration_assets.mssql.introspection import check_columns
 
-    table = extraction.table
-    doing = f"Extracting {table.full_name} with Spark"
+    reader = spark.settings.reader
+    try:
+        check_columns(mssql, extraction.table)
+        if not partition_keys:
+            return Extracted()
+        extracted = _spark_job(mssql, lake, spark, extraction, partition_keys)
+        if reader is Reader.JDBC and extraction.snapshot:
+            # How a refusal of SNAPSHOT reads depends on the server's language, so whatever was
+            # refused under it is tried without. The arrow reader does that by itself.
+            refused = [k for k, e in extracted.errors.items() if isinstance(e, StatementError)]
+            again = replace(extraction, snapshot=False)
+            extracted = extracted.updated(_spark_job(mssql, lake, spark, again, refused))
+        if reader is Reader.JDBC:
+            extracted = _with_source_fingerprints(extracted, mssql, extraction)
+    except MigrationError as error:
+        return Extracted(errors=dict.fromkeys(partition_keys, error))
+    return extracted
+
+
+def _spark_job(
+    mssql: SqlServer,
+    lake: Lake,
+    spark: SparkResource,
+    extraction: Extraction,
+    partition_keys: Sequence[str],
+) -> Extracted:
+    if not partition_keys:
+        return Extracted()
+    doing = f"Extracting {extraction.table.full_name} with Spark"
     task = ExecutorExtraction(extraction, mssql.settings, lake.settings)
     readers: Mapping[Reader, Callable[..., Extracted]] = {
         Reader.ARROW: partial(extract_with_arrow, extract=task.read),
@@ -177,21 +166,12 @@ def extract_with_spark(
             doing=doing,
         ),
     }
-    try:
-        check_columns(mssql, table)
-        if not partition_keys:
-            return Extracted()
-        extracted = spark.run(
-            doing,
-            lambda session: readers[spark.settings.reader](
-                session, partition_keys, connections=spark.settings.mssql_connections
-            ),
-        )
-        if spark.settings.reader is Reader.JDBC:
-            extracted = _with_source_fingerprints(extracted, mssql, extraction)
-    except MigrationError as error:
-        return Extracted(errors=dict.fromkeys(partition_keys, error))
-    return extracted
+    return spark.run(
+        doing,
+        lambda session: readers[spark.settings.reader](
+            session, partition_keys, connections=spark.settings.mssql_connections
+        ),
+    )
 
 
 def _jdbc_frame(
@@ -244,27 +224,89 @@ def _with_source_fingerprints(
     return Extracted(receipts, errors)
 
 
-def _made_in_run(
-    receipts: ReceiptIOManager,
-    spec: dg.AssetSpec,
-    table: TablePlan,
-    partition_keys: Sequence[str],
-    run_id: str,
+def _made_before(
+    context: dg.AssetExecutionContext, receipts: ReceiptIOManager, extraction: Extraction
 ) -> dict[str, ExtractReceipt]:
     """Receipts that an earlier attempt of the same step has stored."""
-    found = {key: receipts.store.find(ExtractReceipt, spec.key.path, key) for key in partition_keys}
+    path, table = context.asset_key.path, extraction.table
+    found = {key: receipts.store.find(ExtractReceipt, path, key) for key in context.partition_keys}
     return {
         key: receipt
         for key, receipt in found.items()
-        if receipt is not None and receipt.run_id == run_id and receipt.table_id == table.table_id
+        if receipt is not None
+        and receipt.run_id == extraction.run_id
+        and receipt.table_id == table.table_id
     }
 
 
+def _verdicts(
+    receipt: ExtractReceipt, *, mssql: SqlServer, extraction: Extraction
+) -> list[Verdict]:
+    from migration_assets.mssql.reader import measure_partition
+
+    table = extraction.table
+    key_range = table.key_range(receipt.partition_key)
+    again = partial(measure_partition, mssql, table, key_range, extraction.level)
+    return source_verdicts(receipt, again)
+
+
+def _conclude_partition(
+    table: TablePlan,
+    specs: Sequence[dg.AssetCheckSpec],
+    extracted: Extracted,
+    compare: Compare,
+    asset_key: dg.AssetKey,
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[ExtractReceipt]]:
+    """End a step of one partition, as the arrow engine's ends."""
+    for error in extracted.errors.values():
+        raise error
+    ((partition_key, receipt),) = extracted.receipts.items()
+    result = dg.MaterializeResult(
+        asset_key=asset_key,
+        value=receipt,
+        metadata=extract_metadata(receipt, table),
+        data_version=data_version(receipt),
+    )
+    verdicts = compare(receipt)
+    yield from conclude(
+        Stage.MSSQL, table, partition_key, specs=specs, verdicts=verdicts, result=result
+    )
+
+
+def _conclude_range(  # noqa: PLR0917 - what such a step is made of
+    context: dg.AssetExecutionContext,
+    table: TablePlan,
+    specs: Sequence[dg.AssetCheckSpec],
+    extracted: Extracted,
+    compare: Compare,
+    receipts: ReceiptIOManager,
+) -> None:
+    """End a step of many partitions: log what was made of each, and fail for the rest."""
+    errors = dict(extracted.errors)
+    for partition_key, receipt in extracted.receipts.items():
+        try:
+            verdicts = compare(receipt)
+            if any(verdict.failed for verdict in verdicts):
+                errors[partition_key] = _differs(table, verdicts)
+            else:
+                receipts.store.save(context.asset_key.path, receipt)
+                context.log_event(_materialization(context.asset_key, receipt, table))
+        except MigrationError as error:
+            errors[partition_key] = error
+        else:
+            for result in results_of(specs, verdicts):
+                context.log_event(_evaluation(result, partition_key))
+    if errors:
+        made = len(context.partition_keys) - len(errors)
+        failed = range_failure(errors, Stage.MSSQL, table, made=made)
+        raise retry_or_fail(failed, context.retry_number) from next(iter(errors.values()))
+
+
 def _materialization(
-    spec: dg.AssetSpec, receipt: ExtractReceipt, table: TablePlan
+    asset_key: dg.AssetKey, receipt: ExtractReceipt, table: TablePlan
 ) -> dg.AssetMaterialization:
     return dg.AssetMaterialization(
-        spec.key,
+        asset_key,
         partition=receipt.partition_key,
         metadata=extract_metadata(receipt, table),
         tags={

@@ -40,6 +40,11 @@ class Extracted:
     receipts: Mapping[str, ExtractReceipt] = field(default_factory=dict)
     errors: Mapping[str, MigrationError] = field(default_factory=dict)
 
+    def updated(self, newer: Extracted) -> Extracted:
+        """What became of the ranges after some were tried again."""
+        rest = {key: error for key, error in self.errors.items() if key not in newer.receipts}
+        return Extracted({**self.receipts, **newer.receipts}, {**rest, **newer.errors})
+
 
 def extract_with_arrow(
     session: SparkSession, partition_keys: Sequence[str], extract: ReadAndWrite, *, connections: int

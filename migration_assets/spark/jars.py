@@ -8,6 +8,7 @@ the lock's; so does one that was just fetched, before it gets its name.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import re
@@ -275,8 +276,10 @@ def _repository(maven_url: str) -> str:
 
 def _remove_abandoned(folder: Path) -> None:
     for path in folder.glob(".*.part"):
-        if path.stat().st_mtime < time.time() - _ABANDONED_AFTER_S:
-            path.unlink(missing_ok=True)
+        # Another run may have finished with it since it was listed.
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < time.time() - _ABANDONED_AFTER_S:
+                path.unlink()
 
 
 def _cannot_write(folder: Path, error: OSError) -> ConfigurationError:

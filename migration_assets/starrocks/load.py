@@ -32,6 +32,10 @@ VISIBLE_TIMEOUT_S = 300.0
 """How long a committed load may take to become visible: the cluster is publishing its version."""
 _VISIBLE_POLLS_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
+KILLED_TIMEOUT_S = 10.0
+"""How long a killed load is given to end, before it is left to the next attempt."""
+_KILLED_POLL_S = 0.1
+
 
 def load_partition(
     client: StarRocks, table: TablePlan, partition_key: str, snapshot_id: int, *, run_id: str
@@ -179,10 +183,18 @@ def _refuse_second_load(
 
 
 def _end_abandoned(client: StarRocks, label: str) -> None:
-    """End the INSERT that our lost connection may have left running, if the server lets us."""
+    """End the INSERT that our lost connection may have left running, if the server lets us.
+
+    KILL answers before the statement has ended; the next attempt must not meet it.
+    """
     with contextlib.suppress(MigrationError):
-        for connection_id in _connections_loading(client, label, ""):
+        running = _connections_loading(client, label, "")
+        for connection_id in running:
             client.execute(f"KILL {connection_id}")
+        deadline = time.monotonic() + KILLED_TIMEOUT_S
+        while running and time.monotonic() < deadline:
+            time.sleep(_KILLED_POLL_S)
+            running = _connections_loading(client, label, "")
 
 
 def _connections_loading(client: StarRocks, label: str, about: str) -> list[int]:
