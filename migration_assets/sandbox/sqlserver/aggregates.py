@@ -73,7 +73,8 @@ def _core(translator: ExpressionTranslator, node: exp.Expression, scope: Scope) 
         if isinstance(argument, exp.Star):
             return _Core(("count(*)",), kind, template, nullable=False)
         counted = translator.expression(argument, scope)
-        return _Core((f"count({distinct}{key(counted)})",), kind, template, nullable=False)
+        of = key(counted) if distinct else counted.sql
+        return _Core((f"count({distinct}{of})",), kind, template, nullable=False)
     value = translator.expression(argument, scope)
     if name in {"MIN", "MAX"}:
         return _extreme(name, value)
@@ -128,7 +129,11 @@ def _extreme(name: str, value: Typed) -> _Core:
     kind = value.type
     if kind.family == "bit":
         raise SqlServerError(8117, f"Operand data type bit is invalid for {name.lower()} operator.")
-    if kind.family in {"string", "guid", "offset"}:
+    if kind.family in sql_types.EXTENDED - {"hierarchy"} or kind.name == "xml":
+        raise SqlServerError(
+            8117, f"Operand data type {kind.declaration} is invalid for {name.lower()} operator."
+        )
+    if kind.family in {"string", "guid", "offset", "hierarchy"}:
         function = "arg_min" if name == "MIN" else "arg_max"
         return _Core((f"{function}({value.sql}, {key(value)})",), kind)
     return _Core((f"{name.lower()}({value.sql})",), kind)

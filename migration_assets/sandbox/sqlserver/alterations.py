@@ -171,6 +171,24 @@ def _alter_drop(table: Table, reader: Reader) -> None:
             return
 
 
+def describe(session: Session, reader: Reader) -> None:
+    """EXEC sp_stand_in_describe 'table', 'is_external', 1 [, 'column'].
+
+    SQL Server has no such procedure. It gives a column of `sys.tables` (or `sys.columns`, when a
+    table's column is named) a value, for what the stand-in cannot be: temporal, graph, ledger,
+    external, memory-optimized or encrypted. Rows are read as before.
+    """
+    names = Reader(reader.string()).object_name()
+    reader.expect(",")
+    flag = reader.string()
+    reader.expect(",")
+    value = reader.integer()
+    with session.engine.lock:
+        _, table = session.find_table(names)
+        target = column_of(table, reader.string()) if reader.accept(",") else table
+        target.flags[flag.lower()] = value
+
+
 def rename(session: Session, reader: Reader) -> None:
     """EXEC sp_rename 'table' or 'table.column', with 'COLUMN' for the latter."""
     old = reader.string()

@@ -9,7 +9,7 @@ from migration_assets.sandbox.sqlserver import sql_types
 from migration_assets.sandbox.sqlserver.comparison import NUMERIC, collation_of
 from migration_assets.sandbox.sqlserver.conversion import Typed, convert
 from migration_assets.sandbox.sqlserver.errors import SqlServerError, raising, unsupported
-from migration_assets.sandbox.sqlserver.sql_types import SqlType, common, decimal
+from migration_assets.sandbox.sqlserver.sql_types import EXTENDED, SqlType, common, decimal
 
 DIVIDE_BY_ZERO = raising(8134, "Divide by zero error encountered.")
 
@@ -40,7 +40,7 @@ def arithmetic(operator: str, left: Typed, right: Typed) -> Typed:
             return Typed(
                 f"({stamp.sql} {operator} to_days(CAST({days.sql} AS INTEGER)))", kind, nullable
             )
-    if kind.family in {"date", "time", "datetime", "offset", "guid", "binary", "string"}:
+    if kind.family in {"date", "time", "datetime", "offset", "guid", "binary", "string", *EXTENDED}:
         raise (
             SqlServerError(
                 8117, f"Operand data type {kind.name} is invalid for operator '{operator}'."
@@ -100,7 +100,10 @@ def _concatenation(left: Typed, right: Typed) -> Typed:
     kind = sql_types.nvarchar(length) if unicode else sql_types.varchar(length)
     kind = kind.collated(collation_of(left, right) or kind.collation)
     nullable = left.nullable or right.nullable
-    return Typed(f"({left.sql} || {right.sql})", kind, nullable)
+    constant = None
+    if left.constant is not None and right.constant is not None:
+        constant = left.constant + right.constant
+    return Typed(f"({left.sql} || {right.sql})", kind, nullable, constant=constant)
 
 
 def _nonzero(sql: str, value: Typed) -> str:

@@ -14,7 +14,7 @@ from migration_assets.sandbox.sqlserver.errors import SqlServerError, unsupporte
 _STARTS = {
     "SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "TRUNCATE", "SET", "USE",
     "BEGIN", "COMMIT", "ROLLBACK", "SAVE", "EXEC", "EXECUTE", "DECLARE", "IF", "PRINT", "WITH",
-    "MERGE", "GRANT", "RAISERROR", "THROW", "WAITFOR", "WHILE", "DBCC",
+    "MERGE", "GRANT", "DENY", "REVOKE", "RAISERROR", "THROW", "WAITFOR", "WHILE", "DBCC",
 }  # fmt: skip
 _WHOLE_BATCH = {"VIEW", "PROCEDURE", "PROC", "TRIGGER", "FUNCTION"}
 """What CREATE takes to the end of the batch."""
@@ -124,7 +124,7 @@ class _State:
         return True
 
     def _belongs(self, word: str, following: str) -> bool:
-        if word == "WITH" or self.keyword in {"GRANT", "CREATE VIEW"}:
+        if word == "WITH" or self.keyword in {"GRANT", "DENY", "REVOKE", "CREATE VIEW"}:
             return True
         if self.keyword == "IF" and self.open:
             self.keyword, self.open = word, word == "INSERT"
@@ -150,7 +150,7 @@ class _State:
 
     def advance(self, word: Word) -> None:
         self.previous = word.upper
-        if self.keyword == "CREATE" and self.previous in _WHOLE_BATCH:
+        if self.keyword == "CREATE" and not self.depth and self.previous in _WHOLE_BATCH:
             self.keyword = "CREATE VIEW"
         self.depth += {"(": 1, ")": -1}.get(self.previous, 0)
 
@@ -174,6 +174,11 @@ class Reader:
         """Upper-case text of a token; empty for a quoted name and after the end."""
         word = self._word(ahead)
         return "" if word is None else word.upper
+
+    def word(self, ahead: int = 0) -> str:
+        """Text of a token as written, without quotes; empty after the end."""
+        word = self._word(ahead)
+        return "" if word is None else word.text
 
     def _word(self, ahead: int = 0) -> Word | None:
         at = self._at + ahead

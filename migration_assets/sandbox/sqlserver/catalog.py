@@ -5,9 +5,14 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from migration_assets.sandbox.sqlserver.errors import SqlServerError
+from migration_assets.sandbox.sqlserver.permissions import Permissions
 from migration_assets.sandbox.sqlserver.sql_types import DEFAULT_COLLATION, SqlType
+
+if TYPE_CHECKING:
+    from migration_assets.sandbox.sqlserver.security import InlineFunction, Policy
 
 SYSTEM_DATABASES = ("master", "tempdb", "model", "msdb")
 SYSTEM_SCHEMAS = ("sys", "information_schema")
@@ -29,6 +34,8 @@ class Column:
         default: T-SQL text of the default.
         default_name: name of that constraint.
         rowguidcol: as declared.
+        masking: text of the masking function, `default()`.
+        flags: columns of `sys.columns` to the values that a test gave them, see `describe`.
     """
 
     name: str
@@ -41,6 +48,8 @@ class Column:
     default: str | None = None
     default_name: str = ""
     rowguidcol: bool = False
+    masking: str = ""
+    flags: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass
@@ -88,7 +97,12 @@ class Check:
 
 @dataclass
 class Table:
-    """A table; `identity_last` is the last identity value given out."""
+    """A table.
+
+    Attributes:
+        identity_last: the last identity value given out.
+        flags: columns of `sys.tables` to the values that a test gave them, see `describe`.
+    """
 
     schema: str
     name: str
@@ -99,6 +113,7 @@ class Table:
     checks: list[Check] = field(default_factory=list)
     identity_last: int | None = None
     default_ids: dict[str, int] = field(default_factory=dict)
+    flags: dict[str, object] = field(default_factory=dict)
     created: datetime = _CREATED
 
     @property
@@ -134,6 +149,23 @@ class View:
     created: datetime = _CREATED
 
 
+@dataclass(frozen=True)
+class UserType:
+    """A type that CREATE TYPE made.
+
+    Attributes:
+        type: what columns of it are, with its `user_type_id`.
+        nullable: of a column that says neither NULL nor NOT NULL.
+        assembly: and class of a CLR type; empty for an alias type.
+    """
+
+    schema: str
+    name: str
+    type: SqlType
+    nullable: bool = True
+    assembly: str = ""
+
+
 @dataclass
 class Database:
     """One database of the stand-in.
@@ -141,6 +173,11 @@ class Database:
     Attributes:
         snapshot: the option ALLOW_SNAPSHOT_ISOLATION.
         read_committed_snapshot: the option READ_COMMITTED_SNAPSHOT (described only).
+        synonyms: schema and name in lower case to both as written, the object id, the base's name.
+        functions: inline functions, by schema and name in lower case.
+        policies: security policies.
+        permissions: what the login may do in it.
+        types: alias and CLR types, by schema and name in lower case.
     """
 
     name: str
@@ -151,9 +188,15 @@ class Database:
     schemas: dict[str, tuple[str, int]] = field(default_factory=dict)
     tables: dict[tuple[str, str], Table] = field(default_factory=dict)
     views: dict[tuple[str, str], View] = field(default_factory=dict)
+    synonyms: dict[tuple[str, str], tuple[str, str, int, list[str]]] = field(default_factory=dict)
+    functions: dict[tuple[str, str], InlineFunction] = field(default_factory=dict)
+    policies: list[Policy] = field(default_factory=list)
+    permissions: Permissions = field(default_factory=Permissions)
+    types: dict[tuple[str, str], UserType] = field(default_factory=dict)
     rowversion: int = 2000
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(901_578_250, 16))
     _schema_ids: itertools.count[int] = field(default_factory=lambda: itertools.count(5))
+    _type_ids: itertools.count[int] = field(default_factory=lambda: itertools.count(257))
 
     def __post_init__(self) -> None:
         """Every database has these schemas."""
@@ -163,6 +206,10 @@ class Database:
     def next_id(self) -> int:
         """A fresh object id."""
         return next(self._ids)
+
+    def next_type_id(self) -> int:
+        """A fresh `user_type_id`."""
+        return next(self._type_ids)
 
     def add_schema(self, name: str) -> None:
         """Add a schema.

@@ -5,16 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from migration_assets.sandbox.sqlserver import collation, sql_types
+from migration_assets.sandbox.sqlserver import collation, extended, sql_types
 from migration_assets.sandbox.sqlserver.conversion import Typed, convert, macro
+from migration_assets.sandbox.sqlserver.errors import SqlServerError, unsupported
 from migration_assets.sandbox.sqlserver.sql_types import common
 
 NUMERIC = {"bit", "integer", "decimal", "money", "float"}
-
-
-def string_literal(text: str) -> str:
-    """A DuckDB string literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def key(value: Typed) -> str:
@@ -30,6 +26,16 @@ def key(value: Typed) -> str:
         return macro("guid_key", value.sql)
     if kind.family == "offset":
         return f"({value.sql}).utc"
+    if kind.family == "hierarchy":
+        return extended.hierarchy_key(value.sql)
+    if kind.family == "variant":
+        raise unsupported("comparing, ordering or grouping by sql_variant")
+    if kind.family in {*sql_types.EXTENDED} or kind.name == "xml":
+        raise SqlServerError(
+            305,
+            f"The {kind.declaration} data type cannot be compared or sorted, except when using the "
+            "IS NULL operator.",
+        )
     return value.sql
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 
 from migration_assets.sandbox.control import StatementLog, Switchboard
-from migration_assets.sandbox.sqlserver import faults, packets, rows, rpc, tokens
+from migration_assets.sandbox.sqlserver import code_pages, faults, packets, rows, rpc, tokens
 from migration_assets.sandbox.sqlserver.answers import SELECT, Change, Done, Event, Notice, Rows
 from migration_assets.sandbox.sqlserver.batch import Reader
 from migration_assets.sandbox.sqlserver.conversion import Typed, convert
@@ -192,7 +192,11 @@ class Connection:
         return self.session
 
     def _batch(self, body: bytes) -> None:
-        text = rpc.skip_headers(body).decode("utf-16-le")
+        try:
+            text = code_pages.decoded(rpc.skip_headers(body), "utf-16-le")
+        except SqlServerError as error:
+            self._fail(error, DONE)
+            return
         self._run(text, None, DONE)
 
     def _transaction(self, body: bytes) -> None:

@@ -6,56 +6,17 @@ Styles: https://learn.microsoft.com/sql/t-sql/functions/cast-and-convert-transac
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from migration_assets.sandbox.sqlserver import collation
-from migration_assets.sandbox.sqlserver.errors import raising, unsupported
-from migration_assets.sandbox.sqlserver.macros import PREFIX
+from migration_assets.sandbox.sqlserver import collation, extended, temporal, variants
+from migration_assets.sandbox.sqlserver.errors import raising
+from migration_assets.sandbox.sqlserver.natives import native
 from migration_assets.sandbox.sqlserver.sql_types import MAX, SqlType
+from migration_assets.sandbox.sqlserver.typed import Typed, literal, macro, refusal
 
-
-@dataclass(frozen=True)
-class Typed:
-    """A translated expression.
-
-    Attributes:
-        sql: DuckDB expression whose value is in the storage type of `type`.
-        type: its T-SQL type.
-        nullable: whether the result column is.
-        identity: it is a plain identity column.
-        computed: it is a plain computed column.
-        name: of the column, when it is a plain one.
-        constant: the value of a string literal, for arguments that must be literals.
-    """
-
-    sql: str
-    type: SqlType
-    nullable: bool = True
-    identity: bool = False
-    computed: bool = False
-    name: str = ""
-    constant: str | None = None
-
+__all__ = ["Typed", "convert", "literal", "macro", "store"]
 
 _TEMPORAL = {"date", "time", "datetime", "offset"}
 _ISO_STYLES = {None, 0, 20, 21, 23, 25, 112, 120, 121, 126, 127}
-
-
-def macro(name: str, *arguments: str) -> str:
-    """A call of one of the stand-in's macros."""
-    return f"{PREFIX}{name}({', '.join(arguments)})"
-
-
-def literal(text: str | None, kind: SqlType) -> Typed:
-    """A value given as DuckDB's text of it (hex digits for binaries) as a literal expression."""
-    if text is None:
-        return Typed(f"CAST(NULL AS {kind.duckdb})", kind)
-    quoted = "'" + text.replace("'", "''") + "'"
-    if kind.family == "binary":
-        return Typed(f"unhex({quoted})", kind, nullable=False)
-    if kind.family == "string":
-        return Typed(quoted, kind, nullable=False, constant=text)
-    return Typed(f"CAST({quoted} AS {kind.duckdb})", kind, nullable=False)
 
 
 def convert(value: Typed, target: SqlType, style: int | None = None) -> str:
@@ -66,9 +27,11 @@ def convert(value: Typed, target: SqlType, style: int | None = None) -> str:
     """
     if value.type.family == "null":
         return f"CAST(NULL AS {target.duckdb})"
+    if value.type.family == "variant":
+        return variants.unpack(value, target, style, convert)
     from_text = value.type.family == "string" and target.family in _TEMPORAL
     if from_text and style not in _ISO_STYLES:
-        raise _refuse(value, target, style)  # only ISO 8601 is read, whatever the style
+        raise refusal(value, target, style)  # only ISO 8601 is read, whatever the style
     maker = _MAKERS[target.family]
     return maker(value, target, style)
 
@@ -78,7 +41,8 @@ def store(value: Typed, target: SqlType, column: str) -> str:
     same = value.type.family == target.family and target.family in {"string", "binary"}
     if not same or target.length == MAX or target.info.large:
         return convert(value, target)
-    if value.type.length != MAX and value.type.length <= target.length:
+    short = value.type.length != MAX and value.type.length <= target.length
+    if short and (_same_units(value.type, target) or not collation.is_wide(target)):
         return convert(value, target)
     length = _length(value.sql, target)
     complaint = raising(2628, f"String or binary data would be truncated in column '{column}'.")
@@ -87,37 +51,47 @@ def store(value: Typed, target: SqlType, column: str) -> str:
     )
 
 
+def _same_units(source: SqlType, target: SqlType) -> bool:
+    """Whether the lengths of two text or binary types count the same."""
+    return source.info.unicode == target.info.unicode and source.collation == target.collation
+
+
 def _length(sql: str, kind: SqlType) -> str:
     if kind.family == "binary":
         return f"octet_length({sql})"
+    return byte_or_unit_count(f"rtrim({sql}, ' ')", kind)
+
+
+def byte_or_unit_count(sql: str, kind: SqlType) -> str:
+    """A text's length in the units of its type's length: UTF-16 units, or bytes of the code page."""
     if kind.info.unicode:
-        return macro("units", f"rtrim({sql}, ' ')")
+        return macro("units", sql)
     if collation.is_utf8(kind.collation):
-        return f"strlen(rtrim({sql}, ' '))"
-    return f"length(rtrim({sql}, ' '))"
-
-
-def _refuse(value: Typed, target: SqlType, style: int | None = None) -> Exception:
-    with_style = "" if style is None else f" with style {style}"
-    return unsupported(
-        f"conversion of {value.type.declaration} to {target.declaration}{with_style}"
-    )
+        return f"strlen({sql})"
+    if collation.is_double_byte(kind.collation):
+        page = f"'{collation.codec(kind.collation)}'"
+        return f"octet_length({macro('narrow', sql, page)})"
+    return f"length({sql})"
 
 
 # -- strings -------------------------------------------------------------------------------------
 
 
 def _to_string(value: Typed, target: SqlType, style: int | None) -> str:
+    if target.name == "xml":
+        return extended.to_xml(value, target, style)
     text = _text(value, target, style)
     source = value.type
     if source.family == "string":
-        to_code_page = not target.info.unicode and not collation.is_utf8(target.collation)
         was_narrow = not source.info.unicode and source.collation == target.collation
-        if to_code_page and not was_narrow and collation.codec(target.collation) == "cp1252":
-            text = macro("cp1252", text)
+        if not target.info.unicode and not was_narrow:
+            text = _in_code_page(text, target)
     if target.length == MAX or target.info.large:
         return text
-    fits = source.family == "string" and source.length != MAX and source.length <= target.length
+    fits = (
+        source.family == "string" and source.length != MAX and source.length <= target.length
+        and (_same_units(source, target) or not collation.is_wide(target))
+    )  # fmt: skip
     if not fits:
         if source.family in {"integer", "decimal", "money"}:
             too_long = raising(
@@ -126,18 +100,23 @@ def _to_string(value: Typed, target: SqlType, style: int | None) -> str:
             text = f"CASE WHEN length({text}) > {target.length} THEN {too_long} ELSE {text} END"
         elif target.info.unicode:
             text = f"CASE WHEN {macro('units', text)} > {target.length} THEN substr({macro('bmp', text)}, 1, {target.length}) ELSE {text} END"
+        elif collation.is_wide(target):
+            page = f"'{collation.codec(target.collation)}'"
+            text = macro("cut", text, page, str(target.length))
         else:
             text = f"substr({text}, 1, {target.length})"
     if target.info.padded and not (source.name == target.name and source.length == target.length):
-        missing = f"{target.length} - {_padded_length(text, target)}"
+        missing = f"{target.length} - {byte_or_unit_count(text, target)}"
         text = f"({text} || repeat(' ', greatest({missing}, 0)))"
     return text
 
 
-def _padded_length(text: str, target: SqlType) -> str:
-    if target.info.unicode:
-        return macro("units", text)
-    return f"strlen({text})" if collation.is_utf8(target.collation) else f"length({text})"
+def _in_code_page(text: str, target: SqlType) -> str:
+    """Text without what the target's code page lacks."""
+    codec = collation.codec(target.collation)
+    if codec == "cp1252":
+        return macro("cp1252", text)
+    return macro("kept", text, f"'{codec}'")
 
 
 def _text(value: Typed, target: SqlType, style: int | None) -> str:
@@ -147,6 +126,8 @@ def _text(value: Typed, target: SqlType, style: int | None) -> str:
             return sql
         case "bit":
             return f"CASE {sql} WHEN TRUE THEN '1' WHEN FALSE THEN '0' END"
+        case "decimal" if kind.scale == kind.precision:
+            return macro("decimal_text", sql)  # DuckDB writes .5
         case "integer" | "decimal":
             return f"CAST({sql} AS VARCHAR)"
         case "money":
@@ -169,74 +150,16 @@ def _text(value: Typed, target: SqlType, style: int | None) -> str:
                 return f"'0x' || hex({sql})"
             if style == 2:
                 return f"hex({sql})"
+            codec = "utf-16-le" if target.info.unicode else collation.codec(target.collation)
+            if style in {None, 0}:
+                return native("text", sql, f"'{codec}'")
         case "date" | "time" | "datetime" | "offset":
-            return _time_text(value, target, style)
+            return temporal.text(value, target, style)
+        case "hierarchy" | "spatial" | "json" | "vector":
+            return extended.text(value, target, style)
         case _:
             pass
-    raise _refuse(value, target, style)
-
-
-def _fraction(stamp: str, digits: int, separator: str = ".") -> str:
-    if digits == 0:
-        return ""
-    micros = f"lpad(CAST(epoch_us({stamp}) % 1000000 + CASE WHEN epoch_us({stamp}) % 1000000 < 0 THEN 1000000 ELSE 0 END AS VARCHAR), 6, '0')"
-    cut = f"{micros} || '0'" if digits == 7 else f"substr({micros}, 1, {digits})"
-    return f" || '{separator}' || {cut}"
-
-
-def _time_text(value: Typed, target: SqlType, style: int | None) -> str:
-    kind = value.type
-    digits = {"datetime": 3, "smalldatetime": 0, "date": 0}.get(kind.name, kind.scale)
-    stamp = {
-        "date": f"CAST({value.sql} AS TIMESTAMP)",
-        "time": f"make_timestamp(epoch_us({value.sql}))",
-        "offset": macro("dto_local", value.sql),
-    }.get(kind.family, value.sql)
-    if style is None:
-        style = 0 if kind.name in {"datetime", "smalldatetime"} else 121
-    has_date, has_time = kind.family != "time", kind.family != "date"
-    zone = (
-        f" || ' ' || {macro('offset_text', f'({value.sql}).off')}"
-        if kind.family == "offset"
-        else ""
-    )
-    tight = zone.replace("' ' || ", "")
-
-    def format_of(date: str, time: str) -> str:
-        parts = [part for part, has in [(date, has_date), (time, has_time)] if has and part]
-        glue = "T" if style in {126, 127} else " "
-        return f"strftime({stamp}, '{glue.join(parts)}')"
-
-    clock, day = "%H:%M:%S", "%Y-%m-%d"
-    match style:
-        case 23:
-            return format_of(day, "") if has_date else format_of("", clock)
-        case 112:
-            return format_of("%Y%m%d", "") if has_date else format_of("", clock)
-        case 108 | 8:
-            return format_of("", clock)
-        case 114 | 14 if has_time:
-            return format_of("", clock) + _fraction(stamp, digits, ":" if digits == 3 else ".")
-        case 20 | 120:
-            return format_of(day, clock) + zone
-        case 21 | 25 | 121:
-            return format_of(day, clock) + (_fraction(stamp, digits) + zone if has_time else "")
-        case 126 | 127:
-            text = format_of(day, clock)
-            if has_time and digits:
-                text += f" || CASE WHEN epoch_us({stamp}) % 1000000 = 0 THEN '' ELSE ''{_fraction(stamp, digits)} END"
-            if kind.family == "offset" and style == 127:
-                utc = Typed(f"({value.sql}).utc", SqlType("datetime2", scale=kind.scale))
-                return _time_text(utc, target, 126) + " || 'Z'"
-            return text + tight
-        case 0 | 100 if kind.family == "datetime":
-            hour = f"strftime({stamp}, '%I')"
-            day_of_month = f"lpad(CAST(day({stamp}) AS VARCHAR), 2, ' ')"
-            return (
-                f"strftime({stamp}, '%b ') || {day_of_month} || strftime({stamp}, ' %Y ') || "
-                f"lpad(ltrim({hour}, '0'), 2, ' ') || strftime({stamp}, ':%M%p')"
-            )
-    raise _refuse(value, target, style)
+    raise refusal(value, target, style)
 
 
 # -- numbers -------------------------------------------------------------------------------------
@@ -260,7 +183,7 @@ def _to_integer(value: Typed, target: SqlType, style: int | None) -> str:
             return f"CAST(CASE WHEN {number} >= {half}::HUGEINT THEN {number} - {full}::HUGEINT ELSE {number} END AS {duckdb})"
         case _:
             pass
-    raise _refuse(value, target, style)
+    raise refusal(value, target, style)
 
 
 def _to_bit(value: Typed, target: SqlType, style: int | None) -> str:
@@ -274,7 +197,7 @@ def _to_bit(value: Typed, target: SqlType, style: int | None) -> str:
             return f"CASE {lowered} WHEN 'true' THEN TRUE WHEN 'false' THEN FALSE ELSE CAST({macro('whole', value.sql)} AS BIGINT) <> 0 END"
         case _:
             pass
-    raise _refuse(value, target, style)
+    raise refusal(value, target, style)
 
 
 def _to_number(value: Typed, target: SqlType, style: int | None) -> str:
@@ -285,7 +208,7 @@ def _to_number(value: Typed, target: SqlType, style: int | None) -> str:
         if target.family == "money":
             text = f"replace(replace({text}, '$', ''), ',', '')"
         return f"CAST({text} AS {target.duckdb})"
-    raise _refuse(value, target, style)
+    raise refusal(value, target, style)
 
 
 # -- binaries and GUIDs --------------------------------------------------------------------------
@@ -295,7 +218,7 @@ def _to_binary(value: Typed, target: SqlType, style: int | None) -> str:
     sql, kind = value.sql, value.type
     width = target.length
     match kind.family:
-        case "binary":
+        case "binary" | "clr":
             data = sql
         case "guid":
             data = macro("guid_binary", sql)
@@ -310,15 +233,11 @@ def _to_binary(value: Typed, target: SqlType, style: int | None) -> str:
             if style in {1, 2}:
                 data = f"unhex(substr({sql}, {3 if style == 1 else 1}))"
             elif kind.info.unicode:
-                data = macro("ascii_utf16", sql)
+                data = macro("utf16", sql)
             else:
-                data = (
-                    f"encode({sql})"
-                    if collation.is_utf8(kind.collation)
-                    else macro("ascii_bytes", sql)
-                )
+                data = macro("narrow", sql, f"'{collation.codec(kind.collation)}'")
         case _:
-            raise _refuse(value, target, style)
+            raise refusal(value, target, style)
     if width == MAX or target.info.large:
         return data
     known = kind.length if kind.family == "binary" and kind.info.padded else 0
@@ -345,97 +264,7 @@ def _to_guid(value: Typed, target: SqlType, style: int | None) -> str:
             return macro("binary_guid", value.sql)
         case _:
             pass
-    raise _refuse(value, target, style)
-
-
-# -- dates and times -----------------------------------------------------------------------------
-
-
-def _stamp(value: Typed, target: SqlType, style: int | None) -> str:
-    """The value as TIMESTAMP, not yet rounded to the target."""
-    match value.type.family:
-        case "datetime":
-            finer = target.name in {"datetime2", "datetimeoffset", "time"} and target.scale > 3
-            if value.type.name == "datetime" and finer:
-                return macro("exact_datetime", value.sql)
-            return value.sql
-        case "date":
-            return f"CAST({value.sql} AS TIMESTAMP)"
-        case "time":
-            return macro("stamp_of_time", value.sql)
-        case "offset":
-            return macro("dto_local", value.sql)
-        case "string":
-            return macro("to_stamp", value.sql)
-        case _:
-            pass
-    raise _refuse(value, target, style)
-
-
-def _source_digits(kind: SqlType) -> int:
-    """Most fractional digits a value of the type can have; 7 counts as 6, see the package text."""
-    if kind.family == "string":
-        return 6
-    return {"date": 0, "smalldatetime": 0, "datetime": 6}.get(kind.name, min(kind.scale, 6))
-
-
-def _rounded(stamp: str, value: Typed, target: SqlType) -> str:
-    if target.name == "datetime":
-        return (
-            stamp
-            if value.type.name in {"datetime", "date", "smalldatetime"}
-            else macro("to_datetime", stamp)
-        )
-    if target.name == "smalldatetime":
-        # The seconds of a datetime round at 29.998: its ticks, not its text, are what is compared.
-        return (
-            stamp
-            if value.type.name in {"date", "smalldatetime"}
-            else macro("round_stamp", stamp, "60000000")
-        )
-    if target.scale >= min(6, _source_digits(value.type)):
-        return stamp
-    return macro("round_stamp", stamp, str(10 ** (6 - target.scale)))
-
-
-def _to_date(value: Typed, target: SqlType, style: int | None) -> str:
-    if value.type.family == "date":
-        return value.sql
-    if value.type.family == "time":
-        raise _refuse(value, target, style)
-    if value.type.family == "string":
-        return f"CAST({macro('to_stamp', value.sql)} AS DATE)"
-    return f"CAST({_stamp(value, target, style)} AS DATE)"
-
-
-def _to_time(value: Typed, target: SqlType, style: int | None) -> str:
-    if value.type.family == "time":
-        sql = value.sql
-    else:
-        sql = f"CAST({_stamp(value, target, style)} AS TIME)"
-    if target.scale >= min(6, _source_digits(value.type)):
-        return sql
-    return macro("round_time", sql, str(10 ** (6 - target.scale)))
-
-
-def _to_datetime(value: Typed, target: SqlType, style: int | None) -> str:
-    return _rounded(_stamp(value, target, style), value, target)
-
-
-def _to_offset(value: Typed, target: SqlType, style: int | None) -> str:
-    unit = str(10 ** (6 - min(target.scale, 6)))
-    if value.type.family == "offset":
-        if target.scale >= min(value.type.scale, 6):
-            return value.sql
-        rounded = macro("round_stamp", macro("dto_local", value.sql), unit)
-        return macro("make_dto", rounded, f"({value.sql}).off")
-    if value.type.family == "string":
-        if target.scale >= 6:
-            return macro("to_dto", value.sql)
-        parsed = macro("to_dto", value.sql)
-        rounded = macro("round_stamp", macro("dto_local", parsed), unit)
-        return macro("make_dto", rounded, f"({parsed}).off")
-    return macro("make_dto", _rounded(_stamp(value, target, style), value, target), "0")
+    raise refusal(value, target, style)
 
 
 _MAKERS: dict[str, Callable[[Typed, SqlType, int | None], str]] = {
@@ -447,8 +276,14 @@ _MAKERS: dict[str, Callable[[Typed, SqlType, int | None], str]] = {
     "float": _to_number,
     "binary": _to_binary,
     "guid": _to_guid,
-    "date": _to_date,
-    "time": _to_time,
-    "datetime": _to_datetime,
-    "offset": _to_offset,
+    "date": temporal.to_date,
+    "time": temporal.to_time,
+    "datetime": temporal.to_datetime,
+    "offset": temporal.to_offset,
+    "variant": variants.pack,
+    "hierarchy": extended.to_hierarchy,
+    "spatial": extended.to_spatial,
+    "json": extended.to_json,
+    "vector": extended.to_vector,
+    "clr": extended.to_clr,
 }

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from migration_assets.sandbox.sqlserver import sql_types
+from migration_assets.sandbox.sqlserver import sql_types, temporal
 from migration_assets.sandbox.sqlserver.conversion import Typed, convert, macro
 from migration_assets.sandbox.sqlserver.errors import SqlServerError, unsupported
 from migration_assets.sandbox.sqlserver.sql_types import BIGINT, INT, SqlType, nvarchar
+from migration_assets.sandbox.sqlserver.typed import unless_null
 
 if TYPE_CHECKING:
     from migration_assets.sandbox.sqlserver.expressions import ExpressionTranslator
@@ -28,6 +29,7 @@ _PARTS = {
     "isowk": "iso_week", "isoww": "iso_week",
 }  # fmt: skip
 
+_FINEST = SqlType("datetime2", scale=7)
 _MICROSECONDS = {
     "week": 604_800_000_000, "day": 86_400_000_000, "dayofyear": 86_400_000_000,
     "hour": 3_600_000_000, "minute": 60_000_000, "second": 1_000_000, "millisecond": 1_000,
@@ -45,18 +47,32 @@ def _part(node: exp.Expression) -> str:
 
 
 def _exact(value: Typed) -> str:
-    """The instant as TIMESTAMP: UTC for datetimeoffset, exact thirds of 10 ms for datetime."""
+    """The instant as TIMESTAMP: UTC for datetimeoffset, exact thirds of 10 ms for datetime.
+
+    A seventh digit is cut off; see `_last_digit`.
+    """
     match value.type.family:
         case "offset":
-            return f"({value.sql}).utc"
+            utc = f"({value.sql}).utc"
+            return macro("stamp_of_ticks", utc) if value.type.ticks else utc
+        case "datetime" | "time" if value.type.ticks:
+            return temporal.floor_stamp(value, _FINEST)
         case "datetime":
             name = value.type.name
             return macro("exact_datetime", value.sql) if name == "datetime" else value.sql
         case "date" | "time" | "string":
-            return convert(value, SqlType("datetime2", scale=7))
+            return temporal.floor_stamp(value, _FINEST)
         case _:
             pass
     raise unsupported(f"date function on {value.type.declaration}")
+
+
+def _last_digit(value: Typed) -> str:
+    """The 100 ns that `_exact` leaves out."""
+    kind = value.type
+    if not kind.ticks and kind.family != "string":
+        return "0"
+    return f"({temporal.ticks(value, _FINEST)} % 10)"
 
 
 def _datediff(kind: SqlType) -> Callable[..., Typed]:
@@ -71,7 +87,10 @@ def _datediff(kind: SqlType) -> Callable[..., Typed]:
             months = {"year": 12, "quarter": 3, "month": 1}[part]
             count = [f"(year({t}) * 12 + month({t}) - 1) // {months}" for t in (a, b)]
         elif part == "nanosecond":
-            count = [f"{macro('since_0001', t)}::HUGEINT * 1000" for t in (a, b)]
+            count = [
+                f"({macro('since_0001', t)})::HUGEINT * 1000 + {_last_digit(v)} * 100"
+                for t, v in ((a, start), (b, end))
+            ]
         elif part == "week":
             # Weeks begin on Sunday whatever DATEFIRST says; 0001-01-01 was a Monday.
             count = [f"({macro('since_0001', t)} + 86400000000) // 604800000000" for t in (a, b)]
@@ -94,15 +113,14 @@ def _dateadd(
     count = convert(amount, BIGINT)
     kind = value.type if value.type.family != "string" else sql_types.DATETIME
     stamp = convert(value, kind)
-    base = {
-        "date": f"CAST({stamp} AS TIMESTAMP)",
-        "time": macro("stamp_of_time", stamp),
-        "offset": macro("dto_local", stamp),
-    }.get(kind.family, stamp)
+    held = Typed(stamp, kind)
+    base = temporal.floor_stamp(held, _FINEST)
     if part in {"year", "quarter", "month"}:
         months = {"year": 12, "quarter": 3, "month": 1}[part]
         moved = f"({base} + to_months(CAST({count} * {months} AS INTEGER)))"
     elif part == "nanosecond":
+        if kind.ticks:
+            raise unsupported("DATEADD(nanosecond) on a type of seven digits")
         moved = f"make_timestamp(epoch_us({base}) + {count} // 1000)"
     elif part in {*_MICROSECONDS, "weekday"}:
         unit = _MICROSECONDS.get(part, 86_400_000_000)
@@ -112,14 +130,23 @@ def _dateadd(
         raise SqlServerError(
             9806, f"The datepart {part} is not supported by date function dateadd."
         )
+    local = f"({macro('ticks_of_stamp', moved)} + {_last_digit(held)})" if kind.ticks else moved
     back = {
         "date": f"CAST({moved} AS DATE)",
-        "time": f"CAST({moved} AS TIME)",
-        "offset": macro("make_dto", moved, f"({stamp}).off"),
-    }.get(kind.family, moved)
+        "time": f"{local} % 864000000000" if kind.ticks else f"CAST({moved} AS TIME)",
+        "offset": _with_offset(local, f"({stamp}).off", kind),
+    }.get(kind.family, local)
     if kind.name == "datetime":
         back = macro("to_datetime", moved)
     return Typed(back, kind, amount.nullable or value.nullable)
+
+
+def _with_offset(local: str, minutes: str, kind: SqlType) -> str:
+    """A datetimeoffset of a local time in its storage, and an offset."""
+    if kind.ticks:
+        return macro("dto_of_local", local, minutes)
+    utc = f"make_timestamp(epoch_us({local}) - ({minutes})::BIGINT * 60000000)"
+    return unless_null(f"{local}", f"{{'utc': {utc}, 'off': ({minutes})::SMALLINT}}")
 
 
 def _datepart(
@@ -132,7 +159,8 @@ def _datepart(
 
 
 def _number(part: str, value: Typed) -> str:
-    stamp = macro("dto_local", value.sql) if value.type.family == "offset" else _exact(value)
+    is_offset = value.type.family == "offset"
+    stamp = temporal.floor_stamp(value, _FINEST) if is_offset else _exact(value)
     micros = f"(((epoch_us({stamp}) % 1000000) + 1000000) % 1000000)"
     match part:
         case "millisecond":
@@ -140,7 +168,7 @@ def _number(part: str, value: Typed) -> str:
         case "microsecond":
             return micros
         case "nanosecond":
-            return f"{micros} * 1000"
+            return f"{micros} * 1000 + {_last_digit(value)} * 100"
         case "weekday":
             return f"dayofweek({stamp}) + 1"
         case "iso_week":
@@ -189,21 +217,20 @@ def _switchoffset(
     value = translator.expression(arguments[0], scope)
     kind = value.type if value.type.family == "offset" else SqlType("datetimeoffset", scale=7)
     minutes = _minutes(translator, arguments[1], scope)
-    instant = f"({convert(value, kind)}).utc"
-    moved = f"make_timestamp(epoch_us({instant}) + ({minutes})::BIGINT * 60000000)"
-    return Typed(macro("make_dto", moved, minutes), kind, value.nullable)
+    moment = convert(value, kind)
+    made = f"{{'utc': ({moment}).utc, 'off': ({minutes})::SMALLINT}}"
+    return Typed(unless_null(moment, made), kind, value.nullable)
 
 
 def _todatetimeoffset(
     translator: ExpressionTranslator, arguments: list[exp.Expression], scope: Scope
 ) -> Typed:
     value = translator.expression(arguments[0], scope)
-    local = convert(value, SqlType("datetime2", scale=7))
     scale = value.type.catalog_scale if value.type.family in {"datetime", "offset"} else 7
     kind = SqlType("datetimeoffset", scale=scale)
-    return Typed(
-        macro("make_dto", local, _minutes(translator, arguments[1], scope)), kind, value.nullable
-    )
+    local = convert(value, SqlType("datetime2", scale=scale))
+    minutes = _minutes(translator, arguments[1], scope)
+    return Typed(_with_offset(local, minutes, kind), kind, value.nullable)
 
 
 def _eomonth(

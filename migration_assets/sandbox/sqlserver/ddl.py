@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from migration_assets.sandbox.sqlserver import alterations, dialect, tables
+from migration_assets.sandbox.sqlserver import (
+    alterations,
+    dialect,
+    security,
+    tables,
+    user_types,
+)
 from migration_assets.sandbox.sqlserver.answers import Done, Event
 from migration_assets.sandbox.sqlserver.batch import Reader, Statement
 from migration_assets.sandbox.sqlserver.catalog import Column, Index, View, quoted
@@ -147,6 +153,14 @@ def _drop_schema(session: Session, reader: Reader) -> None:
     session.fetch(f"DROP SCHEMA {quoted(database.name)}.{quoted(name)}")
 
 
+def _create_synonym(session: Session, reader: Reader) -> None:
+    database, schema, name = place(session, reader.object_name())
+    must_be_new(database, schema, name)
+    reader.expect("FOR")
+    base = reader.object_name()
+    database.synonyms[schema.lower(), name.lower()] = (schema, name, database.next_id(), base)
+
+
 def _create_database(session: Session, reader: Reader) -> None:
     name = reader.name()
     if session.transactions:
@@ -189,6 +203,10 @@ _HANDLERS: dict[str, Callable[[Session, Reader], None]] = {
     "CREATE VIEW": _create_view,
     "ALTER VIEW": _replace_view,
     "CREATE SCHEMA": _create_schema,
+    "CREATE TYPE": user_types.create_type,
+    "CREATE SYNONYM": _create_synonym,
+    "CREATE FUNCTION": security.create_function,
+    "CREATE SECURITY POLICY": security.create_policy,
     "CREATE DATABASE": _create_database,
     "CREATE UNIQUE": _unique_index,
     "ALTER TABLE": alterations.alter_table,
@@ -197,6 +215,7 @@ _HANDLERS: dict[str, Callable[[Session, Reader], None]] = {
     "DROP VIEW": _drop_view,
     "DROP SCHEMA": _drop_schema,
     "DROP INDEX": _drop_index,
+    "DROP TYPE": user_types.drop_type,
     "TRUNCATE TABLE": tables.truncate,
     "CREATE": _create_index,
 }

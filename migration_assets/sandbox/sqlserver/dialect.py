@@ -97,7 +97,8 @@ _NAMES = {
     _T.TIMESTAMPTZ: "datetimeoffset", _T.CHAR: "char", _T.VARCHAR: "varchar", _T.NCHAR: "nchar",
     _T.NVARCHAR: "nvarchar", _T.TEXT: "text", _T.IMAGE: "image", _T.BINARY: "binary",
     _T.VARBINARY: "varbinary", _T.UUID: "uniqueidentifier", _T.ROWVERSION: "timestamp",
-    _T.XML: "xml", _T.VARIANT: "sql_variant",
+    _T.XML: "xml", _T.VARIANT: "sql_variant", _T.JSON: "json", _T.GEOMETRY: "geometry",
+    _T.GEOGRAPHY: "geography", _T.VECTOR: "vector",
 }  # fmt: skip
 
 
@@ -112,4 +113,5 @@ def type_of(node: exp.DataType) -> SqlType:
         kind = node.args.get("kind")
         name = str(kind if isinstance(kind, str) else kind.sql() if kind else node.this.value)
     arguments = [MAX if part.name.upper() == "MAX" else int(part.name) for part in node.expressions]
-    return declared(name.strip('[]"'), arguments, cast=True)
+    name = name.replace("[", "").replace("]", "").replace('"', "").lower().removeprefix("sys.")
+    return declared(name, arguments, cast=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import duckdb
 
-from migration_assets.sandbox.sqlserver import macros
+from migration_assets.sandbox.sqlserver import macros, natives
 from migration_assets.sandbox.sqlserver.catalog import SYSTEM_DATABASES, Database, quoted
 from migration_assets.sandbox.sqlserver.errors import SqlServerError
 
@@ -43,6 +43,7 @@ class Engine:
         self.duckdb = duckdb.connect(":memory:")
         self.duckdb.execute("SET TimeZone = 'UTC'")
         # Rows come in the order of insertion from a heap or a key, as users expect; also steady.
+        natives.register(self.duckdb)
         for statement in macros.statements():
             self.duckdb.execute(statement)
         for name in [*SYSTEM_DATABASES, self.default_database]:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sqlglot import exp
 
-from migration_assets.sandbox.sqlserver import collation, sql_types
+from migration_assets.sandbox.sqlserver import code_pages, collation, methods, sql_types
 from migration_assets.sandbox.sqlserver.arithmetic import arithmetic, number
 from migration_assets.sandbox.sqlserver.comparison import (
     collation_of,
     comparable,
     like_regex,
-    string_literal,
 )  # fmt: skip
 from migration_assets.sandbox.sqlserver.conversion import Typed, convert, macro
 from migration_assets.sandbox.sqlserver.dialect import type_of
@@ -22,6 +21,7 @@ from migration_assets.sandbox.sqlserver.errors import SqlServerError, raising, u
 from migration_assets.sandbox.sqlserver.functions import call
 from migration_assets.sandbox.sqlserver.scope import Query, Scope
 from migration_assets.sandbox.sqlserver.sql_types import SqlType, common
+from migration_assets.sandbox.sqlserver.typed import string_literal, unless_null
 
 if TYPE_CHECKING:
     from migration_assets.sandbox.sqlserver.session import Session
@@ -75,8 +75,7 @@ class ExpressionTranslator:
 
     def _national(self, node: exp.Expression, _scope: Scope) -> Typed:
         text = str(node.this)
-        units = len(text.encode("utf-16-le")) // 2
-        kind = sql_types.nvarchar(max(units, 1))
+        kind = sql_types.nvarchar(max(code_pages.units(text), 1))
         return Typed(string_literal(text), kind, nullable=False, constant=text)
 
     def _hex(self, node: exp.Expression, _scope: Scope) -> Typed:
@@ -115,7 +114,18 @@ class ExpressionTranslator:
             }
         ):
             return self._function(exp.Anonymous(this=name, expressions=[]), scope)
-        return scope.column(name, alias)
+        member = methods.column_property(scope, node) if alias else None
+        return member or scope.column(name, alias)
+
+    def _scope_resolution(self, node: exp.Expression, scope: Scope) -> Typed:
+        return methods.scope_resolution(self, node, scope)
+
+    def _identifier(self, node: exp.Expression, scope: Scope) -> Typed:
+        """A column among the arguments of a call before a method: the parser drops the rest."""
+        return self._column(exp.Column(this=node.copy()), scope)
+
+    def _dot(self, node: exp.Expression, scope: Scope) -> Typed:
+        return methods.dot(self, node, scope)
 
     def _parameter(self, node: exp.Expression, _scope: Scope) -> Typed:
         if isinstance(node.this, exp.Parameter):
@@ -224,7 +234,8 @@ class ExpressionTranslator:
         value = self.expression(node.this, scope)
         kind = SqlType("datetimeoffset", scale=value.type.catalog_scale)
         if value.type.family == "offset":
-            return Typed(macro("make_dto", f"({value.sql}).utc", "0"), kind, value.nullable)
+            at_utc = f"{{'utc': ({value.sql}).utc, 'off': 0::SMALLINT}}"
+            return Typed(unless_null(value.sql, at_utc), kind, value.nullable)
         return Typed(convert(value, kind), kind, value.nullable)
 
     # -- functions and subqueries ----------------------------------------------------------------
@@ -354,6 +365,9 @@ class ExpressionTranslator:
         exp.AtTimeZone: _at_time_zone,
         exp.Subquery: _subquery,
         exp.Select: _subquery,
+        exp.ScopeResolution: _scope_resolution,
+        exp.Dot: _dot,
+        exp.Identifier: _identifier,
         exp.Anonymous: _function,
         exp.Window: _function,
         exp.GroupConcat: _function,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 
 from migration_assets.sandbox.control import Switchboard
 from migration_assets.sandbox.sqlserver.answers import Rows
 from migration_assets.sandbox.sqlserver.errors import SqlServerError
+from migration_assets.sandbox.sqlserver.sql_types import SqlType
 
 _SEVERITIES = {1205: 13, 18456: 14, 17809: 20, 229: 14, 371: 14, 297: 14}
 _DEADLOCK = (
@@ -60,20 +62,32 @@ def altered(board: Switchboard, text: str, event: Rows) -> Iterator[pa.RecordBat
     pending = places.get(fault.column.lower()) if fault is not None else None
     for batch in event.batches:
         if pending is not None and batch.column(pending).null_count < batch.num_rows:
-            yield _changed(batch, pending)
+            yield _changed(batch, pending, event.columns[pending].type)
             pending = None
         else:
             yield batch
 
 
-def _changed(batch: pa.RecordBatch, place: int) -> pa.RecordBatch:
+def _changed(batch: pa.RecordBatch, place: int, kind: SqlType) -> pa.RecordBatch:
     column = batch.column(place)
     values = column.to_pylist()
     first = next(i for i, value in enumerate(values) if value is not None)
-    values[first] = another(values[first])
+    values[first] = _another_moment(values[first]) if kind.ticks else another(values[first])
     arrays = list(batch.columns)
     arrays[place] = pa.array(values, column.type)
     return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
+
+
+_HOUR, _DAY = 36_000_000_000, 864_000_000_000
+"""In 100 ns, as the types of seven digits are kept."""
+
+
+def _another_moment(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {**value, "utc": _another_moment(value["utc"])}
+    if value < _DAY:
+        return (value + _HOUR) % _DAY
+    return value - _DAY
 
 
 def another(value: object) -> object:

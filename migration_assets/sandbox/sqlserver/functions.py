@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from migration_assets.sandbox.sqlserver import collation, dates, sql_types
+from migration_assets.sandbox.sqlserver import code_pages, collation, dates, sql_types, variants
 from migration_assets.sandbox.sqlserver.aggregates import aggregate, is_aggregate
-from migration_assets.sandbox.sqlserver.conversion import Typed, convert, literal, macro
+from migration_assets.sandbox.sqlserver.conversion import (
+    Typed,
+    byte_or_unit_count,
+    convert,
+    literal,
+    macro,
+)
 from migration_assets.sandbox.sqlserver.errors import SqlServerError, unsupported
+from migration_assets.sandbox.sqlserver.natives import native
 from migration_assets.sandbox.sqlserver.sql_types import (
     BIGINT,
     DATETIME,
@@ -103,17 +110,15 @@ def _datalength(_: ExpressionTranslator, arguments: list[Typed]) -> Typed:
     (value,) = arguments
     kind = value.type
     result = BIGINT if kind.length == -1 else INT
-    if kind.family == "binary":
+    if kind.family in {"binary", "clr"}:
         sql = f"octet_length({value.sql})"
     elif kind.family == "string":
-        if kind.info.unicode:
-            sql = f"2 * {macro('units', value.sql)}"
-        else:
-            sql = (
-                f"strlen({value.sql})"
-                if collation.is_utf8(kind.collation)
-                else f"length({value.sql})"
-            )
+        sql = byte_or_unit_count(value.sql, kind)
+        sql = f"2 * {sql}" if kind.info.unicode else sql
+    elif kind.family == "variant":
+        sql = variants.data_length(value)
+    elif kind.family in sql_types.EXTENDED:
+        raise unsupported(f"DATALENGTH of {kind.declaration}")
     else:
         sql = f"CASE WHEN ({value.sql}) IS NULL THEN NULL ELSE {kind.max_length} END"
     return Typed(f"CAST({sql} AS {result.duckdb})", result, value.nullable)
@@ -205,7 +210,49 @@ def _replicate(_: ExpressionTranslator, arguments: list[Typed]) -> Typed:
 
 def _unicode(_: ExpressionTranslator, arguments: list[Typed]) -> Typed:
     value = _as_text(arguments[0])
-    return Typed(f"unicode({_safe(value)})", INT, value.nullable)
+    number = f"unicode({_safe(value)})"
+    # See code_pages.py: a surrogate without its partner.
+    sql = f"CASE WHEN {number} >= {0x10F800} THEN {number} - {0x10F800 - 0xD800} ELSE {number} END"
+    return Typed(sql, INT, value.nullable)
+
+
+def _nchar(_: ExpressionTranslator, arguments: list[Typed]) -> Typed:
+    number = convert(arguments[0], INT)
+    sql = (
+        f"CASE WHEN {number} BETWEEN {0xD800} AND {0xDFFF} THEN chr({number} + {0x10F800 - 0xD800}) "
+        f"WHEN {number} BETWEEN 0 AND {0xFFFF} THEN chr({number}) END"
+    )
+    known = _constant_int(arguments[0])
+    constant = code_pages.character(known) if known is not None and known <= 0xFFFF else None
+    return Typed(f"({sql})", nvarchar(1), constant=constant)
+
+
+def _char(translator: ExpressionTranslator, arguments: list[Typed]) -> Typed:
+    number = convert(arguments[0], INT)
+    kind = varchar(1).collated(translator.session.database.collation)
+    byte = f"unhex(printf('%02x', {number}))"
+    sql = (
+        f"CASE WHEN {number} BETWEEN 0 AND 127 THEN chr({number}) WHEN {number} BETWEEN 128 AND 255 "
+        f"THEN {native('text', byte, _page(kind))} END"
+    )
+    return Typed(f"({sql})", kind)
+
+
+def _page(kind: SqlType) -> str:
+    return f"'{collation.codec(kind.collation)}'"
+
+
+def _ascii(_: ExpressionTranslator, arguments: list[Typed]) -> Typed:
+    value = _as_text(arguments[0])
+    if value.type.info.unicode:
+        raise unsupported("ASCII of nvarchar")
+    first = macro("narrow", f"left({value.sql}, 1)", _page(value.type))
+    return Typed(f"CAST(('0x' || left(hex({first}), 2))::UHUGEINT AS INTEGER)", INT, value.nullable)
+
+
+def _space(_: ExpressionTranslator, arguments: list[Typed]) -> Typed:
+    count = convert(arguments[0], BIGINT)
+    return Typed(f"repeat(' ', greatest({count}, 0))", varchar(8000), arguments[0].nullable)
 
 
 def _quotename(_: ExpressionTranslator, arguments: list[Typed]) -> Typed:
@@ -316,12 +363,13 @@ def _newid(_: ExpressionTranslator, _arguments: list[Typed]) -> Typed:
 def _now(kind: SqlType) -> Function:
     def function(_: ExpressionTranslator, _arguments: list[Typed]) -> Typed:
         # Not DuckDB's clock, which stands still inside a transaction. The server's zone is UTC.
-        moment = literal(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}", _DATETIME2)
+        moment = literal(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}", _MICROSECONDS)
         return Typed(convert(moment, kind), kind, nullable=False)
 
     return function
 
 
+_MICROSECONDS = SqlType("datetime2", scale=6)
 _DATETIME2 = SqlType("datetime2", scale=7)
 _OFFSET = SqlType("datetimeoffset", scale=7)
 
@@ -343,6 +391,11 @@ FUNCTIONS: dict[str, tuple[int, int, Function]] = {
     "CONCAT": (2, 254, _concat),
     "REPLICATE": (2, 2, _replicate),
     "UNICODE": (1, 1, _unicode),
+    "NCHAR": (1, 1, _nchar),
+    "CHAR": (1, 1, _char),
+    "ASCII": (1, 1, _ascii),
+    "SPACE": (1, 1, _space),
+    "SQL_VARIANT_PROPERTY": (2, 2, variants.variant_property),
     "QUOTENAME": (1, 2, _quotename),
     "ISNULL": (2, 2, _isnull),
     "COALESCE": (2, 254, _coalesce),

@@ -148,8 +148,10 @@ class QueryTranslator(ExpressionTranslator):
             sql, source = self._derived(query, node)
             return sql, Source(alias, source.columns)
         unique = f"d{next(_names)}"
-        columns, relation = self.session.relation(self, node.text("catalog"), schema, name, unique)
-        return f"{relation} AS {unique}", Source(alias, columns, schema)
+        catalog = node.text("catalog")
+        columns, relation = self.session.relation(self, catalog, schema, name, unique)
+        denied = self.session.denied_columns(catalog, schema, name)
+        return f"{relation} AS {unique}", Source(alias, columns, schema, denied)
 
     def _table_function(
         self, call: exp.Expression, node: exp.Expression, scope: Scope
@@ -221,6 +223,7 @@ class QueryTranslator(ExpressionTranslator):
                     )
                 for source in sources:
                     for name, column in source.columns:
+                        source.check(name)
                         names.append(name)
                         values.append(column)
                 continue

@@ -7,7 +7,6 @@ stand-in does not set the pace of a benchmark. Formats: MS-TDS 2.2.5.5 and 2.2.7
 
 from __future__ import annotations
 
-import codecs
 import struct
 from decimal import Decimal
 from functools import cache
@@ -16,12 +15,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migration_assets.sandbox.sqlserver import collation
+from migration_assets.sandbox.sqlserver import code_pages, collation
 from migration_assets.sandbox.sqlserver.sql_types import MAX, SqlType, decimal_bytes, time_bytes
 from migration_assets.sandbox.sqlserver.tokens import ResultColumn
 
 _ROW = b"\xd1"
 _DAY_US = 86_400_000_000
+_DAY_TICKS = _DAY_US * 10
 _DAYS_0001 = 719_162
 """Days from 0001-01-01 to 1970-01-01."""
 _DAYS_1900 = 25_567
@@ -151,12 +151,10 @@ def _fixed(array: Any, kind: SqlType) -> Any:
         case "time":
             return _time(array.view(pa.int64()), kind.scale)
         case "datetime2":
-            days, micros = _split(array.view(pa.int64()))
-            return _join(_time(micros, kind.scale), _date(days.cast(pa.int32())))
+            return _moment(array, kind)
         case "datetimeoffset":
-            days, micros = _split(array.field("utc").view(pa.int64()))
             offset = _bytes(array.field("off").cast(pa.int16()), 2)
-            return _join(_time(micros, kind.scale), _date(days.cast(pa.int32())), offset)
+            return _join(_moment(array.field("utc"), kind), offset)
         case "datetime":
             days, micros = _split(array.view(pa.int64()))
             ticks = pc.divide(pc.add(pc.multiply(micros, 3), 5000), 10_000)
@@ -203,12 +201,24 @@ def _split(micros: Any) -> tuple[Any, Any]:
     return pc.subtract(days, _DAYS_0001), pc.subtract(shifted, pc.multiply(days, _DAY_US))
 
 
+def _moment(array: Any, kind: SqlType) -> Any:
+    """Time and day of a datetime2 or of the UTC of a datetimeoffset."""
+    if kind.ticks:
+        ticks = array.view(pa.int64())
+        days = pc.divide(ticks, _DAY_TICKS)
+        units = pc.subtract(ticks, pc.multiply(days, _DAY_TICKS))
+        return _join(_time(units, 7), _bytes(days.cast(pa.int32()), 3))
+    days, micros = _split(array.view(pa.int64()))
+    return _join(_time(micros, kind.scale), _date(days.cast(pa.int32())))
+
+
 def _date(days: Any) -> Any:
     return _bytes(pc.add(days, pa.scalar(_DAYS_0001, pa.int32())), 3)
 
 
-def _time(micros: Any, scale: int) -> Any:
-    units = pc.multiply(micros, 10) if scale == 7 else pc.divide(micros, 10 ** (6 - scale))
+def _time(stored: Any, scale: int) -> Any:
+    """Microseconds, or 100 ns where the scale is 7."""
+    units = stored if scale == 7 else pc.divide(stored, 10 ** (6 - scale))
     return _bytes(units, time_bytes(scale))
 
 
@@ -240,23 +250,15 @@ def _bytes_of(array: Any, kind: SqlType) -> Any:
     if kind.info.unicode:
         return transcoded(array.cast(pa.string()), "utf-16-le")
     codec = collation.codec(kind.collation)
-    return (
-        array.cast(pa.binary()) if codec == "utf-8" else transcoded(array.cast(pa.string()), codec)
-    )
+    if codec == "utf-8":
+        return array.cast(pa.binary())
+    return transcoded(array.cast(pa.string()), codec)
 
 
-def _question_marks(error: UnicodeError) -> tuple[str, int]:
-    """What a code page has for other characters: one `?` for each UTF-16 unit, as SQL Server."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    lost = error.object[error.start : error.end]
-    return "?" * (len(lost.encode("utf-16-le")) // 2), error.end
-
-
-codecs.register_error("sqlserver", _question_marks)
 # How many UTF-16 units begin at a byte of UTF-8; also the bytes in a code page, see above.
 _UNITS = bytes([1] * 0x80 + [0] * 0x40 + [1] * 0x30 + [2] * 0x10)
-_DOUBLE_BYTE = {"cp932", "gbk", "cp949"}
+_ONE_BY_ONE = {"cp932", "gbk", "cp949", "cp950"}
+"""Code pages in which the length of a value is known only once it is encoded."""
 
 
 def transcoded(array: Any, codec: str) -> Any:
@@ -266,9 +268,8 @@ def transcoded(array: Any, codec: str) -> Any:
     text = data.decode("utf-8")
     if len(text) == len(data) and codec != "utf-16-le":  # ASCII only
         return array.cast(pa.binary())
-    if codec in _DOUBLE_BYTE:
-        # The length of a value is known only once it is encoded.
-        values = [None if v is None else v.encode(codec, "sqlserver") for v in array.to_pylist()]
+    if codec in _ONE_BY_ONE or code_pages.KEPT_BYTES.search(data):
+        values = [None if v is None else code_pages.encoded(v, codec) for v in array.to_pylist()]
         return pa.array(values, pa.binary())
     if len(text) == len(data):  # ASCII only
         places = ends

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from migration_assets.sandbox.sqlserver import collation, sql_types
+from migration_assets.sandbox.sqlserver import code_pages, collation, sql_types
 from migration_assets.sandbox.sqlserver.conversion import Typed, literal
 from migration_assets.sandbox.sqlserver.errors import SqlServerError, unsupported
 from migration_assets.sandbox.sqlserver.sql_types import DEFAULT_COLLATION, MAX, TYPES, SqlType
@@ -198,7 +198,8 @@ def _text(kind: SqlType, raw: bytes) -> str:
     """A value in the text from which DuckDB casts it."""
     match kind.family:
         case "string":
-            return raw.decode("utf-16-le" if kind.info.unicode else collation.codec(kind.collation))
+            codec = "utf-16-le" if kind.info.unicode else collation.codec(kind.collation)
+            return code_pages.decoded(raw, codec)
         case "binary":
             return raw.hex()
         case "bit":
@@ -218,16 +219,28 @@ def _text(kind: SqlType, raw: bytes) -> str:
             return str(uuid.UUID(bytes_le=raw))
         case "date":
             return _day(raw).isoformat()
+        case "time" if kind.ticks:
+            return str(int.from_bytes(raw, "little"))
         case "time":
             return _clock(raw, kind.scale)
+        case "datetime" if kind.ticks:
+            return str(_ticks(raw))
         case "datetime":
             return _stamp(kind, raw)
+        case "offset" if kind.ticks:
+            (minutes,) = struct.unpack("<h", raw[-2:])
+            return f"{{'utc': {_ticks(raw[:-2])}, 'off': {minutes}}}"
         case "offset":
             stamp = _stamp(SqlType("datetime2", scale=kind.scale), raw[:-2])
             (minutes,) = struct.unpack("<h", raw[-2:])
             return f"{{'utc': {stamp}, 'off': {minutes}}}"
         case _:
             raise unsupported(f"RPC parameter of type {kind.declaration}")
+
+
+def _ticks(raw: bytes) -> int:
+    """100 ns since 0001-01-01 of a datetime2(7)."""
+    return int.from_bytes(raw[-3:], "little") * 864_000_000_000 + int.from_bytes(raw[:-3], "little")
 
 
 def _day(raw: bytes) -> date:

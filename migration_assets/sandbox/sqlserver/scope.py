@@ -16,16 +16,32 @@ class Source:
         alias: what columns are qualified with.
         columns: name and expression of each.
         schema: of a table without alias, so that `schema.table.column` resolves.
+        denied: names in lower case of columns that the login may not read.
     """
 
     alias: str
     columns: list[tuple[str, Typed]]
     schema: str = ""
+    denied: frozenset[str] = frozenset()
 
     def nullable(self) -> Source:
         """The same source on the outer side of a join."""
         columns = [(name, replace(column, nullable=True)) for name, column in self.columns]
-        return Source(self.alias, columns, self.schema)
+        return Source(self.alias, columns, self.schema, self.denied)
+
+    def check(self, name: str) -> None:
+        """Refuse a column that the login may not read.
+
+        Raises:
+            SqlServerError: 230.
+        """
+        if name.lower() in self.denied:
+            raise SqlServerError(
+                230,
+                f"The SELECT permission was denied on the column '{name}' of the object "
+                f"'{self.alias}'.",
+                14,
+            )
 
 
 @dataclass
@@ -75,6 +91,8 @@ class Scope:
         scope: Scope | None = self
         while scope is not None:
             sources = scope.matching(alias) if alias else scope.sources
+            for source in sources:
+                source.check(name)
             found = [
                 column
                 for source in sources

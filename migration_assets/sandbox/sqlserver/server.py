@@ -255,8 +255,8 @@ class SqlServerStandIn:
             schema: of the table.
             table: its name.
             rows: columns by name. Text goes through T-SQL's own conversions (padding, code page,
-                length); other values must be of the storage types of `sql_types.TYPES`, where
-                datetimeoffset is a struct of `utc` (timestamp) and `off` (minutes), or a timestamp
+                length); other values must be of the storage types of `sql_types.TYPES` (dates and times
+                in microseconds whatever their scale), where datetimeoffset is a struct of `utc` (timestamp) and `off` (minutes), or a timestamp
                 with time zone, which then has offset 0. Identity values are taken as given; left
                 out, they are generated, as rowversion always is. Computed columns are left out.
 
@@ -312,6 +312,9 @@ class SqlServerStandIn:
             cursor.close()
 
 
+_MICROSECONDS = SqlType("datetime2", scale=6)
+
+
 def _loaded(name: str, given: Any, column: Column) -> str:
     kind = column.type
     if (
@@ -323,16 +326,17 @@ def _loaded(name: str, given: Any, column: Column) -> str:
         return store(text, kind, column.name)
     if kind.family == "offset" and pa.types.is_timestamp(given):
         utc = f"{name} AT TIME ZONE 'UTC'" if given.tz else name
-        return macro("make_dto", f"CAST({utc} AS TIMESTAMP)", "0")
+        return store(Typed(f"CAST({utc} AS TIMESTAMP)", _MICROSECONDS), kind, column.name)
+    if kind.family == "offset" and pa.types.is_struct(given):
+        held = SqlType("datetimeoffset", scale=6)
+        return store(Typed(f"CAST({name} AS {held.duckdb})", held), kind, column.name)
     if kind.family == "binary" and kind.info.padded and kind.length != MAX:
         return store(Typed(name, SqlType("varbinary", MAX)), kind, column.name)
+    if kind.name in {"datetime2", "time"}:
+        held = replace(kind, scale=6)
+        return store(Typed(f"CAST({name} AS {held.duckdb})", held), kind, column.name)
     cast = f"CAST({name} AS {kind.duckdb})"
-    if kind.name == "datetime":
-        return macro("to_datetime", cast)
-    if kind.name in {"datetime2", "time"} and kind.scale < 6:
-        finest = Typed(cast, replace(kind, scale=7))
-        return store(finest, kind, column.name)
-    return cast
+    return macro("to_datetime", cast) if kind.name == "datetime" else cast
 
 
 def _is_closed(sock: socket.socket) -> bool:

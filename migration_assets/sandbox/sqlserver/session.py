@@ -7,6 +7,7 @@ import copy
 import itertools
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -14,6 +15,8 @@ import duckdb
 from migration_assets.sandbox.sqlserver import (
     batch,
     dialect,
+    masking,
+    security,
     sql_types,
     statements,
     system_views,
@@ -28,6 +31,7 @@ from migration_assets.sandbox.sqlserver.errors import (
     SqlServerError,
     from_duckdb,
     invalid_object,
+    unsupported,
 )  # fmt: skip
 from migration_assets.sandbox.sqlserver.queries import QueryTranslator, column_reference
 from migration_assets.sandbox.sqlserver.scope import Query, Scope, Source
@@ -285,11 +289,13 @@ class Session:
         if schema.lower() in {"sys", "information_schema"}:
             return system_views.relation(self, database, f"{schema}.{name}".lower(), alias)
         self.check_snapshot(database)
+        synonym = database.synonyms.get(((schema or "dbo").lower(), name.lower()))
+        if synonym is not None:
+            base = ([""] * 3 + synonym[3])[-3:]
+            return self.relation(translator, base[0], base[1], base[2], alias)
         table = database.table(schema or "dbo", name)
         if table is not None:
-            return self.columns_of(translator, table, alias), storage_name(
-                database.name, table.schema, table.name
-            )
+            return self._table(translator, database, table, alias)
         view = database.view(schema or "dbo", name)
         if view is None:
             raise invalid_object(full)
@@ -301,6 +307,39 @@ class Session:
             )
         ]
         return columns, f"({query.sql})"
+
+    def _table(
+        self, translator: QueryTranslator, database: Database, table: Table, alias: str
+    ) -> tuple[list[tuple[str, Typed]], str]:
+        """A table as the login sees it: rows that policies let through, masked columns masked."""
+        storage = storage_name(database.name, table.schema, table.name)
+        bare = self.columns_of(translator, table, "unfiltered")
+        conditions = security.conditions(translator, database, table, bare)
+        if conditions:
+            storage = f"(SELECT * FROM {storage} AS unfiltered WHERE {' AND '.join(conditions)})"
+        columns = self.columns_of(translator, table, alias)
+        for column, (position, (name, typed)) in zip(
+            table.columns, enumerate(columns), strict=True
+        ):
+            allowed = database.permissions.allows("UNMASK", table.full_name, name)
+            if column.masking and not allowed:
+                shown = masking.masked(typed, column.masking)
+                columns[position] = (name, replace(typed, sql=shown))
+        return columns, storage
+
+    def denied_columns(self, catalog: str, schema: str, name: str) -> frozenset[str]:
+        """Columns of a table that the login may not read, in lower case.
+
+        Raises:
+            SqlServerError: 229 when it may read none.
+        """
+        database = self.find_database(catalog)
+        synonym = database.synonyms.get(((schema or "dbo").lower(), name.lower()))
+        if synonym is not None:
+            base = ([""] * 3 + synonym[3])[-3:]
+            return self.denied_columns(base[0], base[1], base[2])
+        table = database.table(schema or "dbo", name)
+        return frozenset() if table is None else database.permissions.check_select(database, table)
 
     def check_snapshot(self, database: Database) -> None:
         """Refuse data access under SNAPSHOT where the database does not allow it.
@@ -353,7 +392,17 @@ class Session:
     # -- SELECT ----------------------------------------------------------------------------------
 
     def rows(self, query: Query) -> Rows:
-        """Run a translated query and stream its rows."""
+        """Run a translated query and stream its rows.
+
+        Raises:
+            SqlServerError: 50001 for a column of a type without a format on the wire.
+        """
+        for name, column in zip(query.names, query.columns, strict=True):
+            if column.type.family in sql_types.EXTENDED:
+                raise unsupported(
+                    f"a result column of type {column.type.declaration} ('{name}'): select an "
+                    "expression over it, such as CONVERT(nvarchar(max), …) or .ToString()"
+                )
         columns = [
             ResultColumn(name, c.type, c.nullable, c.identity, c.computed)
             for name, c in zip(query.names, query.columns, strict=True)
@@ -367,7 +416,7 @@ class Session:
         """Evaluate an expression now; the result is a literal."""
         cast = (
             f"hex({typed.sql})"
-            if typed.type.family == "binary"
+            if typed.type.family in {"binary", "clr"}
             else f"CAST({typed.sql} AS VARCHAR)"
         )
         (text,) = self.fetch(f"SELECT {cast}")[0]

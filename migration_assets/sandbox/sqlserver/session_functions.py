@@ -11,6 +11,7 @@ from migration_assets.sandbox.sqlserver.conversion import Typed, convert, litera
 from migration_assets.sandbox.sqlserver.engine import VERSION_TEXT
 from migration_assets.sandbox.sqlserver.errors import unsupported
 from migration_assets.sandbox.sqlserver.sql_types import INT, SYSNAME, TYPES, SqlType, nvarchar
+from migration_assets.sandbox.sqlserver.tables import is_deterministic
 
 if TYPE_CHECKING:
     from migration_assets.sandbox.sqlserver.session import Session
@@ -172,6 +173,59 @@ def _database_property(session: Session, arguments: list[Typed]) -> Typed:
     return _value(values.get(name), nvarchar(128))
 
 
+def _has_perms_by_name(session: Session, arguments: list[Typed]) -> Typed:
+    """HAS_PERMS_BY_NAME over tables and columns, which may be named by columns of catalog views."""
+    kind = _constant("HAS_PERMS_BY_NAME", arguments[1]).upper()
+    permission = _constant("HAS_PERMS_BY_NAME", arguments[2]).upper()
+    permissions = session.database.permissions
+    if kind != "OBJECT":
+        state = permissions.allows(permission)
+        return _has_perms(session, arguments) if state else _value(0, INT)
+    securable = f"lower({convert(arguments[0], nvarchar(4000))})"
+    column = f"lower({convert(arguments[3], nvarchar(4000))})" if len(arguments) > 3 else ""
+    whens = []
+    for table in session.database.tables.values():
+        parts = (table.schema, table.name)
+        spelled = (".".join(parts), ".".join(f"[{part.replace(']', ']]')}]" for part in parts))
+        is_table = f"{securable} IN ({', '.join(_lowered(text) for text in spelled)})"
+        whole = permissions.allows(permission, table.full_name)
+        if column:
+            other = [
+                _lowered(c.name)
+                for c in table.columns
+                if permissions.allows(permission, table.full_name, c.name) != whole
+            ]
+            if other:
+                is_other = f"{is_table} AND {column} IN ({', '.join(other)})"
+                whens.append(f"WHEN {is_other} THEN {int(not whole)}")
+        whens.append(f"WHEN {is_table} THEN {int(whole)}")
+    return Typed(
+        f"CAST((CASE {' '.join(whens)} END) AS INTEGER)" if whens else "NULL::INTEGER", INT
+    )
+
+
+def _lowered(text: str) -> str:
+    return f"lower({literal(text, nvarchar(4000)).sql})"
+
+
+def _column_property(session: Session, arguments: list[Typed]) -> Typed:
+    """COLUMNPROPERTY(id, column, 'IsDeterministic'); NULL for columns that are not computed."""
+    if _constant("COLUMNPROPERTY", arguments[2]).lower() != "isdeterministic":
+        raise unsupported(f"COLUMNPROPERTY {arguments[2].constant}")
+    number = convert(arguments[0], INT)
+    name = f"lower({convert(arguments[1], nvarchar(4000))})"
+    whens = [
+        f"WHEN {number} = {table.object_id} AND {name} = {_lowered(column.name)} "
+        f"THEN {int(is_deterministic(column.computed))}"
+        for table in session.database.tables.values()
+        for column in table.columns
+        if column.computed is not None
+    ]
+    return Typed(
+        f"CAST((CASE {' '.join(whens)} END) AS INTEGER)" if whens else "NULL::INTEGER", INT
+    )
+
+
 def _has_perms(session: Session, arguments: list[Typed]) -> Typed:
     # The one login may do everything, except see the catalog views that --deny names.
     asked = {(argument.constant or "").upper() for argument in arguments}
@@ -202,7 +256,8 @@ FUNCTIONS: dict[str, Function] = {
     "TYPE_NAME": _type_name,
     "SERVERPROPERTY": _server_property,
     "DATABASEPROPERTYEX": _database_property,
-    "HAS_PERMS_BY_NAME": _has_perms,
+    "HAS_PERMS_BY_NAME": _has_perms_by_name,
+    "COLUMNPROPERTY": _column_property,
     "HAS_DBACCESS": _has_perms,
     "IS_SRVROLEMEMBER": _has_perms,
     "IS_MEMBER": _has_perms,

@@ -13,8 +13,13 @@ from migration_assets.sandbox.sqlserver.errors import SqlServerError, unsupporte
 
 Family = Literal[
     "bit", "integer", "decimal", "money", "float", "string", "binary", "date", "time", "datetime",
-    "offset", "guid", "null",
+    "offset", "guid", "null", "variant", "hierarchy", "spatial", "json", "vector", "clr",
 ]  # fmt: skip
+
+EXTENDED: frozenset[Family] = frozenset(
+    {"variant", "hierarchy", "spatial", "json", "vector", "clr"}
+)
+"""Families that have expressions of their own and no format on the wire here."""
 
 DEFAULT_COLLATION = "SQL_Latin1_General_CP1_CI_AS"
 MAX = -1
@@ -27,7 +32,7 @@ class TypeInfo:
 
     Attributes:
         name: SQL Server's name.
-        system_type_id: `sys.types.system_type_id`; also `user_type_id` (`sysname` apart).
+        system_type_id: `sys.types.system_type_id`.
         rank: place in the data type precedence, higher wins.
         family: how values behave.
         duckdb: storage; `{p}` and `{s}` stand for precision and scale.
@@ -39,6 +44,7 @@ class TypeInfo:
         unicode: strings in UTF-16.
         padded: fixed length strings and binaries.
         large: text, ntext, image.
+        user_type_id: `sys.types.user_type_id` where it is not the same as `system_type_id`.
     """
 
     name: str
@@ -54,9 +60,23 @@ class TypeInfo:
     unicode: bool = False
     padded: bool = False
     large: bool = False
+    user_type_id: int = 0
 
 
 _OFFSET_STORAGE = 'STRUCT("utc" TIMESTAMP, "off" SMALLINT)'
+_TICKS = {
+    "time": "BIGINT",
+    "datetime2": "BIGINT",
+    "datetimeoffset": 'STRUCT("utc" BIGINT, "off" SMALLINT)',
+}
+"""Storage of the types with seven digits: 100 ns since midnight or since 0001-01-01, which DuckDB's
+own types either cut to microseconds or cannot hold before 1677."""
+_SPATIAL_STORAGE = 'STRUCT("srid" INTEGER, "wkb" BLOB)'
+_VARIANT_STORAGE = (
+    'STRUCT("base" VARCHAR, "precision" INTEGER, "scale" INTEGER, "bytes" INTEGER, '
+    '"collation" VARCHAR, "text" VARCHAR)'
+)
+_SCALED = frozenset(_TICKS)
 
 TYPES: dict[str, TypeInfo] = {
     row.name: row
@@ -90,6 +110,15 @@ TYPES: dict[str, TypeInfo] = {
         TypeInfo("image", 34, 8, "binary", "BLOB", 0x22, 0, 16, large=True),
         TypeInfo("timestamp", 189, 7, "binary", "BLOB", 0xAD, 0, 8, padded=True),
         TypeInfo("uniqueidentifier", 36, 7, "guid", "UUID", 0x24, 0, 16),
+        TypeInfo("sql_variant", 98, 28, "variant", _VARIANT_STORAGE, 0, 0, 8016),
+        # Their values have a text or OGC form here, not SQL Server's own bytes.
+        TypeInfo("hierarchyid", 240, 30, "hierarchy", "VARCHAR", 0, 0, 892, user_type_id=128),
+        TypeInfo("geometry", 240, 30, "spatial", _SPATIAL_STORAGE, 0, 0, -1, user_type_id=129),
+        TypeInfo("geography", 240, 30, "spatial", _SPATIAL_STORAGE, 0, 0, -1, user_type_id=130),
+        TypeInfo("json", 244, 29, "json", "VARCHAR", 0, 0, -1),
+        TypeInfo("vector", 255, 29, "vector", "BLOB", 0, 0, 8000),
+        # A CLR type of the user's; its own name is in `Database.types`.
+        TypeInfo("clr", 240, 30, "clr", "BLOB", 0, 0, -1),
         # The type of a bare NULL; goes out as int, like SQL Server's.
         TypeInfo("null", 0, 0, "null", "INTEGER", 0x26, 0, 4, 10),
     ]
@@ -100,7 +129,8 @@ _SYNONYMS = {
     "national character": "nchar", "double precision": "float", "double": "float",
 }  # fmt: skip
 
-_REFUSED = {"sql_variant", "hierarchyid", "geography", "geometry", "json", "vector", "cursor"}
+_REFUSED = {"cursor"}
+_LONGEST_VECTOR = 1998
 
 
 @dataclass(frozen=True)
@@ -113,6 +143,7 @@ class SqlType:
         precision: of decimals, 53 or 24 for float and real, else 0.
         scale: of decimals, digits of fractional seconds.
         collation: of strings.
+        user_type: `user_type_id` of the alias or CLR type that the column was declared with.
     """
 
     name: str
@@ -120,6 +151,7 @@ class SqlType:
     precision: int = 0
     scale: int = 0
     collation: str = ""
+    user_type: int = 0
 
     @property
     def info(self) -> TypeInfo:
@@ -132,8 +164,20 @@ class SqlType:
         return self.info.family
 
     @property
+    def ticks(self) -> bool:
+        """Whether values are kept in 100 ns: time(7), datetime2(7) and datetimeoffset(7)."""
+        return self.scale == 7 and self.name in _SCALED
+
+    @property
+    def user_type_id(self) -> int:
+        """`sys.columns.user_type_id`."""
+        return self.user_type or self.info.user_type_id or self.info.system_type_id
+
+    @property
     def duckdb(self) -> str:
         """Storage type in DuckDB."""
+        if self.ticks:
+            return _TICKS[self.name]
         return self.info.duckdb.format(p=self.precision, s=self.scale)
 
     @property
@@ -141,7 +185,9 @@ class SqlType:
         """`sys.columns.max_length`: bytes, -1 for (max)."""
         if self.name in {"decimal", "numeric"}:
             return decimal_bytes(self.precision)
-        if self.name in {"time", "datetime2", "datetimeoffset"}:
+        if self.name == "vector":
+            return 8 + 4 * self.length
+        if self.name in _SCALED:
             return (
                 time_bytes(self.scale) + {"time": 0, "datetime2": 3, "datetimeoffset": 5}[self.name]
             )
@@ -156,7 +202,7 @@ class SqlType:
         """`sys.columns.precision`."""
         if self.name in {"decimal", "numeric"}:
             return self.precision
-        if self.name in {"time", "datetime2", "datetimeoffset"}:
+        if self.name in _SCALED:
             base = {"time": 8, "datetime2": 19, "datetimeoffset": 26}[self.name]
             return base + (self.scale + 1 if self.scale else 0)
         return self.info.precision
@@ -164,7 +210,7 @@ class SqlType:
     @property
     def catalog_scale(self) -> int:
         """`sys.columns.scale`."""
-        if self.name in {"decimal", "numeric", "time", "datetime2", "datetimeoffset"}:
+        if self.name in {"decimal", "numeric", *_SCALED}:
             return self.scale
         return self.info.scale
 
@@ -173,11 +219,13 @@ class SqlType:
         """T-SQL text of the type."""
         if self.name in {"decimal", "numeric"}:
             return f"{self.name}({self.precision},{self.scale})"
-        if self.name in {"time", "datetime2", "datetimeoffset"}:
+        if self.name in _SCALED:
             return f"{self.name}({self.scale})"
         if self.name in {"char", "varchar", "nchar", "nvarchar", "binary", "varbinary"}:
             return f"{self.name}({'max' if self.length == MAX else self.length})"
-        return self.name
+        if self.name == "vector":
+            return f"vector({self.length})"
+        return "CLR type" if self.name == "clr" else self.name
 
     def collated(self, collation: str) -> SqlType:
         """The same type in another collation."""
@@ -211,7 +259,7 @@ def declared(name: str, args: list[int], *, cast: bool = False) -> SqlType:
         return SqlType("nvarchar", 128, collation=DEFAULT_COLLATION)
     if key in _REFUSED:
         raise unsupported(f"data type {name}")
-    if key not in TYPES or key == "null":
+    if key not in TYPES or key in {"null", "clr"}:
         raise SqlServerError(2715, f"Cannot find data type {name}.")
     info = TYPES[key]
     if info.family == "string":
@@ -232,8 +280,17 @@ def declared(name: str, args: list[int], *, cast: bool = False) -> SqlType:
         return SqlType(key, precision=precision, scale=scale)
     if key == "float" and args and args[0] <= 24:
         return SqlType("real", precision=24)
-    if key in {"time", "datetime2", "datetimeoffset"}:
-        return SqlType(key, scale=args[0] if args else 7)
+    if key in _SCALED:
+        scale = args[0] if args else 7
+        if not 0 <= scale <= 7:
+            raise SqlServerError(1002, f"Line 1: Specified scale {scale} is invalid.", 15)
+        return SqlType(key, scale=scale)
+    if key == "vector":
+        if len(args) != 1 or not 1 <= args[0] <= _LONGEST_VECTOR:
+            raise unsupported(
+                f"vector of other than one dimension count from 1 to {_LONGEST_VECTOR}"
+            )
+        return SqlType(key, args[0])
     return SqlType(key, precision=info.precision, scale=info.scale)
 
 
@@ -303,7 +360,7 @@ def common(kinds: list[SqlType]) -> SqlType:
         if len(set(lengths)) > 1:
             name = {"char": "varchar", "nchar": "nvarchar", "binary": "varbinary"}.get(name, name)
         return replace(top, name=name, length=longest)
-    if top.name in {"time", "datetime2", "datetimeoffset"}:
+    if top.name in _SCALED:
         scales = [kind.scale for kind in known if kind.family in {"time", "datetime", "offset"}]
         return replace(top, scale=max(scales))
     return top

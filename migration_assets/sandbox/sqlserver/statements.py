@@ -16,6 +16,7 @@ from migration_assets.sandbox.sqlserver import (
     ddl,
     dialect,
     dml,
+    permissions,
     sql_types,
     tables,
     tokens,
@@ -233,7 +234,7 @@ def _wait(session: Session, statement: Statement) -> Iterator[Event]:
 
 
 def _execute(session: Session, statement: Statement) -> Iterator[Event]:
-    """EXEC of a string, of sp_executesql without parameters, or of sp_rename."""
+    """EXEC of a string, of sp_executesql without parameters, of sp_rename or `describe`."""
     reader = Reader(statement.text)
     reader.name()
     if reader.accept("("):
@@ -250,6 +251,9 @@ def _execute(session: Session, statement: Statement) -> Iterator[Event]:
     elif name == "sp_rename":
         session.enter(writes=True, defines=True)
         alterations.rename(session, reader)
+        yield Done()
+    elif name == "sp_stand_in_describe":
+        alterations.describe(session, reader)
         yield Done()
     else:
         raise SqlServerError(2812, f"Could not find stored procedure '{name}'.")
@@ -270,6 +274,16 @@ def _define(session: Session, statement: Statement) -> Iterator[Event]:
         session.enter(writes=True, defines=True)
         events = list(ddl.run(session, statement))
     yield from events
+
+
+def _permit(session: Session, statement: Statement) -> Iterator[Event]:
+    """GRANT, DENY, REVOKE."""
+    reader = Reader(statement.text)
+    word = reader.name().upper()
+    with session.engine.lock:
+        permissions.run(session, word, reader)
+    reader.finish()
+    yield Done()
 
 
 def _change(session: Session, statement: Statement) -> Iterator[Event]:
@@ -331,6 +345,9 @@ _STATEMENTS: dict[str, Callable[[Session, Statement], Iterator[Event]]] = {
     "ALTER": _define,
     "DROP": _define,
     "TRUNCATE": _define,
+    "GRANT": _permit,
+    "DENY": _permit,
+    "REVOKE": _permit,
     "INSERT": _change,
     "UPDATE": _change,
     "DELETE": _change,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from migration_assets.sandbox.sqlserver import user_types
 from migration_assets.sandbox.sqlserver.catalog import (
     Column,
     Database,
@@ -19,6 +20,7 @@ from migration_assets.sandbox.sqlserver.catalog import (
     View,
     storage_name,
 )  # fmt: skip
+from migration_assets.sandbox.sqlserver.errors import unsupported
 from migration_assets.sandbox.sqlserver.sql_types import TYPES
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class SystemView:
 
 
 _MODIFIED = datetime(2026, 1, 1)  # noqa: DTZ001 - SQL Server's dates have no time zone
+_CLR_TYPE_ID = 240
 _SYSNAME_ID = 256
 _PAGE = 8192
 
@@ -50,7 +53,8 @@ def views_of(database: Database) -> list[View]:
     return sorted(database.views.values(), key=lambda view: view.object_id)
 
 
-def _schema_id(database: Database, schema: str) -> int:
+def schema_id(database: Database, schema: str) -> int:
+    """Number of a schema."""
     return database.schemas[schema.lower()][1]
 
 
@@ -59,14 +63,17 @@ def _schemas(_: Session, database: Database) -> Iterator[Row]:
         yield name, number, number if number < 5 else 1
 
 
-_OBJECT = (
+OBJECT = (
     "name sysname, object_id int, principal_id int?, schema_id int, parent_object_id int, "
     "type char(2), type_desc nvarchar(60)?, create_date datetime, modify_date datetime, "
     "is_ms_shipped bit, is_published bit, is_schema_published bit"
 )
 
 
-def _object(name: str, object_id: int, schema_id: int, parent: int, kind: tuple[str, str]) -> Row:
+def object_row(
+    name: str, object_id: int, schema_id: int, parent: int, kind: tuple[str, str]
+) -> Row:
+    """A row of `sys.objects`."""
     code, text = kind
     dates = (_MODIFIED, _MODIFIED)
     return (
@@ -84,40 +91,59 @@ def _object(name: str, object_id: int, schema_id: int, parent: int, kind: tuple[
     )
 
 
-_KINDS = {
+KINDS = {
     "U": ("U", "USER_TABLE"), "V": ("V", "VIEW"), "PK": ("PK", "PRIMARY_KEY_CONSTRAINT"),
     "UQ": ("UQ", "UNIQUE_CONSTRAINT"), "F": ("F", "FOREIGN_KEY_CONSTRAINT"),
-    "C": ("C", "CHECK_CONSTRAINT"), "D": ("D", "DEFAULT_CONSTRAINT"),
+    "C": ("C", "CHECK_CONSTRAINT"), "D": ("D", "DEFAULT_CONSTRAINT"), "SN": ("SN", "SYNONYM"),
+    "SP": ("SP", "SECURITY_POLICY"),
 }  # fmt: skip
 
 
 def _table_object(database: Database, table: Table) -> Row:
-    return _object(table.name, table.object_id, _schema_id(database, table.schema), 0, _KINDS["U"])
+    return object_row(table.name, table.object_id, schema_id(database, table.schema), 0, KINDS["U"])
 
 
 def _objects(_: Session, database: Database) -> Iterator[Row]:
     for table in tables_of(database):
-        schema = _schema_id(database, table.schema)
+        schema = schema_id(database, table.schema)
         yield _table_object(database, table)
         for index in table.indexes:
             if index.kind:
-                yield _object(
-                    index.name, index.object_id, schema, table.object_id, _KINDS[index.kind]
+                yield object_row(
+                    index.name, index.object_id, schema, table.object_id, KINDS[index.kind]
                 )
         for key in table.foreign_keys:
-            yield _object(key.name, key.object_id, schema, table.object_id, _KINDS["F"])
+            yield object_row(key.name, key.object_id, schema, table.object_id, KINDS["F"])
         for check in table.checks:
-            yield _object(check.name, check.object_id, schema, table.object_id, _KINDS["C"])
+            yield object_row(check.name, check.object_id, schema, table.object_id, KINDS["C"])
         for column in table.columns:
             if column.default is not None:
                 number = table.default_ids[column.name]
-                yield _object(column.default_name, number, schema, table.object_id, _KINDS["D"])
+                yield object_row(column.default_name, number, schema, table.object_id, KINDS["D"])
     yield from _view_objects(database)
+    for where, name, object_id, _base in database.synonyms.values():
+        yield object_row(name, object_id, schema_id(database, where), 0, KINDS["SN"])
+    for policy in database.policies:
+        schema = schema_id(database, policy.schema)
+        yield object_row(policy.name, policy.object_id, schema, 0, KINDS["SP"])
+
+
+def _described(row: Row, columns: str, flags: dict[str, object]) -> Row:
+    """A row of `sys.tables` or `sys.columns` with the values that a test gave it."""
+    if not flags:
+        return row
+    names = [item.split()[0] for item in columns.split(", ")]
+    if unknown := flags.keys() - set(names):
+        raise unsupported(f"catalog columns {', '.join(sorted(unknown))}")
+    return tuple(
+        bool(flags[name]) if name in flags and isinstance(value, bool) else flags.get(name, value)
+        for name, value in zip(names, row, strict=True)
+    )
 
 
 def _view_objects(database: Database) -> Iterator[Row]:
     for view in views_of(database):
-        yield _object(view.name, view.object_id, _schema_id(database, view.schema), 0, _KINDS["V"])
+        yield object_row(view.name, view.object_id, schema_id(database, view.schema), 0, KINDS["V"])
 
 
 _TABLE_EXTRA = (
@@ -133,14 +159,15 @@ _TABLE_EXTRA = (
 def _sys_tables(_: Session, database: Database) -> Iterator[Row]:
     for table in tables_of(database):
         last = max((column.column_id for column in table.columns), default=0)
-        yield (
+        row = (
             *_table_object(database, table),
             0, last, False, False, False, False, 0, "SCHEMA_AND_DATA", 0, "NON_TEMPORAL_TABLE", None,
             False, False, False, False, 0, "NON_LEDGER_TABLE", False, False, False, False,
         )  # fmt: skip
+        yield _described(row, OBJECT + _TABLE_EXTRA, table.flags)
 
 
-_COLUMN = (
+COLUMN = (
     "object_id int, name sysname, column_id int, system_type_id tinyint, user_type_id int, "
     "max_length smallint, precision tinyint, scale tinyint, collation_name sysname?, "
     "is_nullable bit?, is_ansi_padded bit, is_rowguidcol bit, is_identity bit, is_computed bit, "
@@ -155,37 +182,40 @@ _COLUMN = (
 )
 
 
-def _column(object_id: int, column: Column, default_id: int) -> Row:
+def column_row(object_id: int, column: Column, default_id: int) -> Row:
+    """A row of `sys.columns`."""
     kind = column.type
     type_id = kind.info.system_type_id
     padded = kind.family in {"string", "binary"}
-    return (
-        object_id, column.name, column.column_id, type_id, type_id, kind.max_length,
+    row = (
+        object_id, column.name, column.column_id, type_id, kind.user_type_id, kind.max_length,
         kind.catalog_precision, kind.catalog_scale, kind.collation or None, column.nullable, padded,
         column.rowguidcol, column.identity is not None, column.computed is not None, False, False,
         False, False, False, 0, default_id, 0, False, False, 0, "NOT_APPLICABLE", None, None, None,
-        None, None, False, False, None, None, False, None, None, False,
+        None, None, False, bool(column.masking), None, None, False, None, None, False,
     )  # fmt: skip
+    return _described(row, COLUMN, column.flags)
 
 
 def _columns(_: Session, database: Database) -> Iterator[Row]:
     for table in tables_of(database):
         for column in table.columns:
             default = table.default_ids.get(column.name, 0) if column.default is not None else 0
-            yield _column(table.object_id, column, default)
+            yield column_row(table.object_id, column, default)
     for view in views_of(database):
         for column in view.columns:
-            yield _column(view.object_id, column, 0)
+            yield column_row(view.object_id, column, 0)
 
 
 def _types(_: Session, database: Database) -> Iterator[Row]:
     for info in TYPES.values():
-        if info.name == "null":
+        if info.name in {"null", "clr"}:
             continue
         collation = database.collation if info.family == "string" and info.name != "xml" else None
         number = info.system_type_id
-        yield (info.name, number, number, 4, None, info.max_length, info.precision, info.scale,
-               collation, True, False, False, 0, 0, False)  # fmt: skip
+        yield (info.name, number, info.user_type_id or number, 4, None, info.max_length, info.precision, info.scale,
+               collation, True, False, number == _CLR_TYPE_ID, 0, 0, False)  # fmt: skip
+    yield from user_types.catalog_rows(database)
     number = TYPES["nvarchar"].system_type_id
     yield ("sysname", number, _SYSNAME_ID, 4, None, 256, 0, 0, database.collation, False, False,
            False, 0, 0, False)  # fmt: skip
@@ -196,7 +226,7 @@ def _computed_columns(_: Session, database: Database) -> Iterator[Row]:
         for column in table.columns:
             if column.computed is not None:
                 yield (
-                    *_column(table.object_id, column, 0),
+                    *column_row(table.object_id, column, 0),
                     column.computed,
                     True,
                     column.persisted,
@@ -209,16 +239,22 @@ def _identity_columns(_: Session, database: Database) -> Iterator[Row]:
             if column.identity is not None:
                 # The real view has sql_variant here; bigint holds every value of the sample.
                 seed, step = column.identity
-                yield (*_column(table.object_id, column, 0), seed, step, table.identity_last, False)
+                yield (
+                    *column_row(table.object_id, column, 0),
+                    seed,
+                    step,
+                    table.identity_last,
+                    False,
+                )
 
 
 def _key_constraints(_: Session, database: Database) -> Iterator[Row]:
     for table in tables_of(database):
-        schema = _schema_id(database, table.schema)
+        schema = schema_id(database, table.schema)
         for number, index in _indexes_of(table):
             if index is not None and index.kind:
-                row = _object(
-                    index.name, index.object_id, schema, table.object_id, _KINDS[index.kind]
+                row = object_row(
+                    index.name, index.object_id, schema, table.object_id, KINDS[index.kind]
                 )
                 yield (*row, number, False, True)
 
@@ -343,48 +379,6 @@ def _dm_partition_stats(session: Session, database: Database) -> Iterator[Row]:
         )
 
 
-_REFERENTIAL = {"NO_ACTION": 0, "CASCADE": 1, "SET_NULL": 2, "SET_DEFAULT": 3}
-
-
-def _foreign_keys(_: Session, database: Database) -> Iterator[Row]:
-    for table in tables_of(database):
-        schema = _schema_id(database, table.schema)
-        for key in table.foreign_keys:
-            target = database.table(*key.target)
-            row = _object(key.name, key.object_id, schema, table.object_id, _KINDS["F"])
-            yield (*row, target.object_id if target else None, 1, False, False, False,
-                   _REFERENTIAL[key.on_delete], key.on_delete, _REFERENTIAL[key.on_update],
-                   key.on_update, False)  # fmt: skip
-
-
-def _foreign_key_columns(_: Session, database: Database) -> Iterator[Row]:
-    for table in tables_of(database):
-        for key in table.foreign_keys:
-            target = database.table(*key.target)
-            pairs = zip(key.columns, key.target_columns, strict=True)
-            for number, (name, other) in enumerate(pairs, start=1):
-                own, their = table.column(name), target.column(other) if target else None
-                yield (key.object_id, number, table.object_id, own.column_id if own else 0,
-                       target.object_id if target else 0, their.column_id if their else 0)  # fmt: skip
-
-
-def _default_constraints(_: Session, database: Database) -> Iterator[Row]:
-    for table in tables_of(database):
-        for column in table.columns:
-            if column.default is not None:
-                row = _object(column.default_name, table.default_ids[column.name],
-                              _schema_id(database, table.schema), table.object_id, _KINDS["D"])  # fmt: skip
-                yield (*row, column.column_id, column.default, False)
-
-
-def _check_constraints(_: Session, database: Database) -> Iterator[Row]:
-    for table in tables_of(database):
-        for check in table.checks:
-            row = _object(check.name, check.object_id, _schema_id(database, table.schema),
-                          table.object_id, _KINDS["C"])  # fmt: skip
-            yield (*row, False, False, False, 0, check.condition, False, False)
-
-
 def _databases(session: Session, _: Database) -> Iterator[Row]:
     for database in session.engine.databases.values():
         yield (database.name, database.database_id, 160, database.collation, 0, "MULTI_USER", False,
@@ -397,19 +391,20 @@ def _sql_modules(_: Session, database: Database) -> Iterator[Row]:
         yield view.object_id, view.definition, True, True, False
 
 
-def _none(_session: Session, _database: Database) -> Iterator[Row]:
+def no_rows(_session: Session, _database: Database) -> Iterator[Row]:
+    """What is described and never there."""
     return iter(())
 
 
 VIEWS: dict[str, SystemView] = {
     "sys.schemas": SystemView("name sysname, schema_id int, principal_id int?", _schemas),
-    "sys.objects": SystemView(_OBJECT, _objects),
-    "sys.all_objects": SystemView(_OBJECT, _objects),
-    "sys.tables": SystemView(_OBJECT + _TABLE_EXTRA, _sys_tables),
-    "sys.views": SystemView(_OBJECT, lambda _, database: _view_objects(database)),
-    "sys.all_views": SystemView(_OBJECT, lambda _, database: _view_objects(database)),
-    "sys.columns": SystemView(_COLUMN, _columns),
-    "sys.all_columns": SystemView(_COLUMN, _columns),
+    "sys.objects": SystemView(OBJECT, _objects),
+    "sys.all_objects": SystemView(OBJECT, _objects),
+    "sys.tables": SystemView(OBJECT + _TABLE_EXTRA, _sys_tables),
+    "sys.views": SystemView(OBJECT, lambda _, database: _view_objects(database)),
+    "sys.all_views": SystemView(OBJECT, lambda _, database: _view_objects(database)),
+    "sys.columns": SystemView(COLUMN, _columns),
+    "sys.all_columns": SystemView(COLUMN, _columns),
     "sys.types": SystemView(
         "name sysname, system_type_id tinyint, user_type_id int, schema_id int, principal_id int?, "
         "max_length smallint, precision tinyint, scale tinyint, collation_name sysname?, "
@@ -417,15 +412,15 @@ VIEWS: dict[str, SystemView] = {
         "rule_object_id int, is_table_type bit", _types,
     ),
     "sys.computed_columns": SystemView(
-        _COLUMN + ", definition nvarchar(max)?, uses_database_collation bit, is_persisted bit",
+        COLUMN + ", definition nvarchar(max)?, uses_database_collation bit, is_persisted bit",
         _computed_columns,
     ),
     "sys.identity_columns": SystemView(
-        _COLUMN + ", seed_value bigint?, increment_value bigint?, last_value bigint?, "
+        COLUMN + ", seed_value bigint?, increment_value bigint?, last_value bigint?, "
         "is_not_for_replication bit?", _identity_columns,
     ),
     "sys.key_constraints": SystemView(
-        _OBJECT + ", unique_index_id int?, is_system_named bit, is_enforced bit", _key_constraints
+        OBJECT + ", unique_index_id int?, is_system_named bit, is_enforced bit", _key_constraints
     ),
     "sys.indexes": SystemView(
         "object_id int, name sysname?, index_id int, type tinyint, type_desc nvarchar(60)?, "
@@ -456,26 +451,6 @@ VIEWS: dict[str, SystemView] = {
         "row_overflow_reserved_page_count bigint?, used_page_count bigint?, "
         "reserved_page_count bigint?, row_count bigint?", _dm_partition_stats,
     ),
-    "sys.foreign_keys": SystemView(
-        _OBJECT + ", referenced_object_id int?, key_index_id int?, is_disabled bit, "
-        "is_not_for_replication bit, is_not_trusted bit, delete_referential_action tinyint?, "
-        "delete_referential_action_desc nvarchar(60)?, update_referential_action tinyint?, "
-        "update_referential_action_desc nvarchar(60)?, is_system_named bit", _foreign_keys,
-    ),
-    "sys.foreign_key_columns": SystemView(
-        "constraint_object_id int, constraint_column_id int, parent_object_id int, "
-        "parent_column_id int, referenced_object_id int, referenced_column_id int",
-        _foreign_key_columns,
-    ),
-    "sys.default_constraints": SystemView(
-        _OBJECT + ", parent_column_id int, definition nvarchar(max)?, is_system_named bit",
-        _default_constraints,
-    ),
-    "sys.check_constraints": SystemView(
-        _OBJECT + ", is_disabled bit, is_not_for_replication bit, is_not_trusted bit, "
-        "parent_column_id int, definition nvarchar(max)?, uses_database_collation bit?, "
-        "is_system_named bit", _check_constraints,
-    ),
     "sys.databases": SystemView(
         "name sysname, database_id int, compatibility_level tinyint, collation_name sysname?, "
         "user_access tinyint?, user_access_desc nvarchar(60)?, is_read_only bit?, state tinyint?, "
@@ -490,24 +465,17 @@ VIEWS: dict[str, SystemView] = {
     ),
     "sys.extended_properties": SystemView(
         "class tinyint, class_desc nvarchar(60)?, major_id int, minor_id int, name sysname, "
-        "value nvarchar(4000)?", _none,
+        "value nvarchar(4000)?", no_rows,
     ),
-    "sys.procedures": SystemView(_OBJECT, _none),
+    "sys.procedures": SystemView(OBJECT, no_rows),
     "sys.triggers": SystemView(
         "name sysname, object_id int, parent_class tinyint, parent_id int, type char(2), "
-        "is_disabled bit, is_instead_of_trigger bit", _none,
+        "is_disabled bit, is_instead_of_trigger bit", no_rows,
     ),
-    "sys.synonyms": SystemView(_OBJECT + ", base_object_name nvarchar(1035)?", _none),
-    "sys.sequences": SystemView(_OBJECT, _none),
-    "sys.security_policies": SystemView(_OBJECT + ", is_enabled bit", _none),
-    "sys.security_predicates": SystemView(
-        "object_id int, security_predicate_id int, target_object_id int, "
-        "predicate_definition nvarchar(max)?, predicate_type int?", _none,
-    ),
-    "sys.masked_columns": SystemView(_COLUMN + ", masking_function nvarchar(4000)?", _none),
+    "sys.sequences": SystemView(OBJECT, no_rows),
     "sys.periods": SystemView(
         "name sysname, period_type tinyint?, object_id int, start_column_id int, end_column_id int",
-        _none,
+        no_rows,
     ),
 }  # fmt: skip
 VIEWS["sys.all_sql_modules"] = VIEWS["sys.sql_modules"]

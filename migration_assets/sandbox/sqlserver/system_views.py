@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from migration_assets.sandbox.sqlserver import information_schema, system_catalog
+from migration_assets.sandbox.sqlserver import (
+    constraint_catalog,
+    information_schema,
+    security_catalog,
+    system_catalog,
+)
 from migration_assets.sandbox.sqlserver.catalog import Database
 from migration_assets.sandbox.sqlserver.conversion import Typed
 from migration_assets.sandbox.sqlserver.errors import SqlServerError, invalid_object
@@ -24,7 +29,12 @@ _ARROW = {
     "bit": pa.bool_(), "tinyint": pa.uint8(), "smallint": pa.int16(), "int": pa.int32(),
     "bigint": pa.int64(), "datetime": pa.timestamp("us"),
 }  # fmt: skip
-_VIEWS = {**system_catalog.VIEWS, **information_schema.VIEWS}
+_VIEWS = {
+    **system_catalog.VIEWS,
+    **constraint_catalog.VIEWS,
+    **security_catalog.VIEWS,
+    **information_schema.VIEWS,
+}
 _PERMISSIONS: dict[str, list[str]] = {
     "DATABASE": ["CONNECT", "SELECT", "INSERT", "UPDATE", "DELETE", "ALTER", "CONTROL",
                  "VIEW DEFINITION", "VIEW DATABASE STATE", "CREATE TABLE", "CREATE SCHEMA"],

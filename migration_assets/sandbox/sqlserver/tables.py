@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migration_assets.sandbox.sqlserver import dialect
-from migration_assets.sandbox.sqlserver.batch import Reader
+from migration_assets.sandbox.sqlserver import dialect, masking
+from migration_assets.sandbox.sqlserver.batch import Reader, words_of
 from migration_assets.sandbox.sqlserver.catalog import (
     Check,
     Column,
@@ -13,6 +13,7 @@ from migration_assets.sandbox.sqlserver.catalog import (
     ForeignKey,
     Index,
     Table,
+    UserType,
     quoted,
     storage_name,
 )  # fmt: skip
@@ -24,6 +25,10 @@ from migration_assets.sandbox.sqlserver.sql_types import INT, MAX, SqlType, decl
 
 if TYPE_CHECKING:
     from migration_assets.sandbox.sqlserver.session import Session
+
+
+_NO_KEYS = {"offset", "variant", "spatial"}
+"""Families kept as structs, on which DuckDB has no keys."""
 
 
 def read_type(reader: Reader) -> SqlType:
@@ -53,7 +58,10 @@ def place(session: Session, parts: list[str]) -> tuple[Database, str, str]:
 
 def must_be_new(database: Database, schema: str, name: str) -> None:
     """Refuse a name that is taken (error 2714)."""
-    if database.table(schema, name) or database.view(schema, name):
+    key = (schema.lower(), name.lower())
+    if any(key in known for known in (
+        database.tables, database.views, database.synonyms, database.functions
+    )):  # fmt: skip
         raise SqlServerError(2714, f"There is already an object named '{name}' in the database.")
 
 
@@ -125,7 +133,7 @@ def storage_ddl(session: Session, database: Database, table: Table) -> str:
             parts.append(f"{quoted(column.name)} {column.type.duckdb}{null}")
     for index in table.indexes:
         columns = [column_of(table, name) for name, _ in index.columns]
-        plain = all(c.computed is None and c.type.family not in {"offset"} for c in columns)
+        plain = all(c.computed is None and c.type.family not in _NO_KEYS for c in columns)
         if index.kind and plain:
             word = "PRIMARY KEY" if index.kind == "PK" else "UNIQUE"
             parts.append(f"{word} ({', '.join(quoted(c.name) for c in columns)})")
@@ -155,13 +163,23 @@ def read_column(session: Session, database: Database, table: Table, reader: Read
         )
         column = Column(name, INT, computed=text)
         if reader.accept("PERSISTED"):
+            if not is_deterministic(text):
+                raise SqlServerError(
+                    4936,
+                    f"Computed column '{name}' in table '{table.name}' cannot be persisted because "
+                    "the column is non-deterministic.",
+                )
             column.persisted = True
             if reader.accept("NOT", "NULL"):
                 column.nullable = False
     else:
         if reader.peek() == "TIMESTAMP" and reader.peek(1) in {",", ")"}:
             raise unsupported("a timestamp column without a name")
-        column = Column(name, read_type(reader))
+        declared_as = _user_type(database, reader)
+        if declared_as is None:
+            column = Column(name, read_type(reader))
+        else:
+            column = Column(name, declared_as.type, nullable=declared_as.nullable)
         if column.type.collation:
             column.type = column.type.collated(database.collation)
         if column.type.name == "timestamp":
@@ -170,6 +188,29 @@ def read_column(session: Session, database: Database, table: Table, reader: Read
     while _column_option(session, database, table, column, reader):
         pass
     return column
+
+
+_NOT_DETERMINISTIC = {
+    "CURRENT_TIMESTAMP", "GETDATE", "GETUTCDATE", "SYSDATETIME", "SYSUTCDATETIME",
+    "SYSDATETIMEOFFSET", "NEWID", "RAND", "USER_NAME", "SUSER_SNAME", "HOST_NAME", "APP_NAME",
+    "ORIGINAL_LOGIN", "CURRENT_USER", "SESSION_USER", "SYSTEM_USER", "USER",
+}  # fmt: skip
+
+
+def is_deterministic(text: str) -> bool:
+    """Whether a computed column's expression gives the same value each time it is read."""
+    return not any(word.upper in _NOT_DETERMINISTIC for word in words_of(text))
+
+
+def _user_type(database: Database, reader: Reader) -> UserType | None:
+    """Read the name of an alias or CLR type, if one comes next."""
+    qualified = reader.peek(1) == "."
+    schema = reader.word(0) if qualified else "dbo"
+    key = (schema.lower(), reader.word(2 if qualified else 0).lower())
+    found = database.types.get(key)
+    if found is not None:
+        reader.object_name()
+    return found
 
 
 def _constraint_name(reader: Reader) -> str:
@@ -187,9 +228,16 @@ def _column_option(
         column.nullable = False
         return True
     if reader.accept("NULL"):
+        if column.type.user_type:
+            column.nullable = True  # of an alias type that is NOT NULL by itself
         return True
     if reader.accept("COLLATE"):
         column.type = column.type.collated(reader.name())
+        return True
+    if reader.accept("MASKED", "WITH"):
+        reader.expect("(", "FUNCTION", "=")
+        column.masking = masking.checked(reader.string(), column.type)
+        reader.expect(")")
         return True
     if reader.accept("ROWGUIDCOL"):
         column.rowguidcol = True
@@ -224,7 +272,6 @@ def _column_option(
         raise reader.error()
     if reader.peek() in {
         "SPARSE",
-        "MASKED",
         "GENERATED",
         "HIDDEN",
         "ENCRYPTED",
