@@ -7,15 +7,12 @@ that what a benchmark shows is the client. Nothing can be read back.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-from benchmarks.measurement import ROOT
+from benchmarks import server
 
 _CHUNK_BYTES = 1 << 20
 _STARTED = "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
@@ -69,17 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def running() -> Iterator[dict[str, str]]:
     """Start it in a process of its own and yield its settings."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.sink"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        port = json.loads(process.stdout.readline())["port"]
+    with server.running("benchmarks.sink") as port:
         yield {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
             "AWS_ACCESS_KEY_ID": "sink",
@@ -87,20 +74,16 @@ def running() -> Iterator[dict[str, str]]:
             "AWS_REGION": "us-east-1",
             "S3_BUCKET": "sink",
         }
-    finally:
-        process.stdin.close()
-        process.wait(20)
 
 
 def main() -> None:
     """Serve until stdin ends."""
     import threading
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(json.dumps({"port": server.server_address[1]}), flush=True)
-    sys.stdin.read()
-    server.shutdown()
+    sink = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    threading.Thread(target=sink.serve_forever, daemon=True).start()
+    server.serve(sink.server_port)
+    sink.shutdown()
 
 
 if __name__ == "__main__":

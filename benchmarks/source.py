@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import secrets
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from benchmarks.measurement import ROOT
+from benchmarks import server
 from migration_assets.sandbox.sqlserver.server import SqlServerStandIn
 
 TABLE = "dbo.Movements"
@@ -121,38 +118,18 @@ def running(count: int, replay: str | None) -> Iterator[dict[str, str]]:
         count: rows of the table.
         replay: as `SqlServerStandIn` has it.
     """
-    words = [sys.executable, "-m", "benchmarks.source", "--rows", str(count)]
+    words = ["--rows", str(count)]
     words += [] if replay is None else ["--replay", replay]
     password = secrets.token_urlsafe(18)
-    process = subprocess.Popen(
-        words,
-        cwd=ROOT,
-        env={**os.environ, "BENCHMARK_PASSWORD": password},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the stand-in ended with exit code {process.wait()}")
+    with server.running("benchmarks.source", *words, BENCHMARK_PASSWORD=password) as port:
         yield {
             "MSSQL_HOST": "127.0.0.1",
-            "MSSQL_PORT": str(json.loads(line)["port"]),
+            "MSSQL_PORT": str(port),
             "MSSQL_USER": "sa",
             "MSSQL_PASSWORD": password,
             "MSSQL_DATABASE": "shop",
             "MSSQL_ENCRYPT": "no",
         }
-    finally:
-        process.stdin.close()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def main() -> None:
@@ -161,13 +138,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int, required=True)
     parser.add_argument("--replay")
     options = parser.parse_args()
-    server = SqlServerStandIn(password=os.environ["BENCHMARK_PASSWORD"], replay=options.replay)
-    server.execute_script(SCRIPT)
+    stand_in = SqlServerStandIn(password=os.environ["BENCHMARK_PASSWORD"], replay=options.replay)
+    stand_in.execute_script(SCRIPT)
     schema, table = TABLE.split(".")
-    server.load_arrow(schema, table, rows(options.rows))
-    with server:
-        print(json.dumps({"port": server.port}), flush=True)
-        sys.stdin.read()
+    stand_in.load_arrow(schema, table, rows(options.rows))
+    with stand_in:
+        server.serve(stand_in.port)
 
 
 if __name__ == "__main__":

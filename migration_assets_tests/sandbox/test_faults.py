@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,15 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from migration_assets.sandbox.control import Fault
-from migration_assets_tests.sandbox.bench import DONE, ROWS, VALUES, Bench, running
+from migration_assets_tests.sandbox.bench import DONE, ROWS, VALUES, Bench
 from migration_assets_tests.sandbox.project import Result
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    with running(tmp_path_factory.mktemp("faults")) as made:
-        yield made
-
 
 # -- a value falsified, a partition that fails ------------------------------------------------------
 

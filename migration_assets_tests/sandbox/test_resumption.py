@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +16,8 @@ import dagster as dg
 import pytest
 
 from migration_assets.sandbox.control import Fault
-from migration_assets_tests.sandbox.bench import RULES, VALUES, Bench, running
+from migration_assets_tests.sandbox.bench import RULES, VALUES, Bench
 from migration_assets_tests.sandbox.project import Result, await_closed, kill, wait_until
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    with running(tmp_path_factory.mktemp("faults")) as made:
-        yield made
-
 
 # -- killed from outside ---------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Java, the jars and a Spark session for the tests; without them the tests are left out, aloud.
+"""Java, the jars and settings of Spark for the tests; without them the tests are left out, aloud.
 
 In CI (`CI=true`) nothing may be left out: there what is missing is a failure.
 """
@@ -6,9 +6,7 @@ In CI (`CI=true`) nothing may be left out: there what is missing is a failure.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,10 +14,7 @@ from migration_assets.errors import ConfigurationError
 from migration_assets.settings import ProjectSettings
 from migration_assets.spark.jars import jars_folder, require_jars
 from migration_assets.spark.java import Java, require_java
-from migration_assets_tests.spark.sessions import open_session
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+from migration_assets_tests.spark.sessions import QUICK_JVM
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -64,8 +59,16 @@ def jars(equipment: tuple[Java, list[Path]]) -> list[Path]:
     return equipment[1]
 
 
-@pytest.fixture(scope="module")
-def spark(java: Java, jars: list[Path]) -> Iterator[SparkSession]:
-    """A local session of two cores with all jars, in a JVM of its own that ends with the module."""
-    with open_session(java, jars) as session:
-        yield session
+@pytest.fixture(scope="session")
+def spark_settings(java: Java, jars: list[Path]) -> dict[str, str]:
+    """What a project's environment has for a small session of Spark's on this machine."""
+    return {
+        "JAVA_HOME": str(java.home),
+        "JAVA_TOOL_OPTIONS": QUICK_JVM,
+        "MIGRATION_JARS": str(jars[0].parent),
+        "SPARK_MASTER": "local[2]",
+        "SPARK_DRIVER_MEMORY": "1g",
+        "SPARK_EXECUTOR_MEMORY": "512m",
+        # A task per shuffled partition, of tables that have a few hundred rows.
+        "SPARK_SQL_SHUFFLE_PARTITIONS": "2",
+    }

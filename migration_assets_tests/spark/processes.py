@@ -6,9 +6,6 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-"""For JAVA_TOOL_OPTIONS: JVMs of tests end before the better compiler has paid for itself."""
-
 
 def jvms_of(process_id: int) -> set[int]:
     """Processes called java among the descendants of a process."""

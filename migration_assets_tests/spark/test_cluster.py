@@ -18,7 +18,7 @@ from migration_assets.sandbox.launcher import Sandbox
 from migration_assets.sandbox.spark_cluster import SparkCluster
 from migration_assets.spark.java import Java
 from migration_assets_tests.sandbox.project import Project, iceberg_catalog, wait_until
-from migration_assets_tests.spark.processes import QUICK_JVM
+from migration_assets_tests.spark.sessions import QUICK_JVM
 
 ROWS = 400
 CONNECTIONS = 3

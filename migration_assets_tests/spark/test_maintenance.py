@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
@@ -20,7 +20,6 @@ from migration_assets.iceberg.data_files import write_data_files
 from migration_assets.iceberg.lake import Lake
 from migration_assets.plan import TablePlan
 from migration_assets.receipts import CommitReceipt, ExtractReceipt
-from migration_assets.spark.java import Java
 from migration_assets.type_mapping import arrow_schema
 from migration_assets_tests.sandbox.bench import ROWS, Bench, running
 from migration_assets_tests.sandbox.project import Project
@@ -33,24 +32,20 @@ from migration_assets_tests.sandbox.upkeep import (
     snapshots,
     table_of,
 )
-from migration_assets_tests.spark.processes import QUICK_JVM
+from migration_assets_tests.spark.sessions import environment
+
+if TYPE_CHECKING:
+    from migration_assets.spark.resource import SparkResource
 
 PIECES = 6
 
 
 @pytest.fixture(scope="module")
 def bench(
-    java: Java, jars: list[Path], tmp_path_factory: pytest.TempPathFactory
+    spark_settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bench]:
     with running(tmp_path_factory.mktemp("maintenance")) as made:
-        spark = {
-            "JAVA_HOME": str(java.home),
-            "JAVA_TOOL_OPTIONS": QUICK_JVM,
-            "MIGRATION_JARS": str(jars[0].parent),
-            "SPARK_MASTER": "local[2]",
-            "SPARK_DRIVER_MEMORY": "1g",
-        }
-        made.project = Project(made.project.folder, {**made.project.settings, **spark})
+        made.project = Project(made.project.folder, {**made.project.settings, **spark_settings})
         yield made
 
 
@@ -83,20 +78,41 @@ def committed(lake: Lake, table: TablePlan, key: str) -> CommitReceipt:
     return receipts_of(lake, table).load(CommitReceipt, path_of(Stage.ICEBERG, table), key)
 
 
-def extract_in_pieces(bench: Bench, lake: Lake, name: str) -> TablePlan:
-    """Extract a table, cut its files and commit them; its load waits."""
-    words = ("--tables", f"dbo.{name}")
+@pytest.fixture(scope="module")
+def in_pieces(bench: Bench) -> dict[str, TablePlan]:
+    """Two tables extracted, their files cut, and committed; their loads wait."""
+    names = ("Ranged", "Fine")
+    words = [word for name in names for word in ("--tables", f"dbo.{name}")]
     bench.project.run("run", *words, "--until", "mssql").ok()
-    table = table_of(bench.project, f"dbo.{name}")
-    for key in table.partition_keys:
-        cut(lake, table, key)
+    tables = {name: table_of(bench.project, f"dbo.{name}") for name in names}
+    with lake_of(bench.project) as lake:
+        for table in tables.values():
+            for key in table.partition_keys:
+                cut(lake, table, key)
     bench.project.run("run", *words, "--from", "iceberg", "--until", "iceberg").ok()
-    assert len(data_files(bench.project, table)) == PIECES * len(table.partition_keys)
-    return table
+    for table in tables.values():
+        assert len(data_files(bench.project, table)) == PIECES * len(table.partition_keys)
+    return tables
 
 
-def test_compaction_between_commit_and_load(bench: Bench, lake: Lake) -> None:
-    table = extract_in_pieces(bench, lake, "Ranged")
+@pytest.fixture
+def spark(spark_settings: dict[str, str]) -> Iterator[SparkResource]:
+    """Spark in this process, as a run has it; it is stopped afterwards."""
+    from migration_assets.spark.resource import SparkResource
+
+    with environment(spark_settings):
+        # Without this property Iceberg's procedure looks for no orphans younger than a day.
+        made = SparkResource(spark_config={"spark.testing": "true"})
+        try:
+            yield made
+        finally:
+            made.stop()
+
+
+def test_compaction_between_commit_and_load(
+    bench: Bench, lake: Lake, in_pieces: dict[str, TablePlan]
+) -> None:
+    table = in_pieces["Ranged"]
     keys = table.partition_keys
     before = {key: committed(lake, table, key) for key in keys}
     done = bench.project.run("maintain", "--compact", "--tables", "dbo.Ranged").ok()
@@ -118,54 +134,41 @@ def test_compaction_between_commit_and_load(bench: Bench, lake: Lake) -> None:
 
 
 def test_expiry_and_orphans(
-    bench: Bench, lake: Lake, monkeypatch: pytest.MonkeyPatch, java: Java
+    bench: Bench, lake: Lake, in_pieces: dict[str, TablePlan], spark: SparkResource
 ) -> None:
-    from migration_assets.spark.resource import SparkResource
-
-    table = extract_in_pieces(bench, lake, "Fine")
+    table = in_pieces["Fine"]
     waiting = committed(lake, table, "p000").snapshot_id
-    monkeypatch.setenv("JAVA_HOME", str(java.home))
-    for name in ("SPARK_MASTER", "SPARK_DRIVER_MEMORY", "MIGRATION_JARS"):
-        monkeypatch.setenv(name, bench.project.settings[name])
-    for name in ("SPARK_CONF_DIR", "PYSPARK_PYTHON"):  # what starting a session sets
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-    # Without this property Iceberg's procedure looks for no orphans younger than a day.
-    spark = SparkResource(spark_config={"spark.testing": "true"})
-    try:
-        engine = SparkEngine(lake, spark)
-        done = maintain_now(engine, lake, table, compact=True, remove_orphans=False)
-        assert (done.files_rewritten, done.files_added, done.snapshots_expired) == (PIECES, 1, 1)
-        # The commit's snapshot may go: the receipt that waits for its load names the new file.
-        assert waiting not in snapshots(bench.project, table)
-        pieces = [file.path for file in extract_receipt(lake, table).files]
-        assert not any(lake.store.exists(path) for path in pieces), "Spark removes them at once"
-        bench.project.run("run", "--failed", "--tables", "dbo.Fine").ok()
-        bench.assert_arrived("Fine")
+    engine = SparkEngine(lake, spark)
+    done = maintain_now(engine, lake, table, compact=True, remove_orphans=False)
+    assert (done.files_rewritten, done.files_added, done.snapshots_expired) == (PIECES, 1, 1)
+    # The commit's snapshot may go: the receipt that waits for its load names the new file.
+    assert waiting not in snapshots(bench.project, table)
+    pieces = [file.path for file in extract_receipt(lake, table).files]
+    assert not any(lake.store.exists(path) for path in pieces), "Spark removes them at once"
+    bench.project.run("run", "--failed", "--tables", "dbo.Fine").ok()
+    bench.assert_arrived("Fine")
 
-        # A commit whose load waits keeps its snapshot, and what came after it.
-        bench.project.run("run", "--tables", "dbo.Fine", "--until", "iceberg").ok()
-        needed = committed(lake, table, "p000").snapshot_id
-        found = lake.catalog.load_table((table.namespace, table.iceberg_table))
-        for _ in range(2):
-            found.append(found.schema().as_arrow().empty_table())
-        listed = snapshots(bench.project, table)
-        assert listed.index(needed) > 0
-        done = maintain_now(engine, lake, table, remove_orphans=False)
-        assert done.snapshots_expired == listed.index(needed)
-        assert snapshots(bench.project, table) == listed[listed.index(needed) :]
+    # A commit whose load waits keeps its snapshot, and what came after it.
+    bench.project.run("run", "--tables", "dbo.Fine", "--until", "iceberg").ok()
+    needed = committed(lake, table, "p000").snapshot_id
+    found = lake.catalog.load_table((table.namespace, table.iceberg_table))
+    for _ in range(2):
+        found.append(found.schema().as_arrow().empty_table())
+    listed = snapshots(bench.project, table)
+    assert listed.index(needed) > 0
+    done = maintain_now(engine, lake, table, remove_orphans=False)
+    assert done.snapshots_expired == listed.index(needed)
+    assert snapshots(bench.project, table) == listed[listed.index(needed) :]
 
-        # An extraction that waits for its commit, and one that nobody knows of.
-        bench.project.run("run", "--tables", "dbo.Fine", "--until", "mssql").ok()
-        kept = extract_receipt(lake, table).files
-        lost = [f"{table.location}/data/source_partition=0/{uuid.uuid4()}-0.parquet"]
-        lake.store.write(lost[0], b"PAR1 half written")
-        done = maintain_now(engine, lake, table, orphan_age_hours=0, expire=False)
-        assert done.files_removed >= 1
-        assert not lake.store.exists(lost[0])
-        assert all(lake.store.exists(file.path) for file in kept)
-    finally:
-        spark.stop()
+    # An extraction that waits for its commit, and one that nobody knows of.
+    bench.project.run("run", "--tables", "dbo.Fine", "--until", "mssql").ok()
+    kept = extract_receipt(lake, table).files
+    lost = [f"{table.location}/data/source_partition=0/{uuid.uuid4()}-0.parquet"]
+    lake.store.write(lost[0], b"PAR1 half written")
+    done = maintain_now(engine, lake, table, orphan_age_hours=0, expire=False)
+    assert done.files_removed >= 1
+    assert not lake.store.exists(lost[0])
+    assert all(lake.store.exists(file.path) for file in kept)
     bench.project.run("run", "--failed", "--tables", "dbo.Fine").ok()
     bench.assert_arrived("Fine")
     assert len(bench.loaded("Fine")) == ROWS

@@ -8,9 +8,8 @@ from pathlib import Path
 import dagster as dg
 
 from migration_assets.sandbox.launcher import Sandbox
-from migration_assets.spark.java import Java
 from migration_assets_tests.sandbox.project import WAIT_S, Project, kill
-from migration_assets_tests.spark.processes import QUICK_JVM, jvms_of, memory_of
+from migration_assets_tests.spark.processes import jvms_of, memory_of
 
 TABLES = 60
 RECYCLE = 20
@@ -29,7 +28,7 @@ def script() -> str:
 
 
 def test_sixty_tables_in_one_run_with_three_jvms(
-    java: Java, jars: list[Path], tmp_path: Path
+    spark_settings: dict[str, str], tmp_path: Path
 ) -> None:
     sql = tmp_path / "tables.sql"
     sql.write_text(script(), encoding="utf-8")
@@ -41,10 +40,7 @@ def test_sixty_tables_in_one_run_with_three_jvms(
             tmp_path,
             {
                 **sandbox.settings,
-                "JAVA_HOME": str(java.home),
-                "JAVA_TOOL_OPTIONS": QUICK_JVM,
-                "MIGRATION_JARS": str(jars[0].parent),
-                "SPARK_MASTER": "local[2]",
+                **spark_settings,
                 "SPARK_DRIVER_MEMORY": "512m",
                 "SPARK_RECYCLE_TABLES": str(RECYCLE),
             },

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -23,7 +22,6 @@ from migration_assets.mssql.select import quote, table_name
 from migration_assets.plan import TablePlan, VerificationLevel
 from migration_assets.sandbox.launcher import Sandbox
 from migration_assets.sandbox.sample import declared_tables
-from migration_assets.spark.java import Java
 from migration_assets.type_mapping import arrow_schema
 from migration_assets_tests.sandbox import sources
 from migration_assets_tests.spark.sessions import open_session
@@ -43,13 +41,13 @@ Plans = dict[tuple[str, str], TablePlan]
 
 
 @pytest.fixture(scope="module")
-def spark(java: Java, jars: list[Path]) -> Iterator[SparkSession]:
-    with open_session(java, jars, JVM_ZONE) as session:
+def spark(spark_settings: dict[str, str]) -> Iterator[SparkSession]:
+    with open_session(spark_settings, JVM_ZONE) as session:
         yield session
 
 
 @pytest.fixture(scope="module")
-def sandbox(jars: list[Path]) -> Iterator[Sandbox]:
+def sandbox(spark_settings: dict[str, str]) -> Iterator[Sandbox]:
     """The stand-in with the sample; only where Spark can be started too."""
     with Sandbox(["sqlserver"], scale=SCALE) as running:
         yield running

@@ -6,16 +6,14 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from migration_assets.sandbox.control import Fault
-from migration_assets.spark.java import Java
 from migration_assets_tests.sandbox.bench import DONE, Bench, running
 from migration_assets_tests.sandbox.project import Project, kill, wait_until
-from migration_assets_tests.spark.processes import QUICK_JVM, is_gone, jvms_of
+from migration_assets_tests.spark.processes import is_gone, jvms_of
 
 KEYS = [f"p{number:03d}" for number in range(8)]
 RULES = """
@@ -28,18 +26,11 @@ tables:
 
 @pytest.fixture(scope="module")
 def bench(
-    java: Java, jars: list[Path], tmp_path_factory: pytest.TempPathFactory
+    spark_settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bench]:
     with running(tmp_path_factory.mktemp("bench")) as made:
         (made.project.folder / "migration.yaml").write_text(RULES)
-        made.project.settings = {
-            **made.project.settings,
-            "JAVA_HOME": str(java.home),
-            "JAVA_TOOL_OPTIONS": QUICK_JVM,
-            "MIGRATION_JARS": str(jars[0].parent),
-            "SPARK_MASTER": "local[2]",
-            "SPARK_DRIVER_MEMORY": "1g",
-        }
+        made.project.settings = {**made.project.settings, **spark_settings}
         made.project.run("plan").ok()
         yield made
 

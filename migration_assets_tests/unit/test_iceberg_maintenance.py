@@ -1,9 +1,7 @@
 """Expiry of snapshots and removal of orphans."""
 
 import os
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,21 +21,9 @@ from migration_assets_tests.unit.iceberg_tables import (
     expected_rows,
     extract,
     iceberg_table,
-    local_lake,
     planned_table,
     stored_rows,
 )
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Iterator[Lake]:
-    with local_lake(tmp_path / "warehouse") as lake:
-        yield lake
-
-
-@pytest.fixture
-def table(lake: Lake) -> TablePlan:
-    return planned_table(lake.settings.warehouse)
 
 
 def aged(found: Any, minutes: int, *, young: int = 0) -> Any:

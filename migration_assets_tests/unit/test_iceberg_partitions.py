@@ -1,8 +1,5 @@
 """What a table holds by metadata, and whether it still holds what a receipt says."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from migration_assets.errors import ObjectNotFoundError, PlanError, SupersededError
@@ -14,20 +11,8 @@ from migration_assets_tests.unit.iceberg_tables import (
     compact,
     extract,
     iceberg_table,
-    local_lake,
     planned_table,
 )
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Iterator[Lake]:
-    with local_lake(tmp_path / "warehouse") as lake:
-        yield lake
-
-
-@pytest.fixture
-def table(lake: Lake) -> TablePlan:
-    return planned_table(lake.settings.warehouse)
 
 
 class TestRows:

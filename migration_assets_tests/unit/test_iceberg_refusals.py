@@ -1,7 +1,5 @@
 """Receipts and tables that a commit must refuse, since `add_files` itself compares nothing."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -23,22 +21,10 @@ from migration_assets_tests.unit.iceberg_tables import (
     expected_rows,
     extract,
     iceberg_table,
-    local_lake,
     planned_table,
     rows_of,
     stored_rows,
 )
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Iterator[Lake]:
-    with local_lake(tmp_path / "warehouse") as lake:
-        yield lake
-
-
-@pytest.fixture
-def table(lake: Lake) -> TablePlan:
-    return planned_table(lake.settings.warehouse)
 
 
 class TestRefusals:

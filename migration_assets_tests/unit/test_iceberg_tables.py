@@ -1,7 +1,5 @@
 """Tables: made as planned, recognised, refused, taken over, reset."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -31,7 +29,6 @@ from migration_assets_tests.unit.iceberg_tables import (
     expected_rows,
     extract,
     iceberg_table,
-    local_lake,
     planned_column,
     planned_table,
     rows_of,
@@ -39,12 +36,6 @@ from migration_assets_tests.unit.iceberg_tables import (
 )
 
 NAME = ("shop_dbo", "orders")
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Iterator[Lake]:
-    with local_lake(tmp_path / "warehouse") as lake:
-        yield lake
 
 
 def plan(lake: Lake, **other: Any) -> TablePlan:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -41,123 +38,24 @@ from migration_assets.spark.jars import (
     read_lock,
     require_jars,
 )
+from migration_assets_tests.unit.maven_repository import (
+    CONTENT,
+    FIRST,
+    HASTE,
+    SECOND,
+    Answer,
+    Repository,
+    corrupt,
+    longer,
+    moved,
+    silent,
+    status,
+    trickling,
+    truncated,
+)
 
 ROOT = Path(__file__).parents[2]
 SECRET = "pa55-w0rd-nobody-may-see"
-CONTENT = {
-    "org.one:first:1.0": b"first " * 50_000,
-    "com.two.deep:second-4.1_2.13:1.12.0": b"second " * 1_000,
-}
-HASTE = Limits(silence_s=0.3, total_s=20, attempts=3, longest_wait_s=0.01)
-
-
-def jar_of(coordinate: str) -> Jar:
-    content = CONTENT[coordinate]
-    group, artifact, version = coordinate.split(":")
-    return Jar(group, artifact, version, hashlib.sha256(content).hexdigest(), len(content))
-
-
-FIRST, SECOND = map(jar_of, CONTENT)
-
-
-Answer = Callable[[BaseHTTPRequestHandler, bytes], None]
-
-
-def whole(request: BaseHTTPRequestHandler, content: bytes) -> None:
-    request.send_response(200)
-    request.send_header("Content-Length", str(len(content)))
-    request.end_headers()
-    request.wfile.write(content)
-
-
-def corrupt(request: BaseHTTPRequestHandler, content: bytes) -> None:
-    whole(request, content[:-1] + b"?")
-
-
-def longer(request: BaseHTTPRequestHandler, content: bytes) -> None:
-    whole(request, content + b"and more")
-
-
-def truncated(request: BaseHTTPRequestHandler, content: bytes) -> None:
-    request.send_response(200)
-    request.send_header("Content-Length", str(len(content)))
-    request.end_headers()
-    request.wfile.write(content[: len(content) // 2])
-    request.close_connection = True
-
-
-def silent(request: BaseHTTPRequestHandler, content: bytes) -> None:
-    request.send_response(200)
-    request.send_header("Content-Length", str(len(content)))
-    request.end_headers()
-    request.wfile.write(content[:10])
-    request.wfile.flush()
-    time.sleep(4 * HASTE.silence_s)
-
-
-def trickling(request: BaseHTTPRequestHandler, content: bytes) -> None:
-    """Never silent for long, and never done."""
-    request.send_response(200)
-    request.end_headers()
-    for byte in content[:400]:
-        request.wfile.write(bytes([byte]))
-        time.sleep(0.05)
-
-
-def status(code: int) -> Answer:
-    def answer(request: BaseHTTPRequestHandler, content: bytes) -> None:
-        request.send_response(code)
-        request.send_header("Content-Length", "0")
-        request.end_headers()
-
-    return answer
-
-
-def moved(request: BaseHTTPRequestHandler, content: bytes) -> None:
-    request.send_response(302)
-    request.send_header("Location", f"/elsewhere{request.path}")
-    request.send_header("Content-Length", "0")
-    request.end_headers()
-
-
-class Repository(ThreadingHTTPServer):
-    """A Maven repository on loopback.
-
-    Attributes:
-        answers: to the requests of a jar, in turn; then it is given whole.
-        requests: how often each path was asked for.
-    """
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.answers: dict[Jar, list[Answer]] = {}
-        self.requests: Counter[str] = Counter()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/maven2"
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up on a slow answer is expected."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Repository
-
-    def do_GET(self) -> None:
-        self.server.requests[self.path] += 1
-        for coordinate, content in CONTENT.items():
-            jar = jar_of(coordinate)
-            if self.path.removeprefix("/elsewhere") == f"/maven2/{jar.repository_path}":
-                waiting = self.server.answers.get(jar)
-                (waiting.pop(0) if waiting else whole)(self, content)
-                return
-        self.send_error(404)
-
-    def log_message(self, *_: object) -> None:
-        """Not into the tests' output."""
 
 
 @pytest.fixture
@@ -181,8 +79,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def fill(folder: Path) -> None:
-    for coordinate, content in CONTENT.items():
-        (folder / jar_of(coordinate).file_name).write_bytes(content)
+    for jar in (FIRST, SECOND):
+        (folder / jar.file_name).write_bytes(CONTENT[jar.coordinate])
 
 
 def names(folder: Path) -> set[str]:
@@ -463,6 +361,27 @@ def test_what_a_killed_download_left_is_removed_and_a_running_one_s_is_not(
     (folder / ".first-1.0.jar.bbbb.part").write_bytes(b"running")
     fetch_jars(folder, repository.url)
     assert names(folder) == {*ALL_NAMES, ".first-1.0.jar.bbbb.part"}
+
+
+def test_a_download_that_gets_its_name_while_we_look_for_abandoned_ones_is_no_failure(
+    folder: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run finishes between our listing of the folder and our look at the file's age."""
+    finishing, abandoned = (folder / f".first-1.0.jar.{name}.part" for name in ("aaaa", "bbbb"))
+    for path in (finishing, abandoned):
+        path.write_bytes(CONTENT[FIRST.coordinate])
+        os.utime(path, (0, 0))
+    listed = Path.glob
+
+    def glob(self: Path, pattern: str) -> Iterator[Path]:
+        found = sorted(listed(self, pattern))
+        assert found == [finishing, abandoned]
+        finishing.replace(folder / FIRST.file_name)
+        yield from found
+
+    monkeypatch.setattr(Path, "glob", glob)
+    fetch_jars(folder, repository.url)
+    assert names(folder) == ALL_NAMES
 
 
 def test_an_interrupted_download_leaves_nothing(folder: Path, repository: Repository) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -35,7 +33,6 @@ from migration_assets_tests.unit.iceberg_tables import (
     expected_rows,
     extract,
     iceberg_table,
-    local_lake,
     planned_table,
     stored_rows,
 )
@@ -75,17 +72,6 @@ def test_what_no_run_can_do_is_refused(given: dict[str, Any], said: str) -> None
 )
 def test_what_a_run_can_do_is_not(given: dict[str, Any]) -> None:
     MaintenanceConfig(**given).check()
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Iterator[Lake]:
-    with local_lake(tmp_path / "warehouse") as lake:
-        yield lake
-
-
-@pytest.fixture
-def table(lake: Lake) -> TablePlan:
-    return planned_table(lake.settings.warehouse)
 
 
 def path_of(stage: Stage, table: TablePlan) -> list[str]:
