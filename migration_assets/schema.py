@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from migration_assets import naming
+
 
 @dataclass(frozen=True)
 class MssqlType:
     """A column's type as `sys.columns` and `sys.types` describe it.
 
     Attributes:
-        name: the base type's name, lower case: `decimal`, `nvarchar`; for an alias or CLR type the
-            name of its system type, or its own name when it has none.
+        name: the base type's name, lower case: `decimal`, `nvarchar`; of an alias type that of its
+            system type, `clr` of a CLR type that is not Microsoft's own.
         max_length: storage bytes, -1 for `(max)` and xml; two bytes per unit for nchar/nvarchar
             (https://learn.microsoft.com/sql/relational-databases/system-catalog-views/sys-columns-transact-sql).
         precision: decimal digits, 0 where it means nothing.
@@ -89,9 +91,12 @@ class TableKind(StrEnum):
 
     TABLE = "table"
     VIEW = "view"
+    SYNONYM = "synonym"
     HISTORY = "temporal history table"
+    LEDGER_HISTORY = "ledger history table"
     EXTERNAL = "external table"
     SYSTEM = "system table"
+    DROPPED = "dropped ledger table"
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,7 @@ class SourceTable:
         key_bounds: lowest and highest value of each candidate key column that was asked for,
             as T-SQL literals without quotes (`"42"`, `"2024-01-31"`, `"-12.50"`), None when empty.
         warnings: facts that can falsify a copy without an error, each a sentence.
+        refusal: why the table cannot be migrated at all.
     """
 
     schema: str
@@ -117,11 +123,12 @@ class SourceTable:
     kind: TableKind = TableKind.TABLE
     key_bounds: dict[str, tuple[str, str] | None] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    refusal: str | None = None
 
     @property
     def full_name(self) -> str:
-        """`schema.name`, for messages and patterns; not quoted."""
-        return f"{self.schema}.{self.name}"
+        """`schema.name`, for messages and patterns; a part with a dot stands in brackets."""
+        return naming.full_name(self.schema, self.name)
 
 
 @dataclass(frozen=True)
@@ -132,6 +139,7 @@ class SourceDatabase:
         server: the server's own name, `SERVERPROPERTY('ServerName')`, or the host asked.
         snapshot_isolation: `ALLOW_SNAPSHOT_ISOLATION` is ON.
         read_committed_snapshot: `READ_COMMITTED_SNAPSHOT` is ON.
+        tables: the tables; views and synonyms too, without columns, so that the plan names them.
         notes: catalog views or functions that were missing or denied, and what was used instead.
         not_migrated: counts of what stays behind: views, procedures, triggers, foreign keys ...
     """

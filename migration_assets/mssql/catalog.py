@@ -22,7 +22,7 @@ from migration_assets.errors import (
     SchemaDriftError,
 )
 from migration_assets.mssql.client import SqlServer
-from migration_assets.schema import MssqlType
+from migration_assets.schema import MssqlType, TableKind
 
 Row = tuple[Any, ...]
 TableKey = tuple[str, str]
@@ -160,11 +160,11 @@ class CatalogTable:
         return self.schema, self.name
 
 
-_FROM_TABLES = "FROM sys.tables AS t JOIN sys.schemas AS s ON s.schema_id = t.schema_id"
+FROM_TABLES = "FROM sys.tables AS t JOIN sys.schemas AS s ON s.schema_id = t.schema_id"
 _COLUMNS = (
     "SELECT s.name, t.name, t.object_id, c.column_id, c.name, c.system_type_id, c.user_type_id, "
     "c.max_length, c.precision, c.scale, c.collation_name, c.is_nullable "
-    f"{_FROM_TABLES} JOIN sys.columns AS c ON c.object_id = t.object_id"
+    f"{FROM_TABLES} JOIN sys.columns AS c ON c.object_id = t.object_id"
 )
 _STANDARD_COLUMNS = (
     "SELECT c.TABLE_SCHEMA, c.TABLE_NAME, c.COLUMN_NAME, c.DATA_TYPE, c.CHARACTER_OCTET_LENGTH, "
@@ -202,25 +202,39 @@ def read_tables(catalog: Catalog, only: TableKey | None = None) -> list[CatalogT
 
 
 def _sys_tables(columns: list[Row], types: list[Row]) -> list[CatalogTable]:
-    names = {(system, user): str(name).lower() for system, user, name in types}
+    names = {(system, user): str(name) for system, user, name in types}
     tables: dict[int, CatalogTable] = {}
     for row in columns:
         schema, name, object_id, column_id, column, system, user, length = row[:8]
         precision, scale, collation, nullable = row[8:]
-        own = names.get((system, user))
-        base = names.get((system, system))
-        # A type of neither name is unknown to us as well; its number is all that can be shown.
         mssql_type = MssqlType(
-            name=base or own or f"type {system}",
+            name=_base_name(names, system, user),
             max_length=length,
             precision=precision,
             scale=scale,
             collation=collation,
-            user_type=own if user != system else None,
+            user_type=names.get((system, user)) if user != system else None,
         )
         table = tables.setdefault(object_id, CatalogTable(schema, name, object_id))
         table.columns.append(CatalogColumn(column, mssql_type, bool(nullable), column_id))
     return list(tables.values())
+
+
+_CLR = 240
+_SYSNAME = 256
+"""`user_type_id` of the last type that comes with a server, an alias; those below are no aliases,
+though some share a `system_type_id` (hierarchyid, geometry, geography; vector has varbinary's)
+(https://learn.microsoft.com/sql/relational-databases/system-catalog-views/sys-types-transact-sql)."""
+
+
+def _base_name(names: dict[tuple[int, int], str], system: int, user: int) -> str:
+    """The system type under an alias; `clr` for what an assembly of the user's defines."""
+    if user < _SYSNAME and (system, user) in names:
+        return names[system, user].lower()
+    if system == _CLR:
+        return "clr"
+    # A type of neither name is unknown to us as well; its number is all that can be shown.
+    return (names.get((system, system)) or names.get((system, user)) or f"type {system}").lower()
 
 
 def _standard_tables(catalog: Catalog, only: TableKey | None) -> list[CatalogTable]:
@@ -251,7 +265,7 @@ def read_primary_keys(catalog: Catalog) -> dict[TableKey, tuple[str, ...]]:
         "Primary keys",
         Source(
             "sys.index_columns",
-            f"SELECT s.name, t.name, c.name {_FROM_TABLES} "
+            f"SELECT s.name, t.name, c.name {FROM_TABLES} "
             "JOIN sys.indexes AS i ON i.object_id = t.object_id "
             "JOIN sys.index_columns AS k ON k.object_id = i.object_id AND k.index_id = i.index_id "
             "JOIN sys.columns AS c ON c.object_id = k.object_id AND c.column_id = k.column_id "
@@ -409,3 +423,25 @@ def read_not_migrated(catalog: Catalog) -> dict[str, int]:
             rows = catalog.read(f"Number of {name}", Source(view, sql))
             counts[name] = int(rows[0][0]) if rows else 0
     return {name: count for name, count in counts.items() if count}
+
+
+_OTHERS = {"V": TableKind.VIEW, "SN": TableKind.SYNONYM}
+
+
+def read_views_and_synonyms(catalog: Catalog) -> list[tuple[str, str, TableKind]]:
+    """Schema, name and kind of what reads like a table and is none; sorted."""
+    rows = catalog.read(
+        "Views and synonyms",
+        Source(
+            "sys.objects",
+            "SELECT s.name, o.name, o.type FROM sys.objects AS o "
+            "JOIN sys.schemas AS s ON s.schema_id = o.schema_id "
+            "WHERE o.type IN ('V', 'SN') AND o.is_ms_shipped = 0",
+        ),
+        Source(
+            "INFORMATION_SCHEMA.TABLES",
+            "SELECT TABLE_SCHEMA, TABLE_NAME, 'V' FROM INFORMATION_SCHEMA.TABLES "
+            "WHERE TABLE_TYPE = 'VIEW'",
+        ),
+    )
+    return sorted((schema, name, _OTHERS[kind.strip()]) for schema, name, kind in rows or ())

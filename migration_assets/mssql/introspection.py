@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from migration_assets.errors import (
     MigrationError,
@@ -18,21 +18,19 @@ from migration_assets.errors import (
 )
 from migration_assets.mssql.catalog import (
     Catalog,
-    CatalogColumn,
     CatalogTable,
-    Row,
-    Source,
     read_not_migrated,
     read_primary_keys,
     read_server,
     read_sizes,
     read_tables,
+    read_views_and_synonyms,
 )
 from migration_assets.mssql.client import SqlServer
+from migration_assets.mssql.hazards import Hazards
 from migration_assets.mssql.select import count_sql, quote, table_name
 from migration_assets.plan import TablePlan
 from migration_assets.schema import (
-    Column,
     MssqlType,
     SourceDatabase,
     SourceTable,
@@ -45,32 +43,9 @@ _T = TypeVar("_T")
 _BATCH = 50
 """Tables asked in one statement where each needs a query of its own."""
 
-_COLUMN_FLAGS = {
-    "is_identity": "identity columns are",
-    "is_computed": "computed columns are",
-    "is_sparse": "sparse columns are",
-    "is_column_set": "column sets are",
-    "is_filestream": "FILESTREAM columns are",
-    "is_hidden": "hidden columns are",
-    "generated_always_type": "generated columns are",
-    "is_masked": "masked columns, whose masked values would be copied, are",
-    "encryption_type": "columns under Always Encrypted are",
-    "graph_type": "graph columns are",
-}
-_TABLE_FLAGS = {
-    "is_ms_shipped": "Microsoft's own tables are",
-    "temporal_type": "temporal history tables are",
-    "is_external": "external tables are",
-    "is_memory_optimized": "memory-optimized tables are",
-    "is_filetable": "FileTables are",
-    "is_node": "graph node tables are",
-    "is_edge": "graph edge tables are",
-    "ledger_type": "ledger history tables are",
-}
-
 
 def introspect(client: SqlServer) -> SourceDatabase:
-    """Describe every table that the login sees.
+    """Describe every table that the login sees, and name its views and synonyms.
 
     Raises:
         MigrationError: no connection, or not even the list of columns can be read.
@@ -79,15 +54,12 @@ def introspect(client: SqlServer) -> SourceDatabase:
     settings = client.settings
     facts = read_server(catalog, host=settings.host, database=settings.database)
     listed = read_tables(catalog)
-    assembly = _Assembly(catalog, listed)
-    rows, sizes = read_sizes(catalog) if listed else ({}, {})
-    tables = [
-        assembly.source_table(
-            table, rows.get(table.object_id or 0), sizes.get(table.object_id or 0)
-        )
-        for table in listed
-    ]
+    keys = read_primary_keys(catalog)
+    hazards = Hazards(catalog, listed)
+    sizes = read_sizes(catalog) if listed else ({}, {})
+    tables = [_source_table(table, hazards, keys.get(table.key, ()), sizes) for table in listed]
     tables = _with_counts(client, catalog, tables)
+    tables += [_other(*found) for found in read_views_and_synonyms(catalog)]
     not_migrated = read_not_migrated(catalog)
     return SourceDatabase(
         server=facts.server,
@@ -102,141 +74,35 @@ def introspect(client: SqlServer) -> SourceDatabase:
     )
 
 
-class _Assembly:
-    """Joins the optional facts to tables and columns."""
-
-    def __init__(self, catalog: Catalog, tables: Sequence[CatalogTable]) -> None:
-        self._keys = read_primary_keys(catalog)
-        self._computed: dict[Row, tuple[str | None, bool]] = {}
-        self._columns: dict[Row, dict[str, Any]] = {}
-        self._tables: dict[Row, dict[str, Any]] = {}
-        self._policies: dict[int, list[str]] = {}
-        self._tools: set[int] = set()
-        self._unmasked = True
-        if any(table.object_id is not None for table in tables):
-            self._read_flags(catalog)
-
-    def _read_flags(self, catalog: Catalog) -> None:
-        self._columns = catalog.flags("sys.columns", ("object_id", "column_id"), _COLUMN_FLAGS)
-        self._tables = catalog.flags("sys.tables", ("object_id",), _TABLE_FLAGS)
-        if any("is_computed" in flags for flags in self._columns.values()):
-            sql = "SELECT object_id, column_id, definition, is_persisted FROM sys.computed_columns"
-            rows = catalog.read("Computed columns", Source("sys.computed_columns", sql)) or ()
-            self._computed = {row[:2]: (row[2], bool(row[3])) for row in rows}
-        if any("is_masked" in flags for flags in self._columns.values()):
-            sql = "SELECT HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'UNMASK')"
-            answer = catalog.read("Permission UNMASK", Source("HAS_PERMS_BY_NAME", sql))
-            self._unmasked = bool(answer and answer[0][0])
-        policies = Source(
-            "sys.security_policies",
-            "SELECT f.target_object_id, p.name FROM sys.security_policies AS p "
-            "JOIN sys.security_predicates AS f ON f.object_id = p.object_id "
-            "WHERE p.is_enabled = 1 AND f.predicate_type = 0",
-        )
-        for object_id, name in catalog.read("Row-level security", policies) or ():
-            self._policies.setdefault(object_id, []).append(name)
-        tools = Source(
-            "sys.extended_properties",
-            "SELECT major_id FROM sys.extended_properties "
-            "WHERE class = 1 AND minor_id = 0 AND name = 'microsoft_database_tools_support'",
-        )
-        self._tools = {row[0] for row in catalog.read("Tables of SQL Server's tools", tools) or ()}
-
-    def source_table(self, table: CatalogTable, rows: int | None, size: int | None) -> SourceTable:
-        flags = self._tables.get((table.object_id,), {})
-        columns = tuple(self._column(table, column) for column in table.columns)
-        return SourceTable(
-            schema=table.schema,
-            name=table.name,
-            columns=TableSchema(columns, self._keys.get(table.key, ())),
-            rows=rows or 0,
-            bytes=size,
-            kind=self._kind(table, flags),
-            warnings=tuple(self._table_warnings(table, flags)),
-        )
-
-    def _kind(self, table: CatalogTable, flags: dict[str, Any]) -> TableKind:
-        if flags.get("temporal_type") == 1 or flags.get("ledger_type") == 1:
-            return TableKind.HISTORY
-        if flags.get("is_external"):
-            return TableKind.EXTERNAL
-        if flags.get("is_ms_shipped") or table.object_id in self._tools:
-            return TableKind.SYSTEM
-        return TableKind.TABLE
-
-    def _table_warnings(self, table: CatalogTable, flags: dict[str, Any]) -> Iterator[str]:
-        for policy in self._policies.get(table.object_id or 0, ()):
-            yield (
-                f"Row-level security policy {policy} filters it: only rows that this login sees "
-                "are copied."
-            )
-        if flags.get("is_memory_optimized"):
-            yield "It is memory-optimized: SNAPSHOT isolation may be refused for it."
-        if flags.get("temporal_type") == 2:
-            yield "It is a temporal table: its history is not migrated."
-        if flags.get("is_filetable"):
-            yield "It is a FileTable: its files are read as rows."
-        if flags.get("is_node") or flags.get("is_edge"):
-            yield "It is a graph table: its internal columns cannot be read."
-
-    def _column(self, table: CatalogTable, column: CatalogColumn) -> Column:
-        key = (table.object_id, column.column_id)
-        flags = self._columns.get(key, {})
-        definition, persisted = self._computed.get(key, (None, False))
-        is_computed = bool(flags.get("is_computed"))
-        return Column(
-            name=column.name,
-            type=column.type,
-            nullable=column.nullable,
-            identity=bool(flags.get("is_identity")),
-            computed=(definition or "(definition not visible)") if is_computed else None,
-            warnings=tuple(
-                _column_warnings(
-                    column.name,
-                    flags,
-                    unmasked=self._unmasked,
-                    recomputed=is_computed and not persisted,
-                )
-            ),
-            refusal=_refusal(flags),
-        )
+def _source_table(
+    table: CatalogTable,
+    hazards: Hazards,
+    key: tuple[str, ...],
+    sizes: tuple[dict[int, int], dict[int, int]],
+) -> SourceTable:
+    rows, pages = (found.get(table.object_id or 0) for found in sizes)
+    return SourceTable(
+        schema=table.schema,
+        name=table.name,
+        columns=TableSchema(hazards.columns(table), key),
+        rows=rows or 0,
+        bytes=pages,
+        kind=hazards.kind(table),
+        warnings=tuple(hazards.warnings(table)),
+        refusal=hazards.refusal(table),
+    )
 
 
-_GRAPH_INTERNAL = {1, 3, 4, 6, 7}
-"""`graph_type` of columns that no query may name
-(https://learn.microsoft.com/sql/relational-databases/graphs/sql-graph-architecture)."""
-
-
-def _refusal(flags: dict[str, Any]) -> str | None:
-    if flags.get("encryption_type"):
-        return "it is under Always Encrypted, only its ciphertext can be read"
-    if flags.get("graph_type") in _GRAPH_INTERNAL:
-        return "it is an internal graph column, which no query may read"
-    return None
-
-
-def _column_warnings(
-    name: str, flags: dict[str, Any], *, unmasked: bool, recomputed: bool
-) -> Iterator[str]:
-    if flags.get("is_masked") and not unmasked:
-        yield f"{name} is masked and this login has no UNMASK: masked values would be copied."
-    if recomputed:
-        yield f"{name} is computed anew by each read, not stored."
-    if flags.get("generated_always_type"):
-        yield f"{name} is generated by SQL Server."
-    if flags.get("is_hidden"):
-        yield f"{name} is hidden: SELECT * does not show it, the copy does."
-    if flags.get("is_column_set"):
-        yield f"{name} is a column set: it repeats the sparse columns as XML."
-    if flags.get("is_filestream"):
-        yield f"{name} is FILESTREAM: its files are read as values."
+def _other(schema: str, name: str, kind: TableKind) -> SourceTable:
+    """What is no table: only its name matters."""
+    return SourceTable(schema, name, TableSchema(()), rows=0, kind=kind)
 
 
 def _with_counts(
     client: SqlServer, catalog: Catalog, tables: list[SourceTable]
 ) -> list[SourceTable]:
     """Count the tables that no view gave rows for: estimates of 0 may be a view that knows nothing."""
-    unknown = [t for t in tables if not t.rows and t.kind is TableKind.TABLE]
+    unknown = [t for t in tables if not t.rows and t.kind is TableKind.TABLE and t.refusal is None]
     counted = _count(client, unknown)
     surprises = sum(1 for count in counted.values() if isinstance(count, int) and count)
     if surprises:

@@ -5,7 +5,6 @@ import re
 import pytest
 
 from migration_assets.errors import (
-    AccessDeniedError,
     ConnectionLostError,
     ObjectNotFoundError,
     SchemaDriftError,
@@ -19,88 +18,18 @@ from migration_assets.mssql.introspection import (
     row_counts,
 )
 from migration_assets.plan import ColumnPlan, KeyRange, TablePlan
-from migration_assets.schema import (
-    Column,
-    MssqlType,
-    SourceTable,
-    TableKind,
-    TableSchema,
+from migration_assets.schema import Column, MssqlType, SourceTable, TableSchema
+from migration_assets_tests.unit.scripted_server import (
+    DENIED,
+    INT,
+    MISSING,
+    TYPES,
+    ScriptedServer,
+    columns_of,
+    flags,
+    shop,
+    table_of,
 )
-
-MISSING = ObjectNotFoundError("Invalid object name.")
-DENIED = AccessDeniedError("The permission was denied.")
-
-
-class ScriptedServer:
-    """Answers statements by the first pattern that they contain; anything else has no rows."""
-
-    def __init__(self, answers):
-        self.answers = answers
-        self.asked = []
-        self.settings = type("Settings", (), {"host": "db.example", "database": "shop"})()
-
-    def query(self, sql, params=(), **_):
-        self.asked.append(sql)
-        for pattern, answer in self.answers.items():
-            if re.search(pattern, sql):
-                if isinstance(answer, Exception):
-                    raise answer
-                return answer(sql, params) if callable(answer) else answer
-        return []
-
-
-INT = (56, 56, 4, 10, 0, None)
-NAME = (231, 256, 256, 0, 0, "Latin1_General_CI_AS")
-GEO = (240, 130, -1, 0, 0, None)
-TYPES = [(56, 56, "int"), (231, 231, "nvarchar"), (231, 256, "sysname"), (240, 130, "geography")]
-
-
-def columns_of(*tables):
-    rows = []
-    for object_id, (schema, table, columns) in enumerate(tables, 1):
-        for column_id, (name, kind) in enumerate(columns, 1):
-            rows.append((schema, table, object_id, column_id, name, *kind, column_id > 1))
-    return rows
-
-
-SHOP = columns_of(
-    ("dbo", "orders", [("id", INT), ("who", NAME), ("spot", GEO)]),
-    ("dbo", "orders_history", [("id", INT)]),
-)
-
-
-def flags(**by_column):
-    """Answers a query for columns of `sys.columns` or `sys.tables` that not every server has."""
-
-    def answer(sql, _):
-        asked = re.match(r"SELECT (.*) FROM", sql)[1].split(", ")
-        keys = [c for c in asked if c in {"object_id", "column_id"}]
-        for column in asked:
-            if by_column.get(column) is MISSING:
-                raise SchemaDriftError("Invalid column name.")
-        rows = {}
-        for column in asked[len(keys) :]:
-            for key, value in by_column.get(column, {}).items():
-                rows.setdefault(key, dict.fromkeys(asked[len(keys) :]))[column] = value
-        return [(*key, *row.values()) for key, row in rows.items()]
-
-    return answer
-
-
-def shop(columns=None, tables=None, **others):
-    usual = {
-        r"FROM sys\.columns WHERE": columns or flags(),
-        r"FROM sys\.tables WHERE": tables or flags(),
-        r"JOIN sys\.columns AS c ON c\.object_id = t\.object_id": SHOP,
-        r"sys\.types": TYPES,
-        r"is_primary_key": [("dbo", "orders", "who"), ("dbo", "orders", "id")],
-        r"sys\.dm_db_partition_stats": [(1, 1000, 25), (2, 7, 1)],
-    }
-    return ScriptedServer(others | {k: v for k, v in usual.items() if k not in others})
-
-
-def table_of(found, name="orders"):
-    return next(table for table in found.tables if table.name == name)
 
 
 def test_types_keys_sizes_and_nullability():
@@ -125,6 +54,7 @@ def test_the_number_of_queries_does_not_grow_with_the_tables():
                 r"JOIN sys\.columns AS c ON c\.object_id = t\.object_id": rows,
                 r"sys\.types": TYPES,
                 r"sys\.dm_db_partition_stats": sizes,
+                r"'VIEW DEFINITION'": [(1, 1)],
             }
         )
         assert len(introspect(server).tables) == tables
@@ -133,43 +63,32 @@ def test_the_number_of_queries_does_not_grow_with_the_tables():
     assert asked(5000) == asked(1)
 
 
-def test_facts_that_can_falsify_a_copy_are_warnings():
+KINDS = [
+    # system, user, length; what sys.types says; name, declaration, user type
+    ((231, 301, 100), "Phone", "nvarchar", "nvarchar(50)", "Phone"),
+    ((231, 302, -1), "Essay", "nvarchar", "nvarchar(max)", "Essay"),
+    ((240, 128, 892), "hierarchyid", "hierarchyid", "hierarchyid", "hierarchyid"),
+    ((240, 129, -1), "geometry", "geometry", "geometry", "geometry"),
+    ((240, 65537, 24), "Point", "clr", "clr", "Point"),
+    ((240, 65538, 24), None, "clr", "clr", None),
+    ((244, 244, -1), "json", "json", "json", None),
+    ((255, 255, 20), "vector", "vector", "vector", None),
+    ((9, 9, 4), None, "type 9", "type 9", None),
+]
+
+
+@pytest.mark.parametrize(("ids", "listed", "name", "declared", "user_type"), KINDS)
+def test_alias_clr_and_new_types(ids, listed, name, declared, user_type):
+    system, user, length = ids
+    types = [*TYPES, *([(system, user, listed)] if listed else [])]
+    row = ("dbo", "orders", 1, 1, "c", system, user, length, 0, 0, None, False)
     server = shop(
-        columns=flags(
-            is_identity={(1, 1): True},
-            is_computed={(1, 2): True},
-            is_masked={(1, 2): True},
-            is_hidden={(1, 1): True},
-            generated_always_type={(1, 1): 1},
-            encryption_type={(1, 3): 2},
-        ),
-        tables=flags(temporal_type={(1,): 2, (2,): 1}, is_memory_optimized={(1,): True}),
-        **{
-            r"sys\.computed_columns": [(1, 2, "([id]+(1))", False)],
-            r"UNMASK": [(0,)],
-            r"sys\.security_policies": [(1, "only_mine")],
-        },
+        **{r"JOIN sys\.columns AS c ON c\.object_id = t\.object_id": [row], r"sys\.types": types}
     )
-    found = introspect(server)
-    orders = table_of(found)
-    identity, who, spot = orders.columns.columns
-    assert identity.identity
-    assert [w for w in identity.warnings if "hidden" in w]
-    assert [w for w in identity.warnings if "generated" in w]
-    assert who.computed == "([id]+(1))"
-    assert [w for w in who.warnings if "masked" in w]
-    assert [w for w in who.warnings if "computed anew" in w]
-    assert "Always Encrypted" in spot.refusal
-    assert [w for w in orders.warnings if "only_mine" in w]
-    assert [w for w in orders.warnings if "history is not migrated" in w]
-    assert [w for w in orders.warnings if "memory-optimized" in w]
-    assert table_of(found, "orders_history").kind is TableKind.HISTORY
-    assert orders.kind is TableKind.TABLE
-
-
-def test_a_login_with_unmask_gets_no_warning():
-    found = introspect(shop(columns=flags(is_masked={(1, 2): True}), HAS_PERMS_BY_NAME=[(1,)]))
-    assert table_of(found).columns.column("who").warnings == ()
+    (column,) = table_of(introspect(server)).columns.columns
+    assert (column.type.name, column.type.declaration) == (name, declared)
+    assert column.type.user_type == user_type
+    assert not column.nullable
 
 
 def test_columns_of_later_versions_are_asked_for_one_by_one_when_one_is_missing():
