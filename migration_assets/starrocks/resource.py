@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pymysql
     from sqlalchemy.pool import QueuePool
 
-    from migration_assets.starrocks.wire import Answer, Wire
+    from migration_assets.starrocks.wire import Answer, TextRow, Wire
 
 _log = logging.getLogger(__name__)
 
@@ -149,6 +149,34 @@ class StarRocks:
         """
         with self.connection() as wire:
             return self._run(wire, sql, about, timeout_s or self.settings.query_timeout_s)
+
+    def stream(
+        self, sql: str, *, about: str = "", timeout_s: int
+    ) -> Generator[list[TextRow], None, None]:
+        """Run a query and yield its rows in batches, as text, while they come.
+
+        It keeps one connection, on which nothing else can be asked meanwhile, until the last batch
+        or until it is closed.
+
+        Args:
+            sql: the query.
+            about: the object it is about, for messages.
+            timeout_s: the server's timeout until the last row was taken, our own work between the
+                batches included.
+
+        Raises:
+            MigrationError: see `server_errors.RULES`.
+        """
+        import pymysql
+
+        usual_s = self.settings.query_timeout_s
+        with self.connection() as wire:
+            self._set(wire, [f"query_timeout = {timeout_s}"])
+            try:
+                yield from wire.stream(sql, timeout_s=usual_s + _GRACE_S)
+            except pymysql.err.Error as error:
+                raise self._understood(error, about) from error
+            self._set(wire, [f"query_timeout = {usual_s}"])
 
     def close(self) -> None:
         """Give everything up; idempotent, and the client can be used again afterwards."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,13 @@ class Answer:
     affected_rows: int = 0
     info: str = ""
 
+
+BATCH_ROWS = 16_384
+BATCH_BYTES = 32 * 2**20
+"""Where a batch of a streamed result ends, whichever comes first."""
+
+TextRow = list[bytes | None]
+"""A row as the server writes it: each value as text, NULL as None."""
 
 _contexts: list[ssl.SSLContext] = []
 _context_lock = threading.Lock()
@@ -106,3 +114,63 @@ class Wire(pymysql.connections.Connection):
         rows = tuple(tuple(row) for row in result.rows or ())
         info = (result.message or b"").decode("utf-8", "replace")
         return Answer(columns, rows, int(result.affected_rows or 0), info)
+
+    def stream(self, sql: str, *, timeout_s: float) -> Iterator[list[TextRow]]:
+        """Run a query and yield its rows in batches while they come, nothing converted.
+
+        The connection can do nothing else before the last batch; given up before, it is closed,
+        since the protocol has no other way to stop the rows.
+
+        Args:
+            sql: the query.
+            timeout_s: how long each read from the socket may wait.
+
+        Raises:
+            pymysql.err.Error: whatever the server or the socket said.
+        """
+        self._read_timeout = timeout_s
+        self.query(sql, unbuffered=True)
+        result, rows, size = self._result, [], 0
+        try:
+            while True:
+                packet: Any = self._read_packet()  # type: ignore[no-untyped-call] # not in the stubs
+                if packet.is_eof_packet():
+                    break
+                data = packet.get_all_data()
+                rows.append(_values(data))
+                size += len(data)
+                if len(rows) == BATCH_ROWS or size >= BATCH_BYTES:
+                    yield rows
+                    rows, size = [], 0
+            result.unbuffered_active = False
+        finally:
+            if result.unbuffered_active:
+                result.unbuffered_active = False
+                self._force_close()  # type: ignore[attr-defined] # not in the stubs
+        if rows:
+            yield rows
+
+
+_LENGTH_BYTES = {252: 2, 253: 3, 254: 8}
+
+
+def _values(data: bytes) -> TextRow:
+    """The values of a row's packet, each after its length.
+
+    https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response_text_resultset_row.html
+    """
+    values: TextRow = []
+    position, end = 0, len(data)
+    while position < end:
+        length = data[position]
+        position += 1
+        if length > 250:
+            if length == 251:
+                values.append(None)
+                continue
+            width = _LENGTH_BYTES[length]
+            length = int.from_bytes(data[position : position + width], "little")
+            position += width
+        values.append(data[position : position + length])
+        position += length
+    return values

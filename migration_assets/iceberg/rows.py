@@ -1,0 +1,109 @@
+"""Reads the rows of a partition from the data files of an Iceberg table."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from migration_assets.errors import ObjectNotFoundError, ReceiptError, UnsupportedError
+from migration_assets.iceberg.driver_errors import translate_errors
+from migration_assets.iceberg.footers import EXTRACT_AGAIN
+from migration_assets.iceberg.lake import Lake
+from migration_assets.iceberg.partitions import read_partitions
+from migration_assets.iceberg.tables import open_own_table, table_name
+from migration_assets.plan import TablePlan
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BATCH_ROWS = 16_384
+FIELD_ID = b"PARQUET:field_id"
+
+
+def partition_paths(lake: Lake, table: TablePlan, source_partition: int) -> tuple[str, ...]:
+    """The data files that hold a partition in the table's current snapshot.
+
+    Raises:
+        ObjectNotFoundError: there is no such table.
+        UnsupportedError: somebody deleted single rows of it, which no data file shows.
+        PlanError, ExistingObjectError, SchemaDriftError: the table is not the planned one.
+    """
+    found = open_own_table(lake, table)
+    if found is None:
+        raise ObjectNotFoundError(
+            f"{table_name(table)} does not exist.", next_step="Migrate the table first."
+        )
+    with translate_errors(table_name(table)):
+        held = read_partitions(found, [source_partition])[source_partition]
+    if held.has_deletes:
+        raise UnsupportedError(
+            f"{table_name(table)}: rows of source_partition {source_partition} were deleted one by "
+            "one, which the data files do not show.",
+            next_step="Compact the table, or extract the partition again.",
+        )
+    return tuple(file.file_path for file in held.files)
+
+
+def read_files(
+    lake: Lake, table: TablePlan, paths: Sequence[str]
+) -> Generator[pa.RecordBatch, None, None]:
+    """Yield the rows of data files: the source's columns under their target names.
+
+    Columns are found by their field ids: Java's writers change names that Avro could not have
+    (https://iceberg.apache.org/spec/#column-projection).
+
+    Args:
+        lake: where the files are.
+        table: the plan of the table.
+        paths: URIs of the files.
+
+    Raises:
+        ReceiptError: a file is gone, or is no data file of this table.
+        MigrationError: the object store refused.
+    """
+    import pyarrow as pa
+
+    from migration_assets.type_mapping import arrow_type
+
+    schema = pa.schema([(c.name, arrow_type(c.iceberg_type)) for c in table.columns])
+    for path in paths:
+        try:
+            with translate_errors(path):
+                yield from _read_file(lake, table, path, schema)
+        except ObjectNotFoundError:
+            raise ReceiptError(f"{path} is gone.", next_step=EXTRACT_AGAIN) from None
+
+
+def _read_file(
+    lake: Lake, table: TablePlan, path: str, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with closing(lake.store.open_input(path)) as stream, pq.ParquetFile(stream) as file:
+            names = _names(file.schema_arrow, table, path)
+            for batch in file.iter_batches(BATCH_ROWS, columns=names):
+                columns = [batch.column(name) for name in names]
+                arrays = [
+                    values if values.type == field.type else values.cast(field.type)
+                    for values, field in zip(columns, schema, strict=True)
+                ]
+                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+    except pa.ArrowInvalid as error:
+        raise ReceiptError(
+            f"{path} is no data file of {table_name(table)} ({error}).", next_step=EXTRACT_AGAIN
+        ) from error
+
+
+def _names(schema: pa.Schema, table: TablePlan, path: str) -> list[str]:
+    """The names that the planned columns have in a file, in the plan's order."""
+    by_id = {int((field.metadata or {}).get(FIELD_ID, -1)): field.name for field in schema}
+    missing = [column.name for column in table.columns if column.field_id not in by_id]
+    if missing:
+        raise ReceiptError(
+            f"{path} has no columns {', '.join(missing)} of {table_name(table)}.",
+            next_step=EXTRACT_AGAIN,
+        )
+    return [by_id[column.field_id] for column in table.columns]
