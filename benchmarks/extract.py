@@ -21,7 +21,7 @@ import os
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -68,6 +68,15 @@ class WithoutQuery:
 
     def fingerprint(self) -> None:
         """Nothing was asked."""
+
+    @property
+    def replacement(self) -> str:
+        """What the reader has in the place of invalid text."""
+        return self._read.replacement
+
+    def refuse_invalid_text(self, columns: Sequence[str]) -> Sequence[str]:
+        """Ask the server."""
+        return self._read.refuse_invalid_text(columns)
 
 
 def run_variant(variant: str, plan: MigrationPlan) -> Cost:
@@ -138,7 +147,12 @@ def prepare(lake: Lake) -> None:
     lake.store.write(f"{lake.settings.warehouse}/.benchmark", b"")
 
 
-def extracted(mssql: SqlServer, lake: Lake, table: TablePlan) -> ExtractReceipt:
+def extracted(
+    mssql: SqlServer,
+    lake: Lake,
+    table: TablePlan,
+    level: VerificationLevel = VerificationLevel.FULL,
+) -> ExtractReceipt:
     """What the mssql asset does for a partition, but for the fingerprint query."""
     from migration_assets.extraction import extract
     from migration_assets.iceberg.data_files import write_data_files
@@ -146,7 +160,7 @@ def extracted(mssql: SqlServer, lake: Lake, table: TablePlan) -> ExtractReceipt:
     from migration_assets.mssql.reader import open_partition
 
     (key_range,), (partition_key,) = table.key_ranges, table.partition_keys
-    level, attempt = VerificationLevel.FULL, uuid.uuid4().hex
+    attempt = uuid.uuid4().hex
     check_columns(mssql, table)
     write = partial(
         write_data_files,

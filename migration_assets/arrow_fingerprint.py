@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from migration_assets.fingerprint import (
+    CUT,
     SWAP_MODULUS,
     decimal_digits,
     is_wide_decimal,
@@ -27,6 +28,7 @@ from migration_assets.fingerprint import (
 )
 from migration_assets.plan import ColumnPlan, TablePlan, VerificationLevel
 from migration_assets.receipts import Fingerprint
+from migration_assets.type_mapping import LONGEST_KEPT, MAX_STARROCKS_BYTES
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 
@@ -58,7 +60,7 @@ class ArrowFingerprint:
 
     def __init__(self, table: TablePlan, level: VerificationLevel) -> None:
         """Start at zero rows."""
-        self._columns = table.columns if level is VerificationLevel.FULL else ()
+        self._columns = table.columns if level.compares_values else ()
         self._keys = key_columns(table)
         self._rows = 0
         self._values: Counter[str] = Counter()
@@ -318,7 +320,7 @@ def _text_buffers(values: pa.Array) -> tuple[Ints, npt.NDArray[np.uint8]]:
     return offsets - offsets[0] if offsets[0] else offsets, data
 
 
-def _text(_: ColumnPlan, values: pa.Array) -> Measured:
+def _text(column: ColumnPlan, values: pa.Array) -> Measured:
     offsets, data = _text_buffers(values)
     lengths = _zero_nulls(np.diff(offsets), values)
     units = lengths
@@ -327,10 +329,16 @@ def _text(_: ColumnPlan, values: pa.Array) -> Measured:
         units = _zero_nulls(_int64(pc.utf8_length(values)), values)
         if highest >= 0xF0:  # lead bytes of characters that take two UTF-16 units
             units = units + _zero_nulls(_counts(np.flatnonzero(data >= 0xF0), offsets), values)
-    return Measured(
-        {"utf16": int(units.sum()), "bytes": int(lengths.sum())},
-        {"utf16_swap": units, "bytes_swap": lengths},
-    )
+    sums = {"utf16": int(units.sum())}
+    if column.cut:
+        # StarRocks, which is compared in bytes, gets the beginning of these; see `starrocks/dml.py`.
+        too_long = np.flatnonzero(lengths > MAX_STARROCKS_BYTES)
+        beginnings = pc.utf8_slice_codeunits(values.take(pa.array(too_long)), 0, LONGEST_KEPT)
+        lengths = lengths.copy()
+        lengths[too_long] = _int64(pc.binary_length(beginnings))
+        sums[CUT] = len(too_long)
+    sums["bytes"] = int(lengths.sum())
+    return Measured(sums, {"utf16_swap": units, "bytes_swap": lengths})
 
 
 def _counts(positions: npt.NDArray[np.intp], offsets: Ints) -> Ints:

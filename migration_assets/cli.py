@@ -96,7 +96,8 @@ def _plan() -> MigrationPlan:
 
 @cli.command()
 @click.option("--output", metavar="FILE", help="Path or s3:// URI to write [MIGRATION_PLAN].")
-def plan(output: str | None) -> int:
+@click.option("--measure", is_flag=True, help="Count the rows that would lose something.")
+def plan(output: str | None, measure: bool) -> int:  # noqa: FBT001 - click's way
     """Introspect SQL Server, apply migration.yaml, write and show the plan."""
     from migration_assets.operations.planning import make_plan, replication_num, write_plan
     from migration_assets.plan_report import render
@@ -107,7 +108,7 @@ def plan(output: str | None) -> int:
     project = ProjectSettings.load()
     path = output or project.plan
     rules = load_rules(Path(project.rules))
-    made = make_plan(MssqlSettings.load(), LakeSettings.load(), rules)
+    made = make_plan(MssqlSettings.load(), LakeSettings.load(), rules, measure=measure)
     write_plan(made, path)
     console.print(render(made, console.width, replication_num=replication_num()))
     console.print(f"\nWrote {path}, plan {made.plan_id}.", soft_wrap=True)
@@ -217,10 +218,20 @@ def status(*, tables: tuple[str, ...], as_json: bool, failed: bool, watch: bool)
 
 @cli.command()
 @_tables
-@click.option("--level", type=click.Choice(["count", "full"]), default="full", show_default=True)
+@click.option(
+    "--level", type=click.Choice(["count", "full", "rows"]), default="full", show_default=True
+)
 @click.option("--until", type=click.Choice(["iceberg", "starrocks"]), default="starrocks")
-def validate(*, tables: tuple[str, ...], level: str, until: str) -> int:
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    metavar="ROWS",
+    help="At level rows, compare about as many rows of each table.",
+)
+def validate(*, tables: tuple[str, ...], level: str, until: str, sample: int | None) -> int:
     """Compare the three systems afresh, whatever Dagster remembers."""
+    if sample and (level, until) != ("rows", "starrocks"):
+        raise click.UsageError("--sample goes with --level rows, and with StarRocks.")
     from migration_assets.assets.translator import Stage
     from migration_assets.operations.home import open_instance
     from migration_assets.operations.validate import validate as compare
@@ -234,6 +245,7 @@ def validate(*, tables: tuple[str, ...], level: str, until: str) -> int:
             level=VerificationLevel(level),
             last=Stage(until),
             instance=instance,
+            sample=sample or 0,
         ):
             print_validation(found)
             if found.note:

@@ -7,9 +7,10 @@ function. Nothing here knows a driver, Dagster or Iceberg.
 from __future__ import annotations
 
 import queue
+import re
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -43,6 +44,17 @@ class PartitionSource(Protocol):
     def fingerprint(self) -> Fingerprint | None:
         """The server's own aggregates of the range; asked after the last batch."""
 
+    @property
+    def replacement(self) -> str:
+        """The character that the reader puts in the place of what is no valid text."""
+
+    def refuse_invalid_text(self, columns: Sequence[str]) -> Sequence[str]:
+        """Refuse the range when texts of these columns are not valid; asked after the last batch.
+
+        Returns:
+            Columns that somebody else has to ask the server about.
+        """
+
 
 def extract(
     table: TablePlan,
@@ -73,14 +85,20 @@ def extract(
 
     started, extracted_at = time.perf_counter(), datetime.now(UTC)
     key_range = table.key_range(partition_key)
-    conform = _conformer(table, key_range.source_partition, extracted_at)
+    conform = conformer(table, key_range.source_partition, extracted_at)
     fingerprint = ArrowFingerprint(table, level)
+    doubts = Doubts(table, source.replacement)
+    unanswered: list[str] = []
 
     def passing(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             conformed = conform(batch)
             fingerprint.update(conformed)
+            doubts.look(conformed)
             yield conformed
+        # Within the writer's reach: it removes its files when this raises.
+        if doubts.columns:
+            unanswered.extend(source.refuse_invalid_text(doubts.columns))
 
     with closing(read_ahead(source.batches())) as batches:
         files = write(passing(batches))
@@ -98,7 +116,42 @@ def extract(
         source_fingerprint=source.fingerprint(),
         consistency=source.consistency,
         extracted_at=extracted_at,
+        doubtful=tuple(unanswered),
     )
+
+
+class Doubts:
+    """Finds columns in which a reader may have replaced text that was not valid.
+
+    A surrogate without its partner, which SQL Server keeps in nvarchar, has no form in UTF-8:
+    readers put another character in its place without a word. Where that character occurs, only
+    the server can say whether it was there before.
+    """
+
+    def __init__(self, table: TablePlan, replacement: str) -> None:
+        """Look out for a character in the columns whose text may be invalid."""
+        self._unsuspected = {column.name for column in table.columns if column.utf16}
+        self._replacement = replacement.encode()
+        self.columns: list[str] = []
+
+    def look(self, batch: pa.RecordBatch) -> None:
+        """Look at the rows of a batch of the table's Arrow schema."""
+        for name in sorted(self._unsuspected):
+            if _has(batch.column(name), self._replacement):
+                self._unsuspected.remove(name)
+                self.columns.append(name)
+
+
+def _has(texts: pa.Array, character: bytes) -> bool:
+    """Whether a character occurs in the buffer of texts, if only in a part that is not shown."""
+    import numpy as np
+
+    data = texts.buffers()[2]
+    if data is None or len(data) == 0:
+        return False
+    # A search takes as long as measuring the texts does; the highest byte is had for nothing.
+    may_be = np.frombuffer(data, np.uint8).max() >= character[0]
+    return bool(may_be) and re.search(re.escape(character), memoryview(data)) is not None
 
 
 def read_ahead(items: Iterator[T], depth: int = READ_AHEAD_BATCHES) -> Generator[T, None, None]:
@@ -143,10 +196,18 @@ def read_ahead(items: Iterator[T], depth: int = READ_AHEAD_BATCHES) -> Generator
         thread.join()
 
 
-def _conformer(
+def conformer(
     table: TablePlan, source_partition: int, migrated_at: datetime
 ) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
-    """Return what turns a driver's batch into one of the table's Arrow schema."""
+    """Return what turns a driver's batch into one of the table's Arrow schema.
+
+    Args:
+        table: the plan of the table; batches have its columns, in order, under their target names.
+        source_partition: value of that audit column.
+        migrated_at: likewise.
+
+    The function that is returned raises `SchemaDriftError` where a batch is not as planned.
+    """
     import pyarrow as pa
 
     from migration_assets.type_mapping import arrow_schema

@@ -35,6 +35,11 @@ SWAP_MODULUS = 32_749
 """A prime: products of two remainders stay far below 2**63 for billions of rows."""
 
 
+CUT = "cut"
+"""Measure of a column that StarRocks gets shortened: how many values that concerns. Only the
+extraction has it, so it is compared with nothing."""
+
+
 @dataclass(frozen=True)
 class Term:
     """A SQL expression that is an integer for each row; `{e}` is the column.
@@ -236,7 +241,7 @@ def time_digits(column: ColumnPlan) -> int:
 
 def key_columns(table: TablePlan) -> tuple[ColumnPlan, ...]:
     """Columns whose numbers stand for a row's key; none when the key has no numeric column."""
-    by_source = {column.source_name: column for column in table.columns}
+    by_source = table.by_source
     planned = [by_source[name] for name in table.primary_key if name in by_source]
     return tuple(column for column in planned if tsql_kind(column).key)
 
@@ -277,7 +282,7 @@ def tsql_query(table: TablePlan, level: VerificationLevel) -> FingerprintQuery:
         return f"CAST(({number}) % {SWAP_MODULUS} AS bigint)"
 
     dialect = _Dialect("COUNT_BIG", tsql_kind, lambda c: c.select_expression, summed, remainder)
-    return _query(table, level, dialect)
+    return _query(table, level, dialect, table.columns)
 
 
 def starrocks_query(table: TablePlan, level: VerificationLevel) -> FingerprintQuery:
@@ -290,7 +295,8 @@ def starrocks_query(table: TablePlan, level: VerificationLevel) -> FingerprintQu
         return f"mod(CAST({number} AS LARGEINT), {SWAP_MODULUS})"
 
     dialect = _Dialect("COUNT", starrocks_kind, lambda c: f"`{c.name}`", summed, remainder)
-    return _query(table, level, dialect)
+    loaded = tuple(column for column in table.columns if column.starrocks_type)
+    return _query(table, level, dialect, loaded)
 
 
 @dataclass(frozen=True)
@@ -302,10 +308,15 @@ class _Dialect:
     remainder: Any
 
 
-def _query(table: TablePlan, level: VerificationLevel, dialect: _Dialect) -> FingerprintQuery:
+def _query(
+    table: TablePlan,
+    level: VerificationLevel,
+    dialect: _Dialect,
+    columns: tuple[ColumnPlan, ...],
+) -> FingerprintQuery:
     expressions = [f"{dialect.count}(*)"]
     measures: list[tuple[str, tuple[tuple[int, int], ...]]] = []
-    if level is not VerificationLevel.FULL:
+    if not level.compares_values:
         return FingerprintQuery(tuple(expressions), ())
 
     def add(name: str, weighted: Sequence[tuple[str, int]]) -> None:
@@ -320,7 +331,7 @@ def _query(table: TablePlan, level: VerificationLevel, dialect: _Dialect) -> Fin
         dialect.remainder(_first(dialect.kind(column).numbers, dialect.expression(column)))
         for column in keys
     )
-    for column in table.columns:
+    for column in columns:
         e = dialect.expression(column)
         kind: Kind = dialect.kind(column)
         add(f"{column.name}.count", [(f"{dialect.count}({e})", 1)])

@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from migration_assets import naming
+from migration_assets.conversions import Loss
 from migration_assets.errors import PlanError
 
 PLAN_VERSION = 1
@@ -48,6 +50,12 @@ class VerificationLevel(StrEnum):
     NONE = "none"
     COUNT = "count"
     FULL = "full"
+    ROWS = "rows"
+
+    @property
+    def compares_values(self) -> bool:
+        """Whether columns are aggregated; `rows` includes what `full` does."""
+        return self in {VerificationLevel.FULL, VerificationLevel.ROWS}
 
 
 class OnExisting(StrEnum):
@@ -71,7 +79,8 @@ class TargetColumn(FrozenModel):
         name: its name in both.
         field_id: Iceberg field id, fixed here and never reused.
         iceberg_type: as Iceberg writes types: `decimal(18, 4)`, `timestamptz`, `string`.
-        starrocks_type: as StarRocks' DDL writes types: `VARCHAR(150)`.
+        starrocks_type: as StarRocks' DDL writes types: `VARCHAR(150)`; empty when StarRocks does
+            not get the column.
         nullable: whether NULL may occur.
     """
 
@@ -94,6 +103,11 @@ class ColumnPlan(TargetColumn):
         fidelity: exact or lossy (a refused column is not in the plan).
         note: what is lost or changed, empty for exact ones.
         distinct: most values differ (a key), so dictionary encoding does not pay.
+        added: it stands beside the first column of the same source column.
+        loses: what is lost, or may stop a load, as long as the user chooses nothing else.
+        cut: StarRocks gets the beginning of texts that are too long for it.
+        utf16: its text may be no valid UTF-16, which is not accepted.
+        affected: rows whose value that changes, counted by `plan --measure`; None if not counted.
     """
 
     source_name: str
@@ -104,6 +118,11 @@ class ColumnPlan(TargetColumn):
     fidelity: Fidelity = Fidelity.EXACT
     note: str = ""
     distinct: bool = False
+    added: bool = False
+    loses: tuple[Loss, ...] = ()
+    cut: bool = False
+    utf16: bool = False
+    affected: int | None = None
 
 
 class KeyRange(FrozenModel):
@@ -163,13 +182,23 @@ class TablePlan(FrozenModel):
 
     @property
     def full_name(self) -> str:
-        """`schema.table` in SQL Server, for messages; not quoted."""
-        return f"{self.source_schema}.{self.source_name}"
+        """`schema.table` in SQL Server, for messages; a part with a dot stands in brackets."""
+        return naming.full_name(self.source_schema, self.source_name)
 
     @property
     def target_columns(self) -> tuple[TargetColumn, ...]:
         """All columns of the target tables: the source's in their order, then the audit columns."""
         return (*self.columns, *self.audit_columns)
+
+    @property
+    def starrocks_columns(self) -> tuple[TargetColumn, ...]:
+        """The target columns that StarRocks gets."""
+        return tuple(column for column in self.target_columns if column.starrocks_type)
+
+    @property
+    def by_source(self) -> dict[str, ColumnPlan]:
+        """The column that holds the value of each source column, by the source's name."""
+        return {column.source_name: column for column in self.columns if not column.added}
 
     @cached_property
     def partition_keys(self) -> tuple[str, ...]:

@@ -10,8 +10,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from migration_assets.losses import TableLoss, table_losses
+from migration_assets.naming import full_name
 from migration_assets.plan import MigrationPlan, TablePlan
 
+_MOST_NAMES = 100
+"""More names than these for one reason nobody reads in a terminal."""
 _WIDE = 100
 """From this width on, columns have their full headings."""
 
@@ -33,18 +37,33 @@ def render(plan: MigrationPlan, console_width: int, *, replication_num: int) -> 
         parts.append(_heading("Warnings"))
     for warnings, names in names_by_warnings.items():  # tables that say the same stand together
         parts += [Padding(Text(", ".join(names), style="bold"), (0, 0, 0, 2)), _listed(warnings, 4)]
+    losses = [(table, loss) for table in plan.tables for loss in table_losses(table)]
+    if losses:
+        parts += [_heading("What changes on the way, or may stop a load"), _losses(losses)]
     if plan.skipped:
-        parts.append(_heading(f"Left out: {_counted(len(plan.skipped), 'table')}"))
+        parts.append(_heading(f"Left out: {_counted(len(plan.skipped), 'object')}"))
         names_by_reason: dict[str, list[str]] = defaultdict(list)
         for skipped in plan.skipped:
-            names_by_reason[skipped.reason].append(f"{skipped.source_schema}.{skipped.source_name}")
+            names_by_reason[skipped.reason].append(
+                full_name(skipped.source_schema, skipped.source_name)
+            )
         for reason, names in names_by_reason.items():
             parts.append(Padding(Text(_sentence(reason)), (0, 0, 0, 2)))
-            parts.append(Padding(Text(", ".join(names), style="bold"), (0, 0, 0, 4)))
+            parts.append(Padding(_capped(names), (0, 0, 0, 4)))
     if plan.notes:
         parts += [_heading("Notes"), _listed(plan.notes, 2)]
     parts += [_heading("Total"), _totals(plan, replication_num)]
     return Group(*parts)
+
+
+def _capped(names: list[str]) -> Text:
+    """Names that share a reason; of thousands of views only the first."""
+    shown = Text(", ".join(names[:_MOST_NAMES]), style="bold")
+    if len(names) > _MOST_NAMES:
+        shown.append(
+            f" and {len(names) - _MOST_NAMES:,} more, listed in the plan", style="not bold"
+        )
+    return shown
 
 
 def _tables(plan: MigrationPlan, *, is_wide: bool) -> Table:
@@ -70,6 +89,25 @@ def _tables(plan: MigrationPlan, *, is_wide: bool) -> Table:
             Text(str(len(table.warnings)), style="yellow") if table.warnings else "",
         )
     return grid
+
+
+def _losses(losses: Iterable[tuple[TablePlan, TableLoss]]) -> Padding:
+    """One entry for each kind of loss in a table: what, how many rows, and what would keep it."""
+    grid = Table(box=None, pad_edge=False, show_header=False, padding=0)
+    grid.add_column(overflow="fold")
+    for table, loss in losses:
+        heading = Text(f"{table.full_name}: {', '.join(loss.columns)}", style="bold")
+        heading.append(f"  {', '.join(loss.mssql_types)}", style="not bold")
+        grid.add_row(heading)
+        rows = "not counted: plan --measure does"
+        if loss.affected is not None:
+            rows = f"concerns {loss.affected:,} of {table.rows:,} rows"
+        grid.add_row(Padding(Text(f"{_sentence(loss.what)} ({rows})"), (0, 0, 0, 2)))
+        if loss.remedy:
+            grid.add_row(
+                Padding(Text(f"To keep it, in migration.yaml: {loss.remedy}"), (0, 0, 0, 2))
+            )
+    return Padding(grid, (0, 0, 0, 2))
 
 
 def _target(table: TablePlan) -> str:

@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from migration_assets.column_planner import plan_columns
 from migration_assets.errors import ConfigurationError, UnsupportedError
 from migration_assets.naming import (
-    RESERVED_COLUMNS,
     Claim,
     NameKind,
+    asset_names,
     claim,
     distinct_names,
     legal_name,
@@ -34,11 +35,9 @@ from migration_assets.partitioning import (
     partition_count,
 )
 from migration_assets.plan import (
-    AUDIT_COLUMNS,
     SOURCE_PARTITION,
     ColumnPlan,
     Engine,
-    Fidelity,
     KeyRange,
     MigrationPlan,
     OnExisting,
@@ -47,8 +46,8 @@ from migration_assets.plan import (
     VerificationLevel,
 )
 from migration_assets.rules import Rules, TableRules
-from migration_assets.schema import Column, SourceDatabase, SourceTable, TableKind
-from migration_assets.type_mapping import LIMIT_NOTE, MAX_STARROCKS_BYTES, audit_columns, map_column
+from migration_assets.schema import SourceDatabase, SourceTable, TableKind
+from migration_assets.type_mapping import MAX_STARROCKS_BYTES, audit_columns
 
 _T = TypeVar("_T")
 
@@ -62,9 +61,6 @@ TABLET_BYTES = 10 << 30
 
 _UNSORTABLE = ("FLOAT", "DOUBLE", "VARBINARY", "JSON", f"VARCHAR({MAX_STARROCKS_BYTES})")
 """StarRocks types that DUPLICATE KEY refuses, and text of any length, which makes a useless key."""
-
-_DISTINCT_TYPES = {"uniqueidentifier", "timestamp"}
-"""Types whose values differ by nature; `timestamp` is rowversion's name in sys.types."""
 
 
 def plan(
@@ -133,13 +129,10 @@ def _select(database: SourceDatabase, rules: Rules) -> tuple[list[SourceTable], 
     chosen: dict[str, SourceTable] = {}
     skipped = []
     for table in sorted(database.tables, key=lambda t: _order(t.schema, t.name)):
-        if table.full_name in chosen:  # a.b in schema c, and b in schema c.a
-            skipped.append(
-                _skip(table, "schema and name together read like those of another table")
-            )
-        elif table.kind is not TableKind.TABLE:
-            skipped.append(_skip(table, f"it is a {table.kind.value}"))
-        elif reason := rules.exclusion(table.full_name):
+        if table.kind is not TableKind.TABLE:
+            article = "an" if table.kind.value[0] in "aeiou" else "a"
+            skipped.append(_skip(table, f"it is {article} {table.kind.value}"))
+        elif reason := rules.exclusion(table.full_name) or table.refusal:
             skipped.append(_skip(table, reason))
         else:
             chosen[table.full_name] = table
@@ -172,7 +165,7 @@ def _notes(database: SourceDatabase, rules: Rules) -> list[str]:
 def _plan_table(
     database: SourceDatabase, table: SourceTable, wishes: TableRules, target: _Target
 ) -> TablePlan:
-    columns, column_warnings = _columns(table, wishes)
+    columns, column_warnings = plan_columns(table, wishes)
     ranges, range_warnings = _ranges(table, wishes)
     names = {column.source_name: column.name for column in columns}
     key = table.columns.primary_key
@@ -267,68 +260,12 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _columns(table: SourceTable, wishes: TableRules) -> tuple[tuple[ColumnPlan, ...], list[str]]:
-    """Plan the columns in source order, with field ids from 1; and the warnings about them.
-
-    Raises:
-        UnsupportedError: a column cannot be migrated, or none is left.
-    """
-    left_out = {name.casefold() for name in wishes.exclude_columns}
-    kept = [c for c in table.columns.columns if c.name.casefold() not in left_out]
-    dropped = [c for c in table.columns.columns if c.name.casefold() in left_out]
-    if not kept:
-        raise UnsupportedError("no column is left to migrate")
-    names = _column_names(kept)
-    columns = tuple(
-        _with_distinct(map_column(column, name=names[column.name], field_id=i), column, table)
-        for i, column in enumerate(kept, start=1)
-    )
-    known = {column.name.casefold() for column in dropped}
-    warnings = [f"Column {column.name} is left out by rule." for column in dropped]
-    warnings += [
-        f"exclude_columns: there is no column {name}."
-        for name in dict.fromkeys(wishes.exclude_columns)
-        if name.casefold() not in known
-    ]
-    losses: dict[str, list[str]] = defaultdict(list)
-    for source, planned in zip(kept, columns, strict=True):
-        if planned.name != legal_name(source.name, NameKind.COLUMN):
-            warnings.append(
-                f"Column {source.name} is named {planned.name}: its name is taken or reserved."
-            )
-        if planned.fidelity is Fidelity.LOSSY:
-            losses[f"{planned.mssql_type}: {planned.note}."].append(source.name)
-        warnings += source.warnings
-    warnings += [f"{', '.join(names)} of type {loss}" for loss, names in losses.items()]
-    if unbounded := [column.source_name for column in columns if column.note == LIMIT_NOTE]:
-        warnings.append(f"{', '.join(unbounded)} may be longer than StarRocks takes: {LIMIT_NOTE}.")
-    return columns, warnings
-
-
-def _column_names(columns: Iterable[Column]) -> dict[str, str]:
-    wanted = {}
-    for column in columns:
-        name = legal_name(column.name, NameKind.COLUMN)
-        wanted[column.name] = (name, claim(column.name, name))
-    return distinct_names(wanted, reserved=RESERVED_COLUMNS | set(AUDIT_COLUMNS))
-
-
-def _with_distinct(planned: ColumnPlan, column: Column, table: SourceTable) -> ColumnPlan:
-    """Mark columns in which most values differ."""
-    is_distinct = (
-        column.identity
-        or column.type.name in _DISTINCT_TYPES
-        or table.columns.primary_key == (column.name,)
-    )
-    return planned.model_copy(update={"distinct": is_distinct})
-
-
 def _sort_key(columns: tuple[ColumnPlan, ...], primary_key: tuple[str, ...]) -> tuple[str, ...]:
     """The leading columns of the primary key that StarRocks can sort by, else the partition.
 
     Only a leading run: a key sorted by its second column alone helps no query by key.
     """
-    by_source = {column.source_name: column for column in columns}
+    by_source = {column.source_name: column for column in columns if not column.added}
     names = []
     for name in primary_key[:MAX_SORT_COLUMNS]:
         if by_source[name].starrocks_type.startswith(_UNSORTABLE):
@@ -418,6 +355,11 @@ def _settle(
     }
 
 
+def _asset_key(table: SourceTable, target: _Target) -> str:
+    names = asset_names(table.schema, table.name, target.namespace, target.iceberg_table)
+    return "/".join(("mssql", *names))
+
+
 def _refuse_shared_targets(placed: list[tuple[SourceTable, _Target]]) -> None:
     """Refuse rules that send two tables to one place, or one's data under another's.
 
@@ -430,6 +372,7 @@ def _refuse_shared_targets(placed: list[tuple[SourceTable, _Target]]) -> None:
             ("Iceberg table", f"{target.namespace}.{target.iceberg_table}"),
             ("StarRocks table", f"{target.starrocks_database}.{target.starrocks_table}"),
             ("location", target.location),
+            ("Dagster asset", _asset_key(table, target)),
         ):
             other = places.setdefault(place, table.full_name)
             if other != table.full_name:

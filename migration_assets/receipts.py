@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from pydantic import Field
@@ -50,6 +51,12 @@ class Difference(FrozenModel):
     found: int
 
 
+def columns_of(differences: Sequence[Difference]) -> tuple[str, ...]:
+    """The columns in which aggregates differ, in their order."""
+    named = (difference.what.rpartition(".")[0] for difference in differences)
+    return tuple(dict.fromkeys(filter(None, named)))
+
+
 class Receipt(FrozenModel):
     """What all receipts say.
 
@@ -78,6 +85,8 @@ class ExtractReceipt(Receipt):
         consistency: how the rows were read: `snapshot` (one transaction with the fingerprint
             query) or `read committed`.
         extracted_at: when the read began; also the value of `migrated_at`.
+        doubtful: columns in which the reader may have replaced what was no valid text, when SQL
+            Server is still to be asked; empty otherwise.
     """
 
     files: tuple[DataFile, ...]
@@ -85,6 +94,7 @@ class ExtractReceipt(Receipt):
     source_fingerprint: Fingerprint | None
     consistency: str
     extracted_at: datetime
+    doubtful: tuple[str, ...] = ()
 
 
 class CommitReceipt(Receipt):

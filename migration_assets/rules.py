@@ -9,12 +9,18 @@ schemas:
   hr: {namespace: people, database: hr}
 spark_from: {rows: 20000000}   # larger tables go through Spark when SPARK_MASTER names a cluster
 defaults:                      # of every table
-  verification: full           # full | count | none
+  verification: full           # rows | full | count | none
+  fractions: column            # of datetime2(7) and datetimeoffset(7): cut | column | text
+  offsets: column              # of datetimeoffset: drop | column | text
+  long_values: stop            # above 1 MiB in StarRocks: stop | cut | iceberg
+  invalid_text: stop           # unpaired surrogates in nvarchar: stop | replace
 tables:
   "sales.*":                   # later patterns win, key by key
     partitions: 64
   sales.Orders:
     exclude_columns: [Shape]
+    columns:
+      PlacedAt: {fractions: text}
 ```
 
 Patterns are shell patterns (`*`, `?`, `[ab]`) over `schema.table` without quotes, compared without
@@ -32,6 +38,13 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
+from migration_assets.conversions import (
+    Conversions,
+    Fractions,
+    InvalidText,
+    LongValues,
+    Offsets,
+)
 from migration_assets.errors import ConfigurationError
 from migration_assets.naming import (
     ICEBERG_TABLE_PATTERN,
@@ -99,6 +112,10 @@ class DefaultRules(FrozenModel):
         exclude_columns: columns left out, by name without case; the only way to migrate a table
             that has a column of a refused type.
         buckets: StarRocks buckets of each partition; default: by bytes.
+        fractions: what becomes of 100 ns digits; see `conversions.py`, like the next two.
+        offsets: what becomes of the offsets of datetimeoffset.
+        long_values: what becomes of values that are too long for StarRocks.
+        invalid_text: what becomes of unpaired surrogates in nvarchar.
     """
 
     namespace: Namespace | None = None
@@ -110,6 +127,26 @@ class DefaultRules(FrozenModel):
     engine: Engine | None = None
     exclude_columns: Patterns = ()
     buckets: int | None = Field(None, ge=1, le=MAX_BUCKETS)
+    fractions: Fractions | None = None
+    offsets: Offsets | None = None
+    long_values: LongValues | None = None
+    invalid_text: InvalidText | None = None
+
+
+class ColumnRules(FrozenModel):
+    """Wishes about one column, which go before those about its table.
+
+    Attributes:
+        fractions: what becomes of 100 ns digits.
+        offsets: what becomes of the offsets of datetimeoffset.
+        long_values: what becomes of values that are too long for StarRocks.
+        invalid_text: what becomes of unpaired surrogates in nvarchar.
+    """
+
+    fractions: Fractions | None = None
+    offsets: Offsets | None = None
+    long_values: LongValues | None = None
+    invalid_text: InvalidText | None = None
 
 
 class TableRules(DefaultRules):
@@ -120,12 +157,24 @@ class TableRules(DefaultRules):
         starrocks_table: name in StarRocks; default: that in Iceberg.
         partition_column: column that is cut into key ranges; default: the primary key's first.
         location: URI of the data; default: `<warehouse>/<namespace>/<iceberg_table>`.
+        columns: source column (without case) to wishes about it alone.
     """
 
     iceberg_table: str | None = Field(None, pattern=ICEBERG_TABLE_PATTERN)
     starrocks_table: str | None = Field(None, pattern=STARROCKS_TABLE_PATTERN)
     partition_column: str | None = Field(None, min_length=1)
     location: str | None = Field(None, pattern=r"^[a-z][a-z0-9+.-]*://.*[^/]/*$")
+    columns: dict[str, ColumnRules] = Field(default_factory=dict)
+
+    def conversions(self, column: str) -> Conversions:
+        """What is chosen for a source column: its own wishes, else the table's, else the default."""
+        by_folded_name = {name.casefold(): wishes for name, wishes in self.columns.items()}
+        own = by_folded_name.get(column.casefold(), ColumnRules())
+        wishes = {
+            choice: getattr(own, choice) or getattr(self, choice)
+            for choice in Conversions.model_fields
+        }
+        return Conversions.model_validate({c: w for c, w in wishes.items() if w is not None})
 
 
 class SparkFrom(FrozenModel):
@@ -180,10 +229,14 @@ class Rules(FrozenModel):
             full_name: `schema.table`.
         """
         merged = self.defaults.model_dump(exclude_unset=True)
+        columns: dict[str, dict[str, Any]] = {}
         for pattern, wishes in self.tables.items():
             if matches(pattern, full_name):
-                merged |= wishes.model_dump(exclude_unset=True)
-        return TableRules.model_validate(merged)
+                given = wishes.model_dump(exclude_unset=True)
+                for name, of_column in given.pop("columns", {}).items():
+                    columns.setdefault(name.casefold(), {}).update(of_column)
+                merged |= given
+        return TableRules.model_validate({**merged, "columns": columns})
 
     def for_schema(self, schema: str) -> SchemaRules:
         """Return where a schema's tables go, compared without case."""
@@ -210,8 +263,9 @@ class Rules(FrozenModel):
 
 
 def matches(pattern: str, full_name: str) -> bool:
-    """Say whether a shell pattern matches `schema.table`, without case."""
-    return fnmatchcase(full_name.casefold(), pattern.casefold())
+    """Say whether a shell pattern matches `schema.table`, or is it, without case."""
+    name, pattern = full_name.casefold(), pattern.casefold()
+    return name == pattern or fnmatchcase(name, pattern)  # a name may hold brackets
 
 
 def load_rules(path: Path) -> Rules:
@@ -290,6 +344,8 @@ def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
     """The model in which an unknown key stood."""
     if len(loc) == 1:
         return Rules
+    if loc[0] == "tables" and len(loc) > 3:
+        return ColumnRules
     models: dict[str, type[BaseModel]] = {
         "defaults": DefaultRules,
         "spark_from": SparkFrom,

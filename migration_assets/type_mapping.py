@@ -21,14 +21,37 @@ A type's name occurs in this module only. A type without a row is an error, and 
 11. https://learn.microsoft.com/sql/t-sql/data-types/uniqueidentifier-transact-sql; Iceberg's uuid
     is read by StarRocks as bytes or not at all, depending on its version, so the text is kept.
 12. https://learn.microsoft.com/sql/t-sql/data-types/rowversion-transact-sql
+13. https://learn.microsoft.com/sql/t-sql/data-types/sql-variant-transact-sql: no value of it is a
+    (max) type; its styles are those of CONVERT
+    (https://learn.microsoft.com/sql/t-sql/functions/cast-and-convert-transact-sql): 3 gives the 17
+    digits of a float, 2 the four of money, 121 all of a date, 1 hexadecimal.
+14. https://learn.microsoft.com/sql/t-sql/data-types/hierarchyid-data-type-method-reference:
+    ToString and Parse are each other's inverse.
+15. https://learn.microsoft.com/sql/t-sql/spatial-geometry/asbinaryzm-geometry-data-type: WKB with Z
+    and M; the SRID is no part of it.
+16. https://learn.microsoft.com/sql/t-sql/data-types/json-data-type: the text is SQL Server's own
+    writing of the document.
+17. https://learn.microsoft.com/sql/t-sql/data-types/vector-data-type: shown with eight significant
+    digits (`[1.0000000e+000]`), where telling all float32 apart takes nine.
+18. https://learn.microsoft.com/sql/relational-databases/clr-integration-database-objects-user-defined-types/clr-user-defined-types:
+    CONVERT to varbinary gives the type's serialization.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from migration_assets.conversions import (
+    DEFAULT,
+    Conversions,
+    Fractions,
+    InvalidText,
+    LongValues,
+    Loss,
+    Offsets,
+)
 from migration_assets.errors import UnsupportedError
 from migration_assets.plan import (
     MIGRATED_AT,
@@ -49,6 +72,29 @@ EXACT, LOSSY, REFUSED = Fidelity.EXACT, Fidelity.LOSSY, Fidelity.REFUSED
 MAX_STARROCKS_BYTES = 1_048_576
 
 
+LONGEST_KEPT = 262_144
+"""Characters to which a text is cut that is too long for StarRocks: none has more than 4 bytes."""
+
+
+@dataclass(frozen=True)
+class AddedColumn:
+    """A second target column of one source column.
+
+    Attributes:
+        suffix: what its name has after that of the first.
+        select: T-SQL that reads it from a column `{c}`.
+        iceberg, starrocks, measure: as in `TypeMapping`.
+        note: what it holds.
+    """
+
+    suffix: str
+    select: str
+    iceberg: str
+    starrocks: str
+    measure: str
+    note: str
+
+
 @dataclass(frozen=True)
 class TypeMapping:
     """One row of the table.
@@ -59,8 +105,12 @@ class TypeMapping:
         iceberg: Iceberg type, `{precision}` and `{scale}` filled in.
         starrocks: StarRocks type, `{bytes}` filled in: UTF-8 bytes of text, bytes of binary.
         measure: the kind of `fingerprint.py` that aggregates it.
+        fidelity: of the row as it stands, without any choice of the user's.
         note: what is lost (lossy), why not (refused), or a limit (exact).
         source: number of the fact in the module's docstring.
+        loses: what the user may choose to keep; the choice has the loss's name.
+        text: length of the text that keeps everything, and the T-SQL that reads it.
+        added: columns that belong to the value.
     """
 
     mssql: str
@@ -71,13 +121,58 @@ class TypeMapping:
     fidelity: Fidelity
     note: str
     source: int
+    loses: tuple[Loss, ...] = ()
+    text: tuple[int, str] | None = None
+    added: tuple[AddedColumn, ...] = field(default=())
 
 
 _CUT = "the seventh digit (100 ns) is cut off"
 _OFFSET = "kept as the UTC instant, the offset itself is dropped"
 LIMIT_NOTE = "a value above 1,048,576 bytes stops the load, it is never cut"
 """Note of the types whose values may be longer than StarRocks takes."""
-_NOT_YET = "it has no mapping yet"
+_SHORTENED = (
+    f"above 1,048,576 bytes StarRocks has the first {LONGEST_KEPT:,} characters, Iceberg all"
+)
+_ICEBERG_ONLY = "StarRocks' table does not have it, Iceberg's does"
+_LOSS_NOTES = {Loss.FRACTIONS: _CUT, Loss.OFFSETS: _OFFSET, Loss.LONG_VALUES: LIMIT_NOTE}
+
+_ADDED = {
+    Loss.FRACTIONS: AddedColumn(
+        "_100ns", "DATEPART(nanosecond, {c}) / 100 % 10", "int", "SMALLINT", "integer",
+        "the seventh digit of the second",
+    ),
+    Loss.OFFSETS: AddedColumn(
+        "_offset", "DATEPART(tzoffset, {c})", "int", "SMALLINT", "integer",
+        "the offset from UTC in minutes",
+    ),
+}  # fmt: skip
+_AFFECTED = {
+    Loss.FRACTIONS: "DATEPART(nanosecond, {c}) / 100 % 10 <> 0",
+    Loss.OFFSETS: "DATEPART(tzoffset, {c}) <> 0",
+}
+_SRID = AddedColumn("_srid", "{c}.STSrid", "int", "INT", "integer", "its spatial reference system")
+_BASE_TYPE = "CAST(SQL_VARIANT_PROPERTY({c}, 'BaseType') AS nvarchar(128))"
+_VARIANT_TYPE = AddedColumn(
+    "_type", _BASE_TYPE, "string", "VARCHAR(384)", "text", "the type of each value"
+)
+_VARIANT_TEXT = (
+    f"CASE WHEN {_BASE_TYPE} IN (N'float', N'real') "
+    "THEN CONVERT(nvarchar(max), CAST({c} AS float), 3) "
+    f"WHEN {_BASE_TYPE} = N'datetime' "
+    "THEN CONVERT(nvarchar(max), CAST({c} AS datetime2(3)), 121) "
+    f"WHEN {_BASE_TYPE} = N'smalldatetime' "
+    "THEN CONVERT(nvarchar(max), CAST({c} AS datetime2(0)), 121) "
+    f"WHEN {_BASE_TYPE} IN (N'money', N'smallmoney') "
+    "THEN CONVERT(nvarchar(max), CAST({c} AS money), 2) "
+    f"WHEN {_BASE_TYPE} IN (N'binary', N'varbinary') "
+    "THEN CONVERT(nvarchar(max), CAST({c} AS varbinary(8000)), 1) "
+    "ELSE CONVERT(nvarchar(max), {c}) END"
+)
+_MOMENT = "CONVERT(varchar(27), {c}, 121)"
+_MOMENT_AND_OFFSET = "CONVERT(varchar(34), {c}, 121)"
+_LONG = (Loss.LONG_VALUES,)
+_UTF16 = {"nchar", "nvarchar", "ntext", "sql_variant"}
+_REPLACED = "surrogates without a partner are replaced by another character"
 
 # fmt: off
 TYPE_MAPPINGS: tuple[TypeMapping, ...] = (
@@ -96,31 +191,32 @@ TYPE_MAPPINGS: tuple[TypeMapping, ...] = (
     TypeMapping("time",             "CONVERT(varchar(16), {c})",   "string",                         "VARCHAR(16)",                  "time",      EXACT, "kept as text with its own number of digits", 5),
     TypeMapping("datetime",         "CAST({c} AS datetime2(3))",   "timestamp",                      "DATETIME",                     "timestamp", EXACT, "", 6),
     TypeMapping("smalldatetime",    "CAST({c} AS datetime2(0))",   "timestamp",                      "DATETIME",                     "timestamp", EXACT, "", 1),
-    TypeMapping("datetime2(7)",     "{c}",                         "timestamp",                      "DATETIME",                     "timestamp", LOSSY, _CUT, 7),
+    TypeMapping("datetime2(7)",     "{c}",                         "timestamp",                      "DATETIME",                     "timestamp", LOSSY, _CUT, 7, loses=(Loss.FRACTIONS,), text=(27, _MOMENT)),
     TypeMapping("datetime2",        "{c}",                         "timestamp",                      "DATETIME",                     "timestamp", EXACT, "", 7),
-    TypeMapping("datetimeoffset(7)", "{c}",                        "timestamptz",                    "DATETIME",                     "instant",   LOSSY, f"{_OFFSET}; {_CUT}", 8),
-    TypeMapping("datetimeoffset",   "{c}",                         "timestamptz",                    "DATETIME",                     "instant",   LOSSY, _OFFSET, 8),
+    TypeMapping("datetimeoffset(7)", "{c}",                        "timestamptz",                    "DATETIME",                     "instant",   LOSSY, f"{_OFFSET}; {_CUT}", 8, loses=(Loss.OFFSETS, Loss.FRACTIONS), text=(34, _MOMENT_AND_OFFSET)),
+    TypeMapping("datetimeoffset",   "{c}",                         "timestamptz",                    "DATETIME",                     "instant",   LOSSY, _OFFSET, 8, loses=(Loss.OFFSETS,), text=(34, _MOMENT_AND_OFFSET)),
     TypeMapping("char",             "{c}",                         "string",                         "VARCHAR({bytes})",             "text",      EXACT, "", 9),
-    TypeMapping("varchar(max)",     "{c}",                         "string",                         "VARCHAR(1048576)",             "text",      EXACT, LIMIT_NOTE, 9),
+    TypeMapping("varchar(max)",     "{c}",                         "string",                         "VARCHAR(1048576)",             "text",      EXACT, LIMIT_NOTE, 9, loses=_LONG),
     TypeMapping("varchar",          "{c}",                         "string",                         "VARCHAR({bytes})",             "text",      EXACT, "", 9),
     TypeMapping("nchar",            "{c}",                         "string",                         "VARCHAR({bytes})",             "text",      EXACT, "", 9),
-    TypeMapping("nvarchar(max)",    "{c}",                         "string",                         "VARCHAR(1048576)",             "text",      EXACT, LIMIT_NOTE, 9),
+    TypeMapping("nvarchar(max)",    "{c}",                         "string",                         "VARCHAR(1048576)",             "text",      EXACT, LIMIT_NOTE, 9, loses=_LONG),
     TypeMapping("nvarchar",         "{c}",                         "string",                         "VARCHAR({bytes})",             "text",      EXACT, "", 9),
-    TypeMapping("text",             "CONVERT(varchar(max), {c})",  "string",                         "VARCHAR(1048576)",             "text",      EXACT, LIMIT_NOTE, 9),
-    TypeMapping("ntext",            "CONVERT(nvarchar(max), {c})", "string",                         "VARCHAR(1048576)",             "text",      EXACT, LIMIT_NOTE, 9),
-    TypeMapping("xml",              "CONVERT(nvarchar(max), {c})", "string",                         "VARCHAR(1048576)",             "text",      EXACT, LIMIT_NOTE, 9),
+    TypeMapping("text",             "CONVERT(varchar(max), {c})",  "string",                         "VARCHAR(1048576)",             "text",      EXACT, LIMIT_NOTE, 9, loses=_LONG),
+    TypeMapping("ntext",            "CONVERT(nvarchar(max), {c})", "string",                         "VARCHAR(1048576)",             "text",      EXACT, LIMIT_NOTE, 9, loses=_LONG),
+    TypeMapping("xml",              "CONVERT(nvarchar(max), {c})", "string",                         "VARCHAR(1048576)",             "text",      EXACT, LIMIT_NOTE, 9, loses=_LONG),
     TypeMapping("binary",           "{c}",                         "binary",                         "VARBINARY({bytes})",           "binary",    EXACT, "", 10),
-    TypeMapping("varbinary(max)",   "{c}",                         "binary",                         "VARBINARY(1048576)",           "binary",    EXACT, LIMIT_NOTE, 10),
+    TypeMapping("varbinary(max)",   "{c}",                         "binary",                         "VARBINARY(1048576)",           "binary",    EXACT, LIMIT_NOTE, 10, loses=_LONG),
     TypeMapping("varbinary",        "{c}",                         "binary",                         "VARBINARY({bytes})",           "binary",    EXACT, "", 10),
-    TypeMapping("image",            "CONVERT(varbinary(max), {c})", "binary",                        "VARBINARY(1048576)",           "binary",    EXACT, LIMIT_NOTE, 10),
+    TypeMapping("image",            "CONVERT(varbinary(max), {c})", "binary",                        "VARBINARY(1048576)",           "binary",    EXACT, LIMIT_NOTE, 10, loses=_LONG),
     TypeMapping("timestamp",        "CONVERT(binary(8), {c})",     "binary",                         "VARBINARY(8)",                 "binary",    EXACT, "rowversion: the eight bytes as they are", 12),
     TypeMapping("uniqueidentifier", "{c}",                         "string",                         "VARCHAR(36)",                  "uuid",      EXACT, "kept as upper-case text", 11),
-    TypeMapping("sql_variant",      "",                            "",                               "",                             "",          REFUSED, _NOT_YET, 1),
-    TypeMapping("hierarchyid",      "",                            "",                               "",                             "",          REFUSED, _NOT_YET, 1),
-    TypeMapping("geometry",         "",                            "",                               "",                             "",          REFUSED, _NOT_YET, 1),
-    TypeMapping("geography",        "",                            "",                               "",                             "",          REFUSED, _NOT_YET, 1),
-    TypeMapping("json",             "",                            "",                               "",                             "",          REFUSED, _NOT_YET, 1),
-    TypeMapping("vector",           "",                            "",                               "",                             "",          REFUSED, _NOT_YET, 1),
+    TypeMapping("sql_variant",      _VARIANT_TEXT,                 "string",                         "VARCHAR(24000)",               "text",      EXACT, "kept as text, its type in a column beside", 13, added=(_VARIANT_TYPE,)),
+    TypeMapping("hierarchyid",      "{c}.ToString()",              "string",                         "VARCHAR(12000)",               "text",      EXACT, "kept as its path: /1/2.1/", 14),
+    TypeMapping("geometry",         "{c}.AsBinaryZM()",            "binary",                         "VARBINARY(1048576)",           "binary",    EXACT, "kept as WKB with Z and M, its SRID in a column beside", 15, loses=_LONG, added=(_SRID,)),
+    TypeMapping("geography",        "{c}.AsBinaryZM()",            "binary",                         "VARBINARY(1048576)",           "binary",    EXACT, "kept as WKB with Z and M, its SRID in a column beside", 15, loses=_LONG, added=(_SRID,)),
+    TypeMapping("json",             "CONVERT(nvarchar(max), {c})", "string",                         "VARCHAR(1048576)",             "text",      EXACT, "kept as its text", 16, loses=_LONG),
+    TypeMapping("vector",           "CONVERT(nvarchar(max), {c})", "string",                         "VARCHAR(1048576)",             "text",      LOSSY, "kept as SQL Server's text, which has eight significant digits of each number", 17),
+    TypeMapping("clr",              "CONVERT(varbinary(max), {c})", "binary",                        "VARBINARY(1048576)",           "binary",    EXACT, "kept as the bytes that its assembly can read", 18, loses=_LONG),
     TypeMapping("cursor",           "",                            "",                               "",                             "",          REFUSED, "it is not the type of a column", 1),
     TypeMapping("table",            "",                            "",                               "",                             "",          REFUSED, "it is not the type of a column", 1),
 )
@@ -150,48 +246,182 @@ def type_mapping(mssql_type: MssqlType) -> TypeMapping:
     return row
 
 
-def map_column(column: Column, *, name: str, field_id: int) -> ColumnPlan:
-    """Plan one source column.
+def map_column(
+    column: Column, *, name: str, field_id: int, conversions: Conversions = DEFAULT
+) -> ColumnPlan:
+    """Plan one source column; what belongs beside it is `map_added`'s.
 
     Args:
         column: as introspected.
         name: its name in Iceberg and StarRocks.
         field_id: its Iceberg field id.
+        conversions: what the user chose for it.
 
     Raises:
         UnsupportedError: the type is refused or unknown; the message gives the reason.
     """
-    remedy = "List it under exclude_columns in migration.yaml to migrate the table without it."
-    if column.refusal is not None:
-        raise UnsupportedError(f"Column {column.name}: {column.refusal}.", next_step=remedy)
-    declared = column.type.user_type or column.type.declaration
-    try:
-        row = type_mapping(column.type)
-    except UnsupportedError as error:
-        raise UnsupportedError(f"Column {column.name}: {error.found}", next_step=remedy) from None
-    if row.fidelity is REFUSED:
-        raise UnsupportedError(
-            f"Column {column.name} of type {declared} is refused: {row.note}.", next_step=remedy
-        )
+    row = _row(column)
     parameters = {
         "precision": column.type.precision,
         "scale": column.type.scale,
         "bytes": _target_bytes(column.type),
     }
+    planned = _planned(
+        column, name, field_id, _selected(row, column.type), row.iceberg.format(**parameters),
+        row.starrocks.format(**parameters), row.measure,
+    )  # fmt: skip
+    if row.text is not None and _wants_text(row, conversions):
+        length, select = row.text
+        return _planned(
+            column, name, field_id, select, "string", f"VARCHAR({length})", "text"
+        ).model_copy(update={"note": "kept as text"})
+    kept = {added.note for added in added_columns(column, conversions)}
+    lost = tuple(loss for loss in row.loses if loss not in _ADDED or _ADDED[loss].note not in kept)
+    is_lossy = row.fidelity is LOSSY and (bool(lost) or not row.loses)
+    notes = [] if row.loses and row.fidelity is LOSSY else [row.note]
+    update: dict[str, Any] = {"loses": lost}
+    if row.mssql.partition("(")[0] in _UTF16:
+        update["utf16"] = conversions.invalid_text is InvalidText.STOP
+        if not update["utf16"]:
+            is_lossy = True
+            notes.append(_REPLACED)
+    if Loss.LONG_VALUES in lost:
+        notes = [note for note in notes if note != LIMIT_NOTE]
+        match conversions.long_values:
+            case LongValues.ICEBERG:
+                update |= {"starrocks_type": "", "loses": ()}
+                notes.append(_ICEBERG_ONLY)
+            case LongValues.CUT if row.iceberg == "string":
+                update["cut"] = True
+                is_lossy = True
+                notes.append(_SHORTENED)
+            case _:
+                notes.append(LIMIT_NOTE)
+    else:
+        notes += [_LOSS_NOTES[loss] for loss in lost]
+    update["fidelity"] = LOSSY if is_lossy else EXACT
+    update["note"] = "; ".join(filter(None, notes))
+    return planned.model_copy(update=update)
+
+
+def added_columns(column: Column, conversions: Conversions = DEFAULT) -> tuple[AddedColumn, ...]:
+    """What a source column needs beside its value: in the order in which it follows.
+
+    Raises:
+        UnsupportedError: the type is refused or unknown.
+    """
+    row = _row(column)
+    if row.text is not None and _wants_text(row, conversions):
+        return row.added
+    wanted = {
+        Loss.FRACTIONS: conversions.fractions is Fractions.COLUMN,
+        Loss.OFFSETS: conversions.offsets is Offsets.COLUMN,
+    }
+    return (*row.added, *(_ADDED[loss] for loss in row.loses if wanted.get(loss)))
+
+
+def map_added(column: Column, added: AddedColumn, *, name: str, field_id: int) -> ColumnPlan:
+    """Plan a column that stands beside another one."""
+    planned = _planned(
+        column, name, field_id, added.select, added.iceberg, added.starrocks, added.measure
+    )
+    return planned.model_copy(update={"note": added.note, "added": True})
+
+
+def remedy(loss: Loss, iceberg_type: str) -> str:
+    """What keeps it, as `migration.yaml` has it."""
+    if loss is not Loss.LONG_VALUES:
+        return f"{loss.value}: column or text"
+    return "long_values: cut or iceberg" if iceberg_type == "string" else "long_values: iceberg"
+
+
+def affected_sql(column: ColumnPlan) -> str | None:
+    """T-SQL that is true of the rows whose value would change; None where there are none.
+
+    For values that may be too long it is true of those that may be: SQL Server before 2019 cannot
+    tell how many bytes of UTF-8 a text has.
+    """
+    c = _quoted(column.source_name)
+    conditions = [_AFFECTED[loss].replace("{c}", c) for loss in column.loses if loss in _AFFECTED]
+    if Loss.LONG_VALUES in column.loses:
+        limit = MAX_STARROCKS_BYTES
+        value, factor = column.select_expression, 1
+        if column.measure == "text":
+            value, factor = f"CAST({value} AS nvarchar(max))", 2
+            limit = MAX_STARROCKS_BYTES // 3
+        conditions.append(f"DATALENGTH({value}) > {factor * limit}")
+    return " OR ".join(conditions) or None
+
+
+def _selected(row: TypeMapping, mssql_type: MssqlType) -> str:
+    """T-SQL that reads a column; text of double-byte code pages as nvarchar.
+
+    mssql-python's Arrow reader garbled such a text (code page 936) beside a (max) column, without
+    an error; what Unicode the server makes of it is in no doubt.
+    """
+    is_text = mssql_type.name in {"char", "varchar", "text"}
+    if not is_text or not (mssql_type.collation or "").startswith(_DOUBLE_BYTE):
+        return row.select
+    length = mssql_type.length
+    width = "max" if length is None or length > _MOST_UNITS else length
+    return f"CONVERT(nvarchar({width}), {row.select})"
+
+
+_DOUBLE_BYTE = ("Chinese_", "Japanese_", "Korean_")
+"""Beginnings of collations with more than one byte to a character, apart from those of UTF-8."""
+_MOST_UNITS = 4000
+"""Longest nvarchar that is not (max)."""
+
+
+def _row(column: Column) -> TypeMapping:
+    remedy = "List it under exclude_columns in migration.yaml to migrate the table without it."
+    if column.refusal is not None:
+        raise UnsupportedError(f"Column {column.name}: {column.refusal}.", next_step=remedy)
+    try:
+        row = type_mapping(column.type)
+    except UnsupportedError as error:
+        raise UnsupportedError(f"Column {column.name}: {error.found}", next_step=remedy) from None
+    if row.fidelity is REFUSED:
+        declared = column.type.user_type or column.type.declaration
+        raise UnsupportedError(
+            f"Column {column.name} of type {declared} is refused: {row.note}.", next_step=remedy
+        )
+    return row
+
+
+def _wants_text(row: TypeMapping, conversions: Conversions) -> bool:
+    wanted = {
+        Loss.FRACTIONS: conversions.fractions is Fractions.TEXT,
+        Loss.OFFSETS: conversions.offsets is Offsets.TEXT,
+    }
+    return any(wanted.get(loss) for loss in row.loses)
+
+
+def _planned(  # noqa: PLR0917 - the cells of a row, in the table's order
+    column: Column,
+    name: str,
+    field_id: int,
+    select: str,
+    iceberg: str,
+    starrocks: str,
+    measure: str,
+) -> ColumnPlan:
     return ColumnPlan(
         name=name,
         field_id=field_id,
-        iceberg_type=row.iceberg.format(**parameters),
-        starrocks_type=row.starrocks.format(**parameters),
+        iceberg_type=iceberg,
+        starrocks_type=starrocks,
         nullable=column.nullable,
         source_name=column.name,
         mssql_type=column.type.declaration,
         collation=column.type.collation,
-        select_expression=row.select.replace("{c}", f"[{column.name.replace(']', ']]')}]"),
-        measure=row.measure,
-        fidelity=row.fidelity,
-        note=row.note,
+        select_expression=select.replace("{c}", _quoted(column.name)),
+        measure=measure,
     )
+
+
+def _quoted(name: str) -> str:
+    return f"[{name.replace(']', ']]')}]"
 
 
 def _target_bytes(mssql_type: MssqlType) -> int:

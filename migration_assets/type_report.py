@@ -1,6 +1,7 @@
 """README's table of types, rendered from `TYPE_MAPPINGS`: `python -m migration_assets.type_report`.
 
-Types that become the same share a line. `n`, `p` and `s` stand for the numbers of a declaration.
+Types that become the same share a line. `n`, `p` and `s` stand for the numbers of a declaration;
+the choices are those of `migration.yaml` (`conversions.py`).
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 
-from migration_assets.type_mapping import TYPE_MAPPINGS, TypeMapping
+from migration_assets.type_mapping import TYPE_MAPPINGS, TypeMapping, remedy
 
-_HEAD = ("SQL Server", "Iceberg", "StarRocks", "Kept", "Note")
+_HEAD = ("SQL Server", "Iceberg", "StarRocks", "Kept", "Note", "Choices")
 _DECLARED = {
     "decimal": "decimal(p,s)",
     "numeric": "numeric(p,s)",
@@ -24,6 +25,8 @@ _DECLARED = {
     "binary": "binary(n)",
     "varbinary": "varbinary(n)",
     "timestamp": "rowversion (timestamp)",
+    "vector": "vector(n)",
+    "clr": "CLR types of your own",
 }
 """How T-SQL declares a type where the name in `sys.types` says less."""
 
@@ -45,11 +48,12 @@ def _target(row: TypeMapping) -> tuple[str, ...]:
     iceberg, starrocks = (
         text.format(precision="p", scale="s", bytes=width) for text in (row.iceberg, row.starrocks)
     )
-    return iceberg or "-", starrocks or "-", row.fidelity.value, row.note
+    choices = "; ".join(f"`{remedy(loss, row.iceberg)}`" for loss in row.loses)
+    return iceberg, starrocks, row.fidelity.value, row.note, choices
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |".replace("|  |", "| |")
+    return f"| {' | '.join(cell or '-' for cell in cells)} |"
 
 
 if __name__ == "__main__":

@@ -33,14 +33,19 @@ class VerificationConfig(dg.Config):
     """Knobs of a single run; editable in the Launchpad.
 
     Attributes:
-        verification: `none`, `count` or `full`; empty for the table's planned level.
+        verification: `none`, `count`, `full` or `rows`; empty for the table's planned level.
     """
 
     verification: str = ""
 
     def level(self, table: TablePlan) -> VerificationLevel:
-        """The level of this run."""
-        return VerificationLevel(self.verification or table.verification)
+        """What this run measures: at `rows` all that `full` does, see `compares_rows`."""
+        level = VerificationLevel(self.verification or table.verification)
+        return VerificationLevel.FULL if level is VerificationLevel.ROWS else level
+
+    def compares_rows(self, table: TablePlan) -> bool:
+        """Whether this run compares StarRocks' rows one by one."""
+        return VerificationLevel(self.verification or table.verification) is VerificationLevel.ROWS
 
 
 class ExtractConfig(VerificationConfig):

@@ -7,6 +7,7 @@ terminates would start its step again instead of ending
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -138,11 +139,6 @@ def place(stage: Stage, table: TablePlan, partition_key: str | None) -> dict[str
 
 def retry_command(table: TablePlan, partition_key: str | None = None) -> str:
     """The command that makes the failed partitions of a table again."""
-    name = f"'{table.full_name}'" if re_quoted(table.full_name) else table.full_name
+    name = shlex.quote(table.full_name)
     partitions = "" if partition_key is None else f" --partitions {partition_key}"
     return f"migration-assets run --failed --tables {name}{partitions}"
-
-
-def re_quoted(text: str) -> bool:
-    """Whether a shell needs quotes around the text."""
-    return not text.replace(".", "").replace("_", "").isalnum()

@@ -16,6 +16,7 @@ from migration_assets.assets.checks import check_specs, conclude, source_verdict
 from migration_assets.assets.extractor import Extraction
 from migration_assets.assets.failures import failures
 from migration_assets.assets.translator import Stage
+from migration_assets.fingerprint import CUT
 from migration_assets.iceberg.resource import LakeResource
 from migration_assets.mssql.resource import MssqlResource
 from migration_assets.mssql.select import table_name
@@ -80,6 +81,11 @@ def extract_metadata(receipt: ExtractReceipt, table: TablePlan) -> dict[str, Any
     condition = predicate(table.key_range(receipt.partition_key))
     name = table_name(table.source_schema, table.source_name)
     where = "" if condition is None else f"\nWHERE {condition}"
+    cut = {
+        column.name: receipt.fingerprint.values.get(f"{column.name}.{CUT}", 0)
+        for column in table.columns
+        if column.cut
+    }
     return {
         "dagster/partition_row_count": receipt.rows,
         "query": code("sql", f"SELECT *\nFROM {name}{where}"),
@@ -88,4 +94,5 @@ def extract_metadata(receipt: ExtractReceipt, table: TablePlan) -> dict[str, Any
         "seconds": round(receipt.seconds, 3),
         "rows per second": int(receipt.rows / max(receipt.seconds, 1e-6)),
         "read consistency": receipt.consistency,
+        **{f"values of {name} cut in StarRocks": count for name, count in cut.items()},
     }

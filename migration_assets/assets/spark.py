@@ -140,7 +140,7 @@ def extract_with_spark(
             again = replace(extraction, snapshot=False)
             extracted = extracted.updated(_spark_job(mssql, lake, spark, again, refused))
         if reader is Reader.JDBC:
-            extracted = _with_source_fingerprints(extracted, mssql, extraction)
+            extracted = _asked_of_the_source(extracted, mssql, extraction)
     except MigrationError as error:
         return Extracted(errors=dict.fromkeys(partition_keys, error))
     return extracted
@@ -202,25 +202,26 @@ def _quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
-def _with_source_fingerprints(
+def _asked_of_the_source(
     extracted: Extracted, mssql: SqlServer, extraction: Extraction
 ) -> Extracted:
-    """Add what SQL Server aggregates, which Spark's reader cannot ask on its connections."""
-    from migration_assets.mssql.reader import measure_partition
+    """Ask SQL Server what Spark's reader cannot on its connections: aggregates, invalid text."""
+    from migration_assets.mssql.reader import measure_partition, refuse_invalid_text
 
-    if extraction.level is VerificationLevel.NONE:
-        return extracted
     table = extraction.table
     receipts, errors = {}, dict(extracted.errors)
     for partition_key, receipt in extracted.receipts.items():
+        key_range, source = table.key_range(partition_key), None
         try:
-            measured = measure_partition(
-                mssql, table, table.key_range(partition_key), extraction.level
-            )
+            if receipt.doubtful:
+                refuse_invalid_text(mssql, table, key_range, receipt.doubtful)
+            if extraction.level is not VerificationLevel.NONE:
+                source = measure_partition(mssql, table, key_range, extraction.level)
         except MigrationError as error:
             errors[partition_key] = error
         else:
-            receipts[partition_key] = receipt.model_copy(update={"source_fingerprint": measured})
+            update = {"source_fingerprint": source, "doubtful": ()}
+            receipts[partition_key] = receipt.model_copy(update=update)
     return Extracted(receipts, errors)
 
 

@@ -12,9 +12,15 @@ from migration_assets.assets.build import (
     code,
     data_version,
 )
-from migration_assets.assets.checks import check_specs, conclude, target_verdicts
+from migration_assets.assets.checks import (
+    check_specs,
+    conclude,
+    rows_verdict,
+    target_verdicts,
+)
 from migration_assets.assets.failures import failures
 from migration_assets.assets.receipt_store import check_receipt
+from migration_assets.assets.rows import compare_loaded
 from migration_assets.assets.translator import Stage
 from migration_assets.iceberg.resource import LakeResource
 from migration_assets.plan import TablePlan, VerificationLevel
@@ -54,6 +60,9 @@ def build_starrocks_asset(
                 if level is not VerificationLevel.NONE:
                     look = partial(measure, client, table, table.key_range(partition_key), level)
                     verdicts = target_verdicts(committed.fingerprint, look)
+                if config.compares_rows(table):
+                    compared = compare_loaded(client, lake.lake, table, committed)
+                    verdicts.append(rows_verdict(compared))
             receipt = LoadReceipt(
                 **committed.model_dump(include={"table_id", "partition_key", "source_partition"}),
                 attempt=committed.attempt,

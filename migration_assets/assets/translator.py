@@ -9,6 +9,8 @@ from typing import Any
 
 import dagster as dg
 
+from migration_assets.losses import table_losses
+from migration_assets.naming import asset_names
 from migration_assets.partitioning import predicate
 from migration_assets.plan import ColumnPlan, Engine, TablePlan, TargetColumn
 
@@ -37,12 +39,9 @@ class MigrationTranslator:
         A name of SQL Server that Dagster cannot take (letters, digits and underscores only, once
         it has checks) appears as its Iceberg name, which is legal and unique.
         """
-        schema, name = table.source_schema, table.source_name
+        source = (table.source_schema, table.source_name)
         names = {
-            Stage.MSSQL: (
-                schema if dagster_name(schema) == schema else table.namespace,
-                name if dagster_name(name) == name else table.iceberg_table,
-            ),
+            Stage.MSSQL: asset_names(*source, table.namespace, table.iceberg_table),
             Stage.ICEBERG: (table.namespace, table.iceberg_table),
             Stage.STARROCKS: (table.starrocks_database, table.starrocks_table),
         }
@@ -116,7 +115,8 @@ def _description(stage: Stage, table: TablePlan) -> str:
     column = table.key_ranges[-1].column
     if len(keys) > 1 and column is not None:
         title += f" Partitions {keys[0]} to {keys[-1]} are ranges of `{column}`."
-    warnings = "".join(f"\n- {warning}" for warning in table.warnings)
+    known = [*table.warnings, *(loss.sentence for loss in table_losses(table))]
+    warnings = "".join(f"\n- {warning}" for warning in known)
     return title + (f"\n\nKnow before you rely on it:{warnings}" if warnings else "")
 
 
@@ -177,7 +177,11 @@ def _column_schema(stage: Stage, table: TablePlan) -> dg.TableSchema:
             tags=tags,
         )
 
-    columns = table.columns if stage is Stage.MSSQL else table.target_columns
+    columns = {
+        Stage.MSSQL: table.columns,
+        Stage.ICEBERG: table.target_columns,
+        Stage.STARROCKS: table.starrocks_columns,
+    }[stage]
     return dg.TableSchema(columns=[column(planned) for planned in columns])
 
 

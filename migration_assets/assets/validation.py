@@ -1,25 +1,31 @@
-"""Count and fingerprint tables afresh in all three systems, whatever Dagster remembers."""
+"""Compare tables afresh in all three systems, whatever Dagster remembers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from migration_assets.assets.checks import FINGERPRINT, ROW_COUNT
+from migration_assets.assets.checks import FINGERPRINT, ROW_COUNT, ROWS
 from migration_assets.assets.failures import retry_command
 from migration_assets.assets.receipt_store import ReceiptStore
+from migration_assets.assets.rows import compare_with_source
 from migration_assets.assets.translator import MigrationTranslator, Stage
 from migration_assets.errors import ConfigurationError, MigrationError, ObjectNotFoundError
 from migration_assets.plan import MigrationPlan, TablePlan, VerificationLevel
-from migration_assets.receipts import CommitReceipt, Difference, Fingerprint
+from migration_assets.receipts import CommitReceipt, Difference, Fingerprint, columns_of
+from migration_assets.sampling import sample_of
+
+SHOWN = 5
+"""Differences of a table that a line of text has room for."""
 
 if TYPE_CHECKING:
     from migration_assets.iceberg.lake import Lake
     from migration_assets.mssql.client import SqlServer
+    from migration_assets.row_comparison import RowComparison
     from migration_assets.starrocks.resource import StarRocks
 
 
@@ -28,13 +34,15 @@ class ValidationConfig(dg.Config):
 
     Attributes:
         tables: patterns of `schema.table`; empty for all.
-        level: `count`, or `full` for fingerprints too.
-        systems: down to which system: `iceberg` leaves StarRocks out.
+        level: `count`, `full` for fingerprints too, or `rows` for all that and each row.
+        until: down to which system: `iceberg` leaves StarRocks out.
+        sample: at level `rows`, about how many rows of each table are compared; 0 for all.
     """
 
     tables: list[str] = []  # noqa: RUF012 - a config schema's default, never mutated
     level: str = "count"
     until: str = "starrocks"
+    sample: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,9 @@ class TableValidation:
         level: what was compared: `count` says nothing about values.
         unmeasured: partition keys whose text lengths could not be compared, although the level
             asks for it: the extraction's own measures are gone.
+        compared: partition key to what comparing its rows one by one found; empty where the level
+            does not ask for it.
+        sampled: not all rows were compared one by one.
         error: why the table could not be compared; empty when it could.
     """
 
@@ -55,6 +66,8 @@ class TableValidation:
     differences: dict[str, list[Difference]] = field(default_factory=dict)
     level: VerificationLevel = VerificationLevel.FULL
     unmeasured: list[str] = field(default_factory=list)
+    compared: dict[str, RowComparison] = field(default_factory=dict)
+    sampled: bool = False
     error: str = ""
 
     @property
@@ -65,11 +78,25 @@ class TableValidation:
     @property
     def valid(self) -> bool:
         """Whether all systems have the table and nothing differs."""
-        return not self.missing_in and not self.differences and not self.error
+        return not (self.missing_in or self.differences or self.unequal or self.error)
+
+    @property
+    def unequal(self) -> dict[str, RowComparison]:
+        """Partition keys whose rows differ."""
+        return {key: compared for key, compared in self.compared.items() if not compared.equal}
 
     @property
     def note(self) -> str:
         """What was left out of the comparison, in one sentence; empty when nothing was."""
+        if self.compared:
+            # Texts are among the values, and counts and sums are of all rows.
+            total = self.rows[Stage.MSSQL] or 0
+            sampled = sum(compared.expected for compared in self.compared.values())
+            return (
+                f"A sample of {sampled:,} of {total:,} rows was compared value by value."
+                if self.sampled
+                else ""
+            )
         if not self.unmeasured:
             return ""
         shown = ", ".join(self.unmeasured[:5]) + (", ..." if len(self.unmeasured) > 5 else "")
@@ -84,12 +111,16 @@ class TableValidation:
             return self.error
         if self.missing_in:
             return f"missing in {', '.join(stage.value for stage in self.missing_in)}"
-        shown = [
-            f"{key} {d.what}: expected {d.expected:,}, found {d.found:,}"
-            for key, found in self.differences.items()
-            for d in found
+        # First what names rows: sums say less.
+        shown = [f"{key} {rows.describe()}" for key, rows in self.unequal.items()]
+        found = [(key, d) for key, differences in self.differences.items() for d in differences]
+        room = max(0, SHOWN - len(shown))
+        shown += [
+            f"{k} {d.what}: expected {d.expected:,}, found {d.found:,}" for k, d in found[:room]
         ]
-        return "; ".join(shown[:5]) + (f"; and {len(shown) - 5} more" if len(shown) > 5 else "")
+        if more := [difference for _, difference in found[room:]]:
+            shown.append(f"and {len(more)} more, in {', '.join(columns_of(more)) or 'row counts'}")
+        return "; ".join(shown)
 
 
 def validate_table(
@@ -100,6 +131,7 @@ def validate_table(
     level: VerificationLevel,
     *,
     translator: MigrationTranslator,
+    sample: int = 0,
 ) -> TableValidation:
     """Compare one table, partition by partition; a table that cannot be compared says why.
 
@@ -108,13 +140,28 @@ def validate_table(
         mssql: what is right.
         lake: compared by row counts from metadata.
         starrocks: compared at the level; None to leave it out.
-        level: `count` or `full`.
+        level: `count`, `full` or `rows`; at `rows` StarRocks, or Iceberg when that is left out, is
+            also compared row by row.
         translator: gives the asset key whose receipts are looked at.
+        sample: at level `rows`, about how many rows of the table are compared one by one with
+            StarRocks; 0 for all. See `sample_of`.
     """
+    by_row = level is VerificationLevel.ROWS
+    measured = VerificationLevel.FULL if by_row else level
     try:
-        return _compare(table, mssql, lake, starrocks, level, translator=translator)
+        found = _compare(table, mssql, lake, starrocks, measured, translator=translator)
+        if not by_row or found.missing_in:
+            return found
+        chosen = None
+        if sample and starrocks is not None:
+            chosen = sample_of(table, found.rows[Stage.MSSQL] or 0, sample)
+        compared = {
+            key: compare_with_source(mssql, lake, starrocks, table, key, sample=chosen)
+            for key in table.partition_keys
+        }
+        return replace(found, level=level, compared=compared, sampled=chosen is not None)
     except MigrationError as error:
-        return TableValidation(table, {}, error=str(error))
+        return TableValidation(table, {}, level=level, error=str(error))
 
 
 def _compare(
@@ -266,9 +313,15 @@ def _evaluations(
         different = found.differences.get(key, [])
         counts = [d for d in different if d.what.endswith("rows")]
         values = [d for d in different if not d.what.endswith("rows")]
+        equal_rows = key not in found.unequal
         passed = {ROW_COUNT: not counts and not found.missing_in, FINGERPRINT: not values}
         if VerificationLevel.COUNT in {table.verification, found.level}:
             del passed[FINGERPRINT]
+        elif table.verification is not VerificationLevel.ROWS:
+            # The table has no check of its rows, and what differs must be found again.
+            passed[FINGERPRINT] = passed[FINGERPRINT] and equal_rows
+        elif key in found.compared:
+            passed[ROWS] = equal_rows
         for check, is_equal in passed.items():
             yield dg.AssetCheckEvaluation(
                 asset_key=translator.asset_key(Stage.STARROCKS, table),
@@ -311,7 +364,9 @@ def validate_in_run(
     wrong = []
     for table in select_tables(plan, config.tables):
         level = VerificationLevel(config.level)
-        found = validate_table(table, mssql, lake, starrocks, level, translator=translator)
+        found = validate_table(
+            table, mssql, lake, starrocks, level, translator=translator, sample=config.sample
+        )
         record(context.instance, translator, found, context.run_id)
         context.log_event(_observation(translator, found))
         said = " ".join([found.describe() or "equal", *filter(None, [found.note])])

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from migration_assets.errors import OperationTimeoutError, StatementError
+from migration_assets.errors import OperationTimeoutError, StatementError, UnsupportedError
 from migration_assets.fingerprint import tsql_query
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.driver_errors import is_driver_error
-from migration_assets.mssql.select import fingerprint_sql, select_sql
+from migration_assets.mssql.select import fingerprint_sql, invalid_text_sql, select_sql
 from migration_assets.plan import KeyRange, TablePlan, VerificationLevel
 from migration_assets.receipts import Fingerprint
 
@@ -76,6 +76,55 @@ class PartitionRead:
         statements = fingerprint_sql(self._table, self._key_range, self._level)
         row = [value for statement in statements for value in self._stream.only_row(statement)]
         return tsql_query(self._table, self._level).decode(row)
+
+    replacement = "\ufffd"
+    """What mssql-python's Arrow reader has in the place of a surrogate without its partner."""
+
+    def refuse_invalid_text(self, columns: Sequence[str]) -> Sequence[str]:
+        """Ask SQL Server whether texts of these columns are valid; call it after the last batch.
+
+        Raises:
+            UnsupportedError: they are not.
+            MigrationError: whatever the driver's error means.
+        """
+        sql = invalid_text_sql(self._table, self._key_range, columns)
+        _refuse_invalid(self._table, self._key_range, columns, self._stream.only_row(sql))
+        return ()
+
+
+def refuse_invalid_text(
+    client: SqlServer, table: TablePlan, key_range: KeyRange, columns: Sequence[str]
+) -> None:
+    """Ask SQL Server, on a pooled connection, whether texts of some columns are valid.
+
+    Args:
+        client: where the table is.
+        table: its plan.
+        key_range: which rows.
+        columns: target names.
+
+    Raises:
+        UnsupportedError: they are not.
+        MigrationError: whatever the driver's error means.
+    """
+    doing = f"Looking for invalid text in {table.full_name}"
+    rows = client.query(invalid_text_sql(table, key_range, columns), doing=doing)
+    _refuse_invalid(table, key_range, columns, rows[0])
+
+
+def _refuse_invalid(
+    table: TablePlan, key_range: KeyRange, columns: Sequence[str], counts: Sequence[int]
+) -> None:
+    found = [
+        f"{name} in {count:,} rows" for name, count in zip(columns, counts, strict=True) if count
+    ]
+    if found:
+        raise UnsupportedError(
+            f"{table.full_name}, partition {key_range.source_partition}: text that is no valid "
+            f"UTF-16 (a surrogate without its partner), which UTF-8 cannot hold: {', '.join(found)}.",
+            next_step="Correct it in SQL Server, or accept another character in its place with "
+            "`invalid_text: replace` in migration.yaml.",
+        )
 
 
 class _Stream:
@@ -172,6 +221,7 @@ def open_partition(
     batch_rows: int,
     level: VerificationLevel,
     snapshot: bool,
+    condition: str = "",
 ) -> Iterator[PartitionRead]:
     """Start reading a key range on a connection of its own, closed when the block ends.
 
@@ -186,13 +236,14 @@ def open_partition(
         snapshot: try a SNAPSHOT transaction for rows and fingerprint (the plan's flag
             `snapshot_isolation`); where the server refuses the statement under it (3952: switched
             off meanwhile, 41332: memory-optimized table), it is read committed.
+        condition: T-SQL that rows must also fulfil; fingerprints do not know it.
 
     Raises:
         ConnectionLimitError: no connection became free.
         MigrationError: whatever the driver's error means.
     """
     doing = f"Reading {table.full_name}, partition {key_range.source_partition}"
-    sql = select_sql(table, key_range)
+    sql = select_sql(table, key_range, condition)
     ways: dict[str, tuple[str, ...]] = {READ_COMMITTED: (sql,)}
     if snapshot:
         ways = {SNAPSHOT: (*_BEGIN_SNAPSHOT, sql), **ways}

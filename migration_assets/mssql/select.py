@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from migration_assets import partitioning
 from migration_assets.fingerprint import tsql_query
@@ -23,10 +23,16 @@ def table_name(schema: str, name: str) -> str:
     return f"{quote(schema)}.{quote(name)}"
 
 
-def select_sql(table: TablePlan, key_range: KeyRange) -> str:
-    """The query whose rows are a partition: columns in the plan's order, under target names."""
+def select_sql(table: TablePlan, key_range: KeyRange, condition: str = "") -> str:
+    """The query whose rows are a partition: columns in the plan's order, under target names.
+
+    Args:
+        table: the plan of the table.
+        key_range: which partition.
+        condition: T-SQL that rows must also fulfil; empty for all rows.
+    """
     columns = ", ".join(f"{c.select_expression} AS {quote(c.name)}" for c in table.columns)
-    return f"SELECT {columns} {_from(table, key_range)}"
+    return f"SELECT {columns} {_from(table, key_range, condition)}"
 
 
 def fingerprint_sql(
@@ -41,15 +47,51 @@ def fingerprint_sql(
     return tuple(f"SELECT {', '.join(part)} {source}" for part in _pieces(expressions))
 
 
+def invalid_text_sql(table: TablePlan, key_range: KeyRange, columns: Sequence[str]) -> str:
+    """The query that counts, for each column, the rows with a surrogate without its partner.
+
+    Args:
+        table: the plan.
+        key_range: which rows.
+        columns: target names.
+    """
+    by_name = {column.name: column for column in table.columns}
+    counts = [
+        f"COUNT_BIG(CASE WHEN {_invalid_text(by_name[name].select_expression)} THEN 1 END)"
+        for name in columns
+    ]
+    return f"SELECT {', '.join(counts)} {_from(table, key_range)}"
+
+
+def _invalid_text(expression: str) -> str:
+    """T-SQL that is true of text that is no valid UTF-16.
+
+    A binary collation without `_SC` compares UTF-16 units, so a range holds units too
+    (https://learn.microsoft.com/sql/relational-databases/collations/collation-and-unicode-support).
+    """
+    text = f"{expression} COLLATE Latin1_General_BIN2"
+    high = "NCHAR(55296) + N'-' + NCHAR(56319) + N']"
+    low = "NCHAR(56320) + N'-' + NCHAR(57343) + N']"
+    patterns = (
+        f"N'%[' + {high}[^' + {low}%'",  # a first half, then no second
+        f"N'%[' + {high}'",  # a first half at the end
+        f"N'[' + {low}%'",  # a second half at the beginning
+        f"N'%[^' + {high}[' + {low}%'",  # a second half after no first
+    )
+    return " OR ".join(f"{text} LIKE {pattern}" for pattern in patterns)
+
+
 def count_sql(schema: str, name: str) -> str:
     """The number of rows of a whole table."""
     return f"SELECT COUNT_BIG(*) FROM {table_name(schema, name)}"
 
 
-def _from(table: TablePlan, key_range: KeyRange) -> str:
+def _from(table: TablePlan, key_range: KeyRange, condition: str = "") -> str:
     source = f"FROM {table_name(table.source_schema, table.source_name)}"
-    predicate = partitioning.predicate(key_range)
-    return source if predicate is None else f"{source} WHERE {predicate}"
+    predicates = [p for p in (partitioning.predicate(key_range), condition) if p]
+    if len(predicates) > 1:
+        predicates = [f"({predicate})" for predicate in predicates]
+    return f"{source} WHERE {' AND '.join(predicates)}" if predicates else source
 
 
 def _pieces(expressions: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from migration_assets.errors import ConfigurationError
 from migration_assets.iceberg.lake import Lake
+from migration_assets.mssql.affected import with_affected
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.introspection import introspect, key_bounds
 from migration_assets.plan import MigrationPlan
@@ -17,8 +18,16 @@ from migration_assets.schema import SourceDatabase
 from migration_assets.settings import LakeSettings, MssqlSettings, SparkSettings, StarRocksSettings
 
 
-def make_plan(mssql: MssqlSettings, lake: LakeSettings, rules: Rules) -> MigrationPlan:
+def make_plan(
+    mssql: MssqlSettings, lake: LakeSettings, rules: Rules, *, measure: bool = False
+) -> MigrationPlan:
     """Introspect the source and plan its migration; nothing is written anywhere.
+
+    Args:
+        mssql: the source.
+        lake: where the tables go.
+        rules: the user's wishes.
+        measure: count the rows that lossy conversions concern; a scan of each table with some.
 
     Raises:
         MigrationError: SQL Server cannot be reached or asked, or the rules do not fit it.
@@ -26,9 +35,13 @@ def make_plan(mssql: MssqlSettings, lake: LakeSettings, rules: Rules) -> Migrati
     with SqlServer(mssql) as client:
         database = introspect(client)
         database = _with_bounds(client, database, rules)
-    return plan(
-        database, rules, warehouse=lake.warehouse, has_cluster=not SparkSettings.load().local
-    )
+        made = plan(
+            database, rules, warehouse=lake.warehouse, has_cluster=not SparkSettings.load().local
+        )
+        if not measure:
+            return made
+        tables = tuple(with_affected(client, table) for table in made.tables)
+    return MigrationPlan(**{**dict(made), "tables": tables})
 
 
 def _with_bounds(client: SqlServer, database: SourceDatabase, rules: Rules) -> SourceDatabase:

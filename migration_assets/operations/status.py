@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from migration_assets.assets.build import DATA_VERSION_TAG
-from migration_assets.assets.checks import FINGERPRINT, ROW_COUNT
+from migration_assets.assets.checks import CHECKS
 from migration_assets.assets.failures import retry_command
 from migration_assets.assets.receipt_store import HOST_TAG, PID_TAG
 from migration_assets.assets.translator import (
@@ -151,7 +151,7 @@ def _failed_checks(
 
     if table.verification is VerificationLevel.NONE:
         return set()
-    keys = [dg.AssetCheckKey(asset_key, name) for name in (ROW_COUNT, FINGERPRINT)]
+    keys = [dg.AssetCheckKey(asset_key, name) for name in CHECKS]
     storage = instance.event_log_storage
     failed = set()
     for info in storage.get_asset_check_partition_info(keys):
@@ -184,7 +184,7 @@ def count_checks(
     keys = [
         dg.AssetCheckKey(translator.asset_key(stage, table), name)
         for stage in STAGES
-        for name in (ROW_COUNT, FINGERPRINT)
+        for name in CHECKS
     ]
     infos = instance.event_log_storage.get_asset_check_partition_info(keys)
     outcomes = [info.latest_execution_status.value for info in infos]

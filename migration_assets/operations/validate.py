@@ -35,14 +35,16 @@ def validate(
     level: VerificationLevel = VerificationLevel.FULL,
     last: Stage = Stage.STARROCKS,
     instance: dg.DagsterInstance | None = None,
+    sample: int = 0,
 ) -> Iterator[TableValidation]:
     """Yield each table's comparison as it is made.
 
     Args:
         tables: patterns of `schema.table`; empty for all.
-        level: `count` or `full`.
+        level: `count`, `full` or `rows`.
         last: `iceberg` leaves StarRocks out.
         instance: where the results are noted as checks; None for nowhere.
+        sample: at level `rows`, about how many rows of each table are compared; 0 for all.
 
     Raises:
         MigrationError: a setting is missing, or a pattern matches nothing.
@@ -54,7 +56,9 @@ def validate(
     run_id, translator = str(uuid.uuid4()), MigrationTranslator()
     try:
         for table in chosen:
-            found = validate_table(table, mssql, lake, starrocks, level, translator=translator)
+            found = validate_table(
+                table, mssql, lake, starrocks, level, translator=translator, sample=sample
+            )
             if instance is not None:
                 record(instance, translator, found, run_id)
             yield found

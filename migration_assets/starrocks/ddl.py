@@ -76,7 +76,7 @@ def key_columns(table: TablePlan) -> tuple[TargetColumn, ...]:
         PlanError: a name that is no column, or `source_partition` is not INT NOT NULL.
         UnsupportedError: a type that cannot be in a sort key.
     """
-    by_name = {column.name: column for column in table.target_columns}
+    by_name = {column.name: column for column in table.starrocks_columns}
     partition = by_name.get(SOURCE_PARTITION)
     if partition is None or partition.starrocks_type != "INT" or partition.nullable:
         raise PlanError(
@@ -110,7 +110,7 @@ def ordered_columns(table: TablePlan) -> tuple[TargetColumn, ...]:
         UnsupportedError: two names that differ in nothing but case; StarRocks takes them for one.
     """
     seen: dict[str, str] = {}
-    for column in table.target_columns:
+    for column in table.starrocks_columns:
         other = seen.setdefault(column.name.lower(), column.name)
         if other is not column.name:
             raise UnsupportedError(
@@ -120,7 +120,7 @@ def ordered_columns(table: TablePlan) -> tuple[TargetColumn, ...]:
             )
     key = key_columns(table)
     names = {column.name for column in key}
-    return (*key, *(column for column in table.target_columns if column.name not in names))
+    return (*key, *(column for column in table.starrocks_columns if column.name not in names))
 
 
 def _column_sql(column: TargetColumn) -> str:
@@ -200,7 +200,7 @@ def compare_columns(table: TablePlan, existing: Sequence[ExistingColumn]) -> lis
     """
     found = {column.name.lower(): column for column in existing}
     differences = []
-    for planned in table.target_columns:
+    for planned in table.starrocks_columns:
         column = found.pop(planned.name.lower(), None)
         if column is None:
             differences.append(f"column {planned.name} is missing")

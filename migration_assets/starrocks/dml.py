@@ -7,9 +7,10 @@ import uuid
 from collections.abc import Sequence
 
 from migration_assets.errors import PlanError, UnsupportedError
-from migration_assets.plan import SOURCE_PARTITION, TablePlan, TargetColumn
+from migration_assets.plan import SOURCE_PARTITION, ColumnPlan, TablePlan, TargetColumn
 from migration_assets.starrocks.ddl import column_type, ordered_columns
 from migration_assets.starrocks.names import Named, iceberg_table, native_table, quote
+from migration_assets.type_mapping import LONGEST_KEPT, MAX_STARROCKS_BYTES
 
 _SMALLEST_SNAPSHOT_ID = 2**31
 """StarRocks takes a smaller number for something else: "Unsupported type for table version"."""
@@ -80,9 +81,16 @@ def _cast(column: TargetColumn) -> str:
     if target.startswith("VARBINARY"):
         # Bytes are bytes on both sides; StarRocks' list of casts has none from binary to binary.
         return name
+    value = name
+    if isinstance(column, ColumnPlan) and column.cut:
+        # `length` counts bytes, `left` characters.
+        value = (
+            f"CASE WHEN length({name}) > {MAX_STARROCKS_BYTES} "
+            f"THEN left({name}, {LONGEST_KEPT}) ELSE {name} END"
+        )
     # The frontend refuses no implicit cast at all, so what is meant is written out. A text is not
     # cut by its cast (`_evaluate_string` in cast_expr.cpp): the table refuses one that is too long.
-    return f"CAST({name} AS {target})"
+    return f"CAST({value} AS {target})"
 
 
 def load_label(table: TablePlan, source_partition: int, run_id: str) -> str:

@@ -277,7 +277,7 @@ def test_plan_counts_tablets_for_the_replicas_of_the_setting(
 ) -> None:
     write_plan(tmp_path)
     made = MigrationPlan.load(tmp_path / "migration_plan.json")
-    monkeypatch.setattr("migration_assets.operations.planning.make_plan", lambda *_: made)
+    monkeypatch.setattr("migration_assets.operations.planning.make_plan", lambda *_, **__: made)
     for name in ("HOST", "USER", "PASSWORD", "DATABASE"):
         monkeypatch.setenv(f"MSSQL_{name}", "x")
     monkeypatch.setenv("STARROCKS_REPLICATION_NUM", "1")

@@ -153,7 +153,7 @@ def test_the_layout_names_what_exists() -> None:
     named = 0
     for line in layout.splitlines():
         folder = ROOT / "migration_assets" if line.startswith("  ") else ROOT
-        for entry in re.findall(r"[\w/]+\.(?:py|md|yaml)|^ *\w+/", line):
+        for entry in re.findall(r"[\w/-]+\.(?:py|md|yaml)|^ *\w+/", line):
             assert (folder / entry.strip()).exists(), entry
             named += 1
     assert named > 20
@@ -184,7 +184,7 @@ def test_the_rules_table_has_exactly_the_keys_of_a_table() -> None:
 
 
 def test_the_rules_example_is_valid() -> None:
-    example = "\n".join(code_lines(README.split("## migration.yaml")[1], "yaml")[:8])
+    example = "\n".join(code_lines(README.split("## migration.yaml")[1], "yaml")[:10])
     rules = Rules.model_validate(yaml.safe_load(example))
     assert rules.for_table("sales.Orders").exclude_columns == ("Shape",)
     assert rules.for_table("sales.Orders").partitions == 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime
 from datetime import time as clock
@@ -14,10 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from migration_assets.errors import ConnectionLostError, SchemaDriftError
+from migration_assets.errors import ConnectionLostError, SchemaDriftError, UnsupportedError
 from migration_assets.extraction import (
     READ_AHEAD_BATCHES,
-    _conformer,
+    conformer,
     exact_cast,
     extract,
     read_ahead,
@@ -141,7 +141,7 @@ def batch(**columns: Any) -> pa.RecordBatch:
 
 
 def test_values_are_cast_and_the_audit_columns_appended(table: TablePlan) -> None:
-    found = _conformer(table, 1, NOW)(batch(id=pa.array([1, 2], pa.int64())))
+    found = conformer(table, 1, NOW)(batch(id=pa.array([1, 2], pa.int64())))
     assert found.schema.equals(arrow_schema(table), check_metadata=True)
     assert found.to_pylist() == [
         {"id": 1, "name": "a", "price": pa.scalar("1.50").cast(pa.decimal128(9, 2)).as_py(),
@@ -171,7 +171,7 @@ def test_values_that_do_not_fit_are_refused(
     table: TablePlan, changed: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(SchemaDriftError, match=said) as raised:
-        _conformer(table, 0, NOW)(batch(**changed))
+        conformer(table, 0, NOW)(batch(**changed))
     assert "dbo.t" in raised.value.found
     assert "migration-assets plan" in raised.value.next_step
 
@@ -234,7 +234,7 @@ def test_a_cast_that_could_change_a_value_is_refused(values: pa.Array, target: p
 
 def test_what_has_its_planned_type_is_not_touched(table: TablePlan) -> None:
     given = batch(name=pa.array(["a", None], pa.large_string()))
-    found = _conformer(table, 0, NOW)(given)
+    found = conformer(table, 0, NOW)(given)
     for name in given.schema.names:
         addresses = [
             [buffer and buffer.address for buffer in one.column(name).buffers()]
@@ -249,7 +249,7 @@ def test_what_has_its_planned_type_is_not_touched(table: TablePlan) -> None:
 def test_other_columns_than_planned_are_refused(table: TablePlan, names: list[str]) -> None:
     columns = [pa.array([1], pa.int32())] * len(names)
     with pytest.raises(SchemaDriftError, match="gave columns"):
-        _conformer(table, 0, NOW)(pa.RecordBatch.from_arrays(columns, names=names))
+        conformer(table, 0, NOW)(pa.RecordBatch.from_arrays(columns, names=names))
 
 
 # --- extract
@@ -259,10 +259,18 @@ class Source:
     """Batches given by the test; notes when the server was asked for its fingerprint."""
 
     consistency = "snapshot"
+    replacement = "\ufffd"
 
-    def __init__(self, *batches: pa.RecordBatch, error: Exception | None = None) -> None:
+    def __init__(
+        self,
+        *batches: pa.RecordBatch,
+        error: Exception | None = None,
+        invalid: Exception | None = None,
+    ) -> None:
         self.given = batches
         self.error = error
+        self.invalid = invalid
+        self.doubtful: list[str] = []
         self.read = 0
         self.asked_after: int | None = None
 
@@ -272,6 +280,12 @@ class Source:
             yield one
         if self.error is not None:
             raise self.error
+
+    def refuse_invalid_text(self, columns: Sequence[str]) -> Sequence[str]:
+        self.doubtful.extend(columns)
+        if self.invalid is not None:
+            raise self.invalid
+        return ()
 
     def fingerprint(self) -> Fingerprint:
         self.asked_after = self.read
@@ -358,3 +372,48 @@ def test_an_error_of_the_writer_stops_the_reading(table: TablePlan) -> None:
     assert source.read <= READ_AHEAD_BATCHES + 3
     assert source.asked_after is None
     assert not threads()
+
+
+# --- invalid text
+
+
+@pytest.mark.parametrize(
+    ("texts", "asked"),
+    [
+        (["plain", None], []),
+        (["Grüße", "日本 ﷽ 😀"], []),
+        (["ok", "a\ufffdb"], ["name"]),
+        (["\ufffd", "\ufffd"], ["name"]),
+    ],
+)
+def test_the_server_is_asked_where_a_reader_may_have_replaced_something(
+    table: TablePlan, texts: list[str | None], asked: list[str]
+) -> None:
+    source = Source(batch(), batch(name=pa.array(texts, pa.large_string())))
+    extracted(table, source, keep([]), VerificationLevel.NONE)
+    assert source.doubtful == asked
+
+
+def test_invalid_text_fails_within_the_writer_s_reach(table: TablePlan) -> None:
+    seen: list[BaseException] = []
+
+    def write(batches: Iterable[pa.RecordBatch]) -> tuple[DataFile, ...]:
+        try:
+            list(batches)
+        except UnsupportedError as error:
+            seen.append(error)
+            raise
+        return ()
+
+    texts = pa.array(["\ufffd", None], pa.large_string())
+    source = Source(batch(name=texts), invalid=UnsupportedError("name is no text"))
+    with pytest.raises(UnsupportedError, match="no text"):
+        extracted(table, source, write)
+    assert len(seen) == 1
+
+
+def test_a_column_in_which_it_is_accepted_is_not_asked_about(table: TablePlan) -> None:
+    columns = tuple(column.model_copy(update={"utf16": False}) for column in table.columns)
+    source = Source(batch(name=pa.array(["\ufffd", None], pa.large_string())))
+    extracted(table.model_copy(update={"columns": columns}), source, keep([]))
+    assert source.doubtful == []

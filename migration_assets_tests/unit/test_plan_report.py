@@ -114,9 +114,19 @@ def test_left_out_tables_are_grouped_by_reason() -> None:
         )
     ]
     text = show(plan_of(table("a"), skipped=tuple(skipped)))
-    assert "Left out: 3 tables" in text
+    assert "Left out: 3 objects" in text
     assert re.search(r"It is a view\.\s+dbo\.v, dbo\.w\s", text)
     assert re.search(r"Column g is refused\.\s+dbo\.g\s", text)
+
+
+def test_of_thousands_of_views_the_first_are_named() -> None:
+    views = tuple(
+        SkippedTable(source_schema="dbo", source_name=f"v{i:04d}", reason="it is a view")
+        for i in range(1200)
+    )
+    text = " ".join(show(plan_of(skipped=views)).split())
+    assert "dbo.v0099 and 1,100 more, listed in the plan" in text
+    assert "dbo.v0100" not in text
 
 
 def test_notes_are_shown() -> None:

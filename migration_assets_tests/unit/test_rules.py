@@ -126,8 +126,8 @@ def test_what_matches_nothing_is_named() -> None:
         ("zzz: 1", "zzz is not a known key. Known keys are include, exclude, namespace_prefix"),
         ("tables:\n  a:\n    partitions: 0", "line 3: tables.a.partitions is 0: input should be"),
         (
-            "tables:\n  a:\n    verification: rows",
-            "tables.a.verification is 'rows': input should be 'none', 'count' or 'full'",
+            "tables:\n  a:\n    verification: all",
+            "tables.a.verification is 'all': input should be 'none', 'count', 'full' or 'rows'",
         ),
         ("schemas: {dbo: Core}", "schemas.dbo.namespace is 'Core': string should match"),
         ("schemas: {dbo: sys}", "schemas.dbo.namespace is 'sys': StarRocks has a database sys"),
