@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,7 @@ from migration_assets_tests.fidelity.cases import (
     write,
 )
 from migration_assets_tests.fidelity.suite import NEWEST
+from migration_assets_tests.fidelity.values import LOSSY
 from migration_assets_tests.sandbox.project import Project
 
 __all__ = [
@@ -33,3 +35,17 @@ def arrived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arrived]:
         tables = write(sandbox.settings, NEWEST)
         Project(folder, sandbox.settings).run("doctor", "--fix").ok()
         yield Arrived(migrate(folder, sandbox.settings), tables)
+
+
+def test_what_is_lost_is_counted_and_told(arrived: Arrived) -> None:
+    project = arrived.projects[""]
+    project.run("plan", "--measure", "--output", "measured.json").ok()
+    measured = json.loads((project.folder / "measured.json").read_text())
+    (table,) = [t for t in measured["tables"] if t["source_name"] == "moments"]
+    affected = {column["source_name"]: column["affected"] for column in table["columns"]}
+    for kind in arrived.tables["moments"]:
+        lost = [
+            v for v in kind.values if any(v.added.get(s) for s in LOSSY.get(kind.declaration, ()))
+        ]
+        wanted = len(lost) if kind.declaration in LOSSY else None
+        assert affected[kind.column] == wanted, kind.declaration

@@ -16,9 +16,9 @@ from migration_assets_tests.fidelity.values import LOSSY, OWN, TYPES, Type
 
 ALIASES = {"sysname": "nvarchar"}
 WITHOUT_LITERALS = {
-    # Its value is the server's; tests/sandbox/test_exotic_types.py compares it with the source.
+    # Its value is the server's: sandbox/test_own_types.py compares it with the source.
     "timestamp",
-    # Its values need an assembly.
+    # Its values need an assembly: likewise.
     "clr",
 }
 
