@@ -226,7 +226,7 @@ def _facts(
         Fact(
             "Tables to migrate",
             f"{len(tables):,}",
-            f"{len(plan.skipped):,} objects are left out" if plan.skipped else "none is left out",
+            f"{counted(len(plan.skipped), 'object')} left out" if plan.skipped else "none left out",
         ),
         Fact("Rows", f"{sum(table.rows for table in tables):,}", "as SQL Server estimates them"),
         Fact(
@@ -275,8 +275,8 @@ def _decisions(
     if remediable:
         count = sum(len(loss.columns) for loss in remediable)
         said.append(
-            f"{counted(count, 'column')} would lose something that migration.yaml can keep: see "
-            "What changes on the way."
+            f"{counted(count, 'column')} that lose something or may stop a load, of which "
+            "migration.yaml can keep more: see What changes on the way."
         )
     tables = [s for s in plan.skipped if not s.reason.startswith(("it is a view", "it is a syn"))]
     if tables:
@@ -371,7 +371,7 @@ def _balance_notes(known: int, cut: int) -> tuple[str, ...]:
     tables = counted(cut - known, "table") if known else "the tables"
     return (
         f"How rows divide among the ranges is not known for {tables} cut into ranges: their "
-        "partitions count as equal shares. `migration-assets plan --measure --report FILE` counts "
+        "partitions count as equal shares. migration-assets plan --measure --report FILE counts "
         "them, at the cost of a scan.",
     )
 
@@ -402,7 +402,7 @@ _ADVICE = {
     Kind.UNIQUE: "Not enforced in the copy.",
     Kind.CHECK: "Not enforced in the copy.",
     Kind.DEFAULT: "Rows arrive with their values; new rows in StarRocks get none.",
-    Kind.IDENTITY: "The numbers arrive as they are; StarRocks goes on counting in no such column.",
+    Kind.IDENTITY: "The numbers arrive as they are; StarRocks does not count on from them.",
     Kind.COMPUTED: "The columns arrive as values; their formulas do not.",
     Kind.INDEX: "StarRocks sorts by the sort key and has indexes of its own.",
     Kind.SEQUENCE: "StarRocks has no sequences.",

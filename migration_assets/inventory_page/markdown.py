@@ -16,13 +16,17 @@ def markdown(page: Page) -> str:
     return "\n".join(_lines(page)) + "\n"
 
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$:@-])")
+_SPECIAL = re.compile(r"[\\`*_\[\]|~$]|^[-+#=>]")
+_NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
+"""`@` would call a person of that name to an issue."""
 
 
 def text(value: object) -> str:
     """Plain text in which nothing is markup, be it Markdown's or HTML's."""
-    escaped = _SPECIAL.sub(r"\\\1", visible(str(value)))
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    shown = visible(str(value))
+    escaped = _NUMBERED.sub(r"\1\\\2", _SPECIAL.sub(r"\\\g<0>", shown))
+    return "".join(_ENTITIES.get(character, character) for character in escaped)
 
 
 def fenced(content: str, language: str) -> str:

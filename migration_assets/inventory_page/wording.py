@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 
@@ -53,7 +54,8 @@ def duration(seconds: float) -> str:
 
 
 def sentence(text: str) -> str:
-    """With a capital and a full stop."""
+    """With a capital, unless it begins with the name of a file, and a full stop."""
     text = text.strip() or "No reason was given."
-    text = text[0].upper() + text[1:]
+    if not re.match(r"\w+\.\w", text):
+        text = text[0].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else f"{text}."
