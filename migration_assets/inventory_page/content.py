@@ -275,31 +275,34 @@ def _decisions(
     if remediable:
         count = sum(len(loss.columns) for loss in remediable)
         said.append(
-            f"{counted(count, 'column')} that lose something or may stop a load, of which "
-            "migration.yaml can keep more: see What changes on the way."
+            "What to keep: migration.yaml can keep more of "
+            f"{counted(count, 'column')} that lose something or may stop a load (What changes on "
+            "the way)."
         )
     tables = [s for s in plan.skipped if not s.reason.startswith(("it is a view", "it is a syn"))]
     if tables:
         said.append(
-            f"{counted(len(tables), 'table')} left out, for a reason that may be mended: see Left out."
+            f"Whether the reasons for leaving out {counted(len(tables), 'table')} can be mended "
+            "(Left out)."
         )
     keyless = sum(not table.primary_key for table in plan.tables)
     if keyless:
         said.append(
-            f"{counted(keyless, 'table')} without a primary key: duplicate rows cannot be told "
-            "apart, and such a table is not cut unless partition_column names a column."
+            f"What becomes of {counted(keyless, 'table')} without a primary key: duplicate rows "
+            "cannot be told apart (Warnings)."
         )
     large = [t for t in plan.tables if t.isolated and len(t.key_ranges) == 1]
     if large:
         said.append(
-            f"{counted(len(large), 'large table')} in one partition, which takes long and starts "
-            f"over when it fails: {', '.join(visible(t.full_name) for t in large[:5])}."
+            f"Another partition_column for {counted(len(large), 'large table')} in one partition, "
+            "which takes long and starts over when it fails: "
+            f"{', '.join(visible(table.full_name) for table in large[:5])}."
         )
     uneven = [one for one in plotted if one.ratio > UNEVEN]
     if uneven:
         said.append(
-            f"{counted(len(uneven), 'table')} with a partition above {UNEVEN:g} times the mean: "
-            "see Partitions."
+            f"Another partition_column for {counted(len(uneven), 'table')} with a partition above "
+            f"{UNEVEN:g} times the mean (Partitions)."
         )
     code = sum(
         len(inventory.objects.get(kind, ()))
@@ -307,8 +310,8 @@ def _decisions(
     )
     if code:
         said.append(
-            f"Views, procedures, functions, triggers and jobs, {code:,} in all, to be rewritten or "
-            "dropped: see Not migrated."
+            "Who rewrites or drops what is written in T-SQL: "
+            f"{code:,} of views, procedures, functions, triggers and jobs (Not migrated)."
         )
     if not plan.snapshot_isolation:
         said.append(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 from migration_assets.errors import ConfigurationError
 from migration_assets.plan import MigrationPlan, TablePlan, VerificationLevel
@@ -60,13 +61,16 @@ class Assumptions:
         "level rows takes four times the extraction (docs/verification.md), count and none nothing",
     )
 
+    given: tuple[str, ...] = ()
+    """Names of those that are no defaults."""
+
     def __post_init__(self) -> None:
         """Refuse what cannot be divided by.
 
         Raises:
             ConfigurationError: a value is not above zero.
         """
-        for item in fields(self):
+        for item in _assumptions():
             if not 0 < getattr(self, item.name) < float("inf"):
                 raise ConfigurationError(f"--assume {item.name}: it must be above zero.")
 
@@ -76,8 +80,8 @@ class Assumptions:
         Raises:
             ConfigurationError: an unknown name, or no number.
         """
-        known = [item.name for item in fields(self)]
-        changes = {}
+        known = [item.name for item in _assumptions()]
+        changes: dict[str, Any] = {}
         for text in given:
             name, _, value = text.partition("=")
             if name not in known:
@@ -88,17 +92,21 @@ class Assumptions:
                 changes[name] = float(value.replace("_", "").replace(",", ""))
             except ValueError:
                 raise ConfigurationError(f"--assume {name}: {value!r} is no number.") from None
-        return dataclasses.replace(self, **changes)
+        return dataclasses.replace(self, **changes, given=(*self.given, *changes))
 
     def listed(self) -> list[tuple[str, float, str, str]]:
         """Name, value, unit, and where the value is from; a value that was given says so."""
         rows = []
-        for item in fields(self):
-            value = getattr(self, item.name)
-            given = value != item.default and item.name != "concurrent_runs"
-            source = "given with --assume" if given else item.metadata["source"]
-            rows.append((item.name, value, item.metadata["unit"], source))
+        for item in _assumptions():
+            source = item.metadata["source"]
+            if item.name in self.given:
+                source = "given with --assume"
+            rows.append((item.name, getattr(self, item.name), item.metadata["unit"], source))
         return rows
+
+
+def _assumptions() -> list[dataclasses.Field[float]]:
+    return [item for item in fields(Assumptions) if "unit" in item.metadata]
 
 
 @dataclass(frozen=True)

@@ -109,10 +109,9 @@ _TABLE_PARTS: dict[Kind, tuple[Source, ...]] = {
             f"SELECT s.name, o.name, t.name, '' FROM sys.identity_columns AS o {_OF_TABLES}",
         ),
         Source(
-            "COLUMNPROPERTY",
-            "SELECT TABLE_SCHEMA, COLUMN_NAME, TABLE_NAME, '' FROM INFORMATION_SCHEMA.COLUMNS "
-            "WHERE COLUMNPROPERTY(OBJECT_ID(QUOTENAME(TABLE_SCHEMA) + N'.' + "
-            "QUOTENAME(TABLE_NAME)), COLUMN_NAME, 'IsIdentity') = 1",
+            "sys.columns",
+            f"SELECT s.name, o.name, t.name, '' FROM sys.columns AS o {_OF_TABLES} "
+            "AND o.is_identity = 1",
         ),
     ),
     Kind.COMPUTED: (

@@ -26,13 +26,16 @@ def check_report(path: Path, assume: Sequence[str]) -> None:
     """Refuse a file or an assumption that the report could not be made with, before any work.
 
     Raises:
-        ConfigurationError: another ending than those of `FORMATS`, or an unknown assumption.
+        ConfigurationError: another ending than those of `FORMATS`, no local file, or an unknown
+            assumption.
     """
     if path.suffix.lower() not in FORMATS:
         raise ConfigurationError(
             f"--report {path}: the report is written as {' or '.join(FORMATS)}, by its ending.",
             next_step="Name a file that ends in one of them.",
         )
+    if str(path).startswith("s3:/"):
+        raise ConfigurationError(f"--report {path}: the report is written to a local file.")
     assumptions(assume)
 
 
@@ -69,7 +72,7 @@ def write_report(
         What stays behind.
 
     Raises:
-        ConfigurationError: as `check_report` says.
+        ConfigurationError: as `check_report` says, or the file cannot be written.
         MigrationError: SQL Server cannot be reached.
     """
     check_report(path, assume)
@@ -88,8 +91,12 @@ def write_report(
         partition_rows=counts,
         partition_notes=notes,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
+    document = FORMATS[path.suffix.lower()](made)
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(FORMATS[path.suffix.lower()](made), encoding="utf-8", errors="replace")
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(document, encoding="utf-8", errors="replace")
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigurationError(f"--report {path} cannot be written: {error}.") from None
     return inventory
