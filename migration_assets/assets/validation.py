@@ -15,7 +15,8 @@ from migration_assets.assets.receipt_store import ReceiptStore
 from migration_assets.assets.rows import compare_with_source
 from migration_assets.assets.translator import MigrationTranslator, Stage
 from migration_assets.errors import ConfigurationError, MigrationError, ObjectNotFoundError
-from migration_assets.plan import MigrationPlan, TablePlan, VerificationLevel
+from migration_assets.mssql.point_in_time import find_standpoint
+from migration_assets.plan import Consistency, MigrationPlan, TablePlan, VerificationLevel
 from migration_assets.receipts import CommitReceipt, Difference, Fingerprint, columns_of
 from migration_assets.sampling import sample_of
 
@@ -362,6 +363,9 @@ def validate_in_run(
         dagster.Failure: a table is missing or differs; names each.
     """
     wrong = []
+    if plan.consistency is Consistency.DATABASE_SNAPSHOT:
+        # Without it every table would look as if SQL Server did not have it.
+        find_standpoint(mssql, plan.consistency, plan.database)
     for table in select_tables(plan, config.tables):
         level = VerificationLevel(config.level)
         found = validate_table(
