@@ -16,7 +16,7 @@ DATA_VERSION_TAG = "dagster/data_version"
 
 
 POINT_IN_TIME_TAG = "migration/point-in-time"
-"""Tag of an extraction that can be queried by partition: the database snapshot it was read from."""
+"""Tag of an extraction: the database snapshot it was read from."""
 
 
 def point_tag(point: PointInTime | None) -> str:

@@ -153,7 +153,7 @@ def test_partitions_without_one_state_lose_money(sandbox, client, lake, table, c
         ("READ_COMMITTED_SNAPSHOT ON", "read committed snapshot"),
     ],
 )
-def test_what_the_database_allows_is_looked_up_and_no_more_is_tried(
+def test_what_the_database_allows_is_looked_up_and_no_more_is_tried(  # noqa: PLR0917 - by name
     sandbox, client, lake, table, statements, setting, word
 ):
     if word != "snapshot":
@@ -372,7 +372,7 @@ def test_a_snapshot_of_another_database_is_refused(sandbox, client):
         (945, "Database 'x' cannot be opened due to inaccessible files.", "snapshot drop"),
     ],
 )
-def test_what_is_lost_while_reading_leaves_no_file_and_is_read_again(
+def test_what_is_lost_while_reading_leaves_no_file_and_is_read_again(  # noqa: PLR0917 - by name
     sandbox, client, lake, table, tmp_path, number, message, needle
 ):
     sandbox.control("sqlserver").arm(
