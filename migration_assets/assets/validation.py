@@ -125,10 +125,10 @@ class TableValidation:
         if more := [difference for _, difference in found[room:]]:
             shown.append(f"and {len(more)} more, in {', '.join(columns_of(more)) or 'row counts'}")
         if self.moved:
-            key, moved = next(iter(self.moved.items()))
-            more = f" and {len(self.moved) - 1} more partitions" if len(self.moved) > 1 else ""
+            first, since = next(iter(self.moved.items()))
+            rest = f", and {len(self.moved) - 1} more" if len(self.moved) > 1 else ""
             shown.append(
-                f"the source moved after it was extracted ({key}: {describe_moved(moved)}){more}: "
+                f"the source moved after it was extracted ({first}: {describe_moved(since)}{rest}): "
                 "StarRocks has what was extracted"
             )
         return "; ".join(shown)

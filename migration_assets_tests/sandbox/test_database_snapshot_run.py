@@ -73,18 +73,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bank]:
 
 
 @pytest.fixture(scope="module")
-def without(made: Bank) -> int:
-    """The total after two runs without one point in time."""
+def without(made: Bank) -> tuple[int, Result]:
+    """The total after two runs without one point in time, and what `validate` says."""
     made.plan("none")
     made.project.run("run", "--partitions", FIRST, "--until", "mssql").ok()
     made.move_money()
     made.project.run("run", "--partitions", REST, "--until", "mssql").ok()
     made.project.run("run", "--from", "iceberg")
-    return made.total()
+    return made.total(), made.project.run("validate", "--level", "full")
 
 
 @pytest.fixture(scope="module")
-def within(made: Bank, without: int) -> dict[str, Any]:
+def within(made: Bank, without: tuple[int, Result]) -> dict[str, Any]:
     """The same from a database snapshot, and what it left."""
     assert without
     made.plan("database_snapshot")
@@ -101,8 +101,13 @@ def within(made: Bank, without: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_two_runs_without_one_point_in_time_lose_money(without: int) -> None:
-    assert without == bank.TOTAL - 30
+def test_two_runs_without_one_point_in_time_lose_money(without: tuple[int, Result]) -> None:
+    total, validated = without
+    assert total == bank.TOTAL - 30
+    assert validated.code == 1
+    said = " ".join(validated.out.split())
+    assert "the source moved after it was extracted" in said, said
+    assert "balance.sum went from" in said
 
 
 def test_all_runs_from_a_database_snapshot_show_one_state(within: dict[str, Any]) -> None:
