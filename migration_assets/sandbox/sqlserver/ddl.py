@@ -34,6 +34,8 @@ def run(session: Session, statement: Statement) -> Iterator[Event]:
     reader = Reader(statement.text)
     for words, handler in _HANDLERS.items():
         if reader.accept(*words.split()):
+            if not words.endswith(" DATABASE"):
+                database_snapshots.refuse_writing(session.database)
             handler(session, reader)
             reader.finish()
             yield Done()

@@ -209,7 +209,7 @@ class Session:
         Reads under READ COMMITTED see what others committed meanwhile, so they stay outside until
         the transaction writes for the first time; from then on it sees one state.
         """
-        if writes:
+        if writes and not defines:
             database_snapshots.refuse_writing(self.database)
         if not self.transactions:
             return
