@@ -218,10 +218,11 @@ def test_a_source_that_moved_says_by_what(client, sandbox, lake, table, monkeypa
         receipt = read_while(client, lake, table, insert, monkeypatch)
     finally:
         client.query("DELETE FROM dbo.accounts WHERE id = -1")
-    assert receipt.moved == (
+    for counter in (
         Difference(what="rows by the catalog", expected=400, found=401),
         Difference(what="Change Tracking version of the database", expected=0, found=1),
-    )
+    ):
+        assert counter in receipt.moved
     verdicts = source_verdicts(receipt, lambda: receipt.source_fingerprint)
     for verdict in verdicts:
         assert not verdict.equal
