@@ -78,13 +78,14 @@ def run_variant(variant: str, plan: MigrationPlan, repeats: int) -> Cost:
 
 def _extraction(table: TablePlan) -> Any:
     from migration_assets.assets.extractor import Extraction
+    from migration_assets.mssql.point_in_time import Standpoint
 
     return Extraction(
         table=table,
         run_id="benchmark",
         # Counted by SQL Server at most: what its aggregates cost is benchmarks.extract's subject.
         level=VerificationLevel.COUNT,
-        snapshot=False,
+        standpoint=Standpoint(snapshot=False, watched=False),
         batch_rows=65_536,
     )
 

@@ -325,6 +325,42 @@ def reset(*, tables: tuple[str, ...], yes: bool) -> int:
     return OK
 
 
+@cli.group()
+def snapshot() -> None:
+    """The database snapshot that a plan of `consistency: database_snapshot` reads from."""
+
+
+@snapshot.command(name="create")
+@click.option("--yes", is_flag=True, help="Also when partitions of another state are there.")
+def create_snapshot(*, yes: bool) -> int:
+    """Make it of the database as it is now; one that is there stays."""
+    from migration_assets.operations.database_snapshot import create
+    from migration_assets.operations.home import open_instance
+
+    with open_instance(ProjectSettings.load()) as instance:
+        click.echo(create(_plan(), instance, mixed=yes))
+    return OK
+
+
+@snapshot.command(name="drop")
+def drop_snapshot() -> int:
+    """Drop it; only one that we made."""
+    from migration_assets.operations.database_snapshot import drop
+
+    click.echo(drop(_plan()))
+    return OK
+
+
+@snapshot.command(name="show")
+def show_snapshot() -> int:
+    """Say whether it is there, and of which moment."""
+    from migration_assets.operations.database_snapshot import show
+
+    found = show(_plan())
+    click.echo(found or "There is none: `migration-assets run` makes it.")
+    return OK if found else FAILED
+
+
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 @click.option("--fix", is_flag=True, help="Create StarRocks' external catalog when missing.")

@@ -15,7 +15,7 @@ from migration_assets.assets.translator import MigrationTranslator, Stage
 from migration_assets.iceberg.resource import LakeResource
 from migration_assets.jobs import build_jobs, build_schedules, build_sensors
 from migration_assets.mssql.resource import MssqlResource
-from migration_assets.plan import Engine, MigrationPlan, TablePlan
+from migration_assets.plan import Consistency, Engine, MigrationPlan, TablePlan
 from migration_assets.plan_source import read_plan
 from migration_assets.settings import ProjectSettings
 from migration_assets.starrocks.resource import StarRocksResource
@@ -57,21 +57,21 @@ def table_assets(
     """Build the three assets of a table."""
     mssql, iceberg, starrocks = (translator.asset_spec(stage, table) for stage in Stage)
     return [
-        _extracting_asset(table, mssql, snapshot=plan.snapshot_isolation),
+        _extracting_asset(table, mssql, consistency=plan.consistency),
         build_iceberg_asset(table, iceberg, mssql.key, plan.plan_id),
         build_starrocks_asset(table, starrocks, iceberg.key),
     ]
 
 
 def _extracting_asset(
-    table: TablePlan, spec: dg.AssetSpec, *, snapshot: bool
+    table: TablePlan, spec: dg.AssetSpec, *, consistency: Consistency
 ) -> dg.AssetsDefinition:
     if table.engine is Engine.SPARK:
         # PySpark is imported only where a table needs it.
         from migration_assets.assets.spark import build_spark_asset
 
-        return build_spark_asset(table, spec, snapshot=snapshot)
-    return build_mssql_asset(table, spec, snapshot=snapshot)
+        return build_spark_asset(table, spec, consistency=consistency)
+    return build_mssql_asset(table, spec, consistency=consistency)
 
 
 def build_resources(plan: MigrationPlan) -> dict[str, object]:
@@ -87,6 +87,7 @@ def build_resources(plan: MigrationPlan) -> dict[str, object]:
             host=dg.EnvVar("MSSQL_HOST"),
             user=dg.EnvVar("MSSQL_USER"),
             database=dg.EnvVar("MSSQL_DATABASE"),
+            database_snapshot=plan.database_snapshot.name if plan.database_snapshot else "",
         ),
         "lake": LakeResource(),
         "starrocks": StarRocksResource(

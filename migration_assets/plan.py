@@ -66,6 +66,14 @@ class OnExisting(StrEnum):
     REPLACE = "replace"
 
 
+class Consistency(StrEnum):
+    """Which rows of the source belong together; see docs/consistency.md."""
+
+    NONE = "none"
+    STATEMENT = "statement"
+    DATABASE_SNAPSHOT = "database_snapshot"
+
+
 class FrozenModel(BaseModel):
     """Base of all values that are stored: immutable, and unknown keys are an error."""
 
@@ -256,6 +264,20 @@ class TablePlan(FrozenModel):
         return content_hash(identity)
 
 
+class DatabaseSnapshot(FrozenModel):
+    """The SQL Server database snapshot that all rows are read from.
+
+    Attributes:
+        name: its name on the server.
+        ours: we make and drop it; else it is somebody else's, named in migration.yaml.
+        folder: where its files are made, on the server; empty for beside those of the database.
+    """
+
+    name: str
+    ours: bool = True
+    folder: str = ""
+
+
 class SkippedTable(FrozenModel):
     """A source object that the plan leaves out, with the reason."""
 
@@ -272,6 +294,8 @@ class MigrationPlan(FrozenModel):
         skipped: what was left out and why.
         notes: what introspection had to do without.
         snapshot_isolation: `ALLOW_SNAPSHOT_ISOLATION` was ON when the plan was made.
+        consistency: which rows are read as of one point in time.
+        database_snapshot: where all rows are read, at consistency `database_snapshot`.
     """
 
     version: Literal[1] = 1
@@ -279,6 +303,8 @@ class MigrationPlan(FrozenModel):
     database: str
     snapshot_isolation: bool = False
     read_committed_snapshot: bool = False
+    consistency: Consistency = Consistency.STATEMENT
+    database_snapshot: DatabaseSnapshot | None = None
     tables: tuple[TablePlan, ...]
     skipped: tuple[SkippedTable, ...] = ()
     notes: tuple[str, ...] = ()

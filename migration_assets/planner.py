@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from migration_assets.column_planner import plan_columns
+from migration_assets.consistency import consistency_notes, database_snapshot
 from migration_assets.errors import ConfigurationError, UnsupportedError
 from migration_assets.naming import (
     Claim,
@@ -100,6 +101,8 @@ def plan(
         database=database.database,
         snapshot_isolation=database.snapshot_isolation,
         read_committed_snapshot=database.read_committed_snapshot,
+        consistency=rules.consistency,
+        database_snapshot=database_snapshot(database, rules),
         tables=tuple(planned),
         skipped=tuple(sorted(skipped, key=lambda s: _order(s.source_schema, s.source_name))),
         notes=(*database.notes, *_notes(database, rules)),
@@ -154,12 +157,7 @@ def _notes(database: SourceDatabase, rules: Rules) -> list[str]:
     if left:
         counts = ", ".join(f"{count} {name}" for name, count in left.items())
         notes.append(f"Not migrated: {counts}.")
-    if not database.snapshot_isolation:
-        notes.append(
-            "ALLOW_SNAPSHOT_ISOLATION is OFF: rows and their fingerprint are read one after the "
-            "other, so a table that is written to meanwhile may not compare equal."
-        )
-    return notes
+    return [*notes, *consistency_notes(database, rules)]
 
 
 def _plan_table(

@@ -76,6 +76,49 @@ class Receipt(FrozenModel):
     seconds: float
 
 
+SNAPSHOT = "snapshot"
+DATABASE_SNAPSHOT = "database snapshot"
+READ_COMMITTED = "read committed"
+READ_COMMITTED_SNAPSHOT = "read committed snapshot"
+ROWS_OF_A_STATEMENT = "statement"
+"""How rows were read: values of `ExtractReceipt.consistency`. The last one is Spark's JDBC reader's
+under SNAPSHOT: of the rows, but not of what SQL Server aggregates afterwards."""
+
+ONE_STATE = frozenset({SNAPSHOT, DATABASE_SNAPSHOT})
+"""What makes rows and the server's fingerprint show the same state, whoever writes meanwhile."""
+
+
+class PointInTime(FrozenModel):
+    """Which state of the source was read, as far as the server can tell.
+
+    Attributes:
+        database_snapshot: the database snapshot it was read from; empty if none.
+        created: when that was made, by the server's clock and in its time zone.
+        change_tracking_version: what `CHANGE_TRACKING_CURRENT_VERSION()` said before the read (of
+            the database snapshot: what it will always say); None where it is off.
+        lsn: the highest log sequence number that Change Data Capture knows, as `0x…`; empty where
+            it is off.
+    """
+
+    database_snapshot: str = ""
+    created: datetime | None = None
+    change_tracking_version: int | None = None
+    lsn: str = ""
+
+    @property
+    def named(self) -> dict[str, str]:
+        """What is known, by name; for properties and metadata."""
+        values = {
+            "database-snapshot": self.database_snapshot,
+            "database-snapshot-created": self.created.isoformat() if self.created else "",
+            "change-tracking-version": ""
+            if self.change_tracking_version is None
+            else str(self.change_tracking_version),
+            "lsn": self.lsn,
+        }
+        return {name: value for name, value in values.items() if value}
+
+
 class ExtractReceipt(Receipt):
     """Files that hold the rows of one key range; nothing points to them yet.
 
@@ -83,7 +126,10 @@ class ExtractReceipt(Receipt):
         fingerprint: of the rows as written, computed while they passed.
         source_fingerprint: SQL Server's own aggregates of the same key range; None if not asked.
         consistency: how the rows were read: `snapshot` (one transaction with the fingerprint
-            query) or `read committed`.
+            query), `database snapshot`, `read committed snapshot`, `read committed` or `statement`.
+        point_in_time: which state of the source was read; None in receipts of older releases.
+        moved: the source's counters that were others after the read than before it, which were
+            expected to stay.
         extracted_at: when the read began; also the value of `migrated_at`.
         doubtful: columns in which the reader may have replaced what was no valid text, when SQL
             Server is still to be asked; empty otherwise.
@@ -95,6 +141,8 @@ class ExtractReceipt(Receipt):
     consistency: str
     extracted_at: datetime
     doubtful: tuple[str, ...] = ()
+    point_in_time: PointInTime | None = None
+    moved: tuple[Difference, ...] = ()
 
 
 class CommitReceipt(Receipt):

@@ -7,6 +7,7 @@ namespace_prefix: shop_        # before every name made from a schema (Glue is s
 schemas:
   dbo: core                    # Iceberg namespace and StarRocks database of a schema
   hr: {namespace: people, database: hr}
+consistency: statement         # none | statement | database_snapshot: see docs/consistency.md
 spark_from: {rows: 20000000}   # larger tables go through Spark when SPARK_MASTER names a cluster
 defaults:                      # of every table
   verification: full           # rows | full | count | none
@@ -53,9 +54,11 @@ from migration_assets.naming import (
     STARROCKS_DATABASE_PATTERN,
     STARROCKS_TABLE_PATTERN,
 )
-from migration_assets.plan import Engine, FrozenModel, OnExisting, VerificationLevel
+from migration_assets.plan import Consistency, Engine, FrozenModel, OnExisting, VerificationLevel
 from migration_assets.schema import SourceTable
 
+MAX_IDENTIFIER = 128
+"""SQL Server's limit of a name's length in characters."""
 MAX_PARTITIONS = 4096
 MAX_BUCKETS = 1024
 """StarRocks' limit of buckets in one partition
@@ -71,6 +74,15 @@ def _not_reserved(name: str) -> str:
     if name in RESERVED_DATABASES:
         raise ValueError(f"StarRocks has a database {name} of its own")
     return name
+
+
+def _built(consistency: object) -> object:
+    if consistency == "barrier":
+        raise ValueError(
+            "a barrier of table locks is not built; use database_snapshot, or statement where the "
+            "server makes no database snapshots"
+        )
+    return consistency
 
 
 Patterns = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
@@ -198,6 +210,11 @@ class Rules(FrozenModel):
         namespace_prefix: put before each namespace and database that is made from a schema's name,
             not before one that a rule names.
         spark_from: size above which a table goes through Spark, when SPARK_MASTER names a cluster.
+        consistency: which rows are read as of one point in time: `none`, `statement` (those of a
+            partition, where the database allows it) or `database_snapshot` (all of all tables).
+        database_snapshot: name of one that somebody else has made; default: the tool makes it.
+        database_snapshot_folder: where the tool's has its files, on the server; default: beside
+            those of the database.
         schemas: SQL Server schema (without case) to where its tables go.
         defaults: wishes for all tables.
         tables: pattern to wishes for the tables it matches; later patterns win, key by key.
@@ -209,6 +226,9 @@ class Rules(FrozenModel):
     schemas: dict[str, Annotated[SchemaRules, BeforeValidator(_as_schema_rules)]] = Field(
         default_factory=dict
     )
+    consistency: Annotated[Consistency, BeforeValidator(_built)] = Consistency.STATEMENT
+    database_snapshot: str | None = Field(None, min_length=1, max_length=MAX_IDENTIFIER)
+    database_snapshot_folder: str | None = Field(None, min_length=1)
     spark_from: SparkFrom = SparkFrom()
     defaults: DefaultRules = DefaultRules()
     tables: dict[str, TableRules] = Field(default_factory=dict)

@@ -8,11 +8,23 @@ import dagster as dg
 
 from migration_assets.assets.checks import check_specs
 from migration_assets.assets.translator import STAGES, Stage
-from migration_assets.plan import TablePlan, VerificationLevel
-from migration_assets.receipts import Receipt
+from migration_assets.plan import TablePlan, VerificationLevel, content_hash
+from migration_assets.receipts import PointInTime, Receipt
 
 DATA_VERSION_TAG = "dagster/data_version"
 """Dagster's own tag of a materialization, the one that can be queried by partition."""
+
+
+POINT_IN_TIME_TAG = "migration/point-in-time"
+"""Tag of an extraction: the database snapshot it was read from."""
+
+
+def point_tag(point: PointInTime | None) -> str:
+    """Value of that tag; `none` for rows that were read from no database snapshot."""
+    if point is None or not point.database_snapshot or point.created is None:
+        return "none"
+    # A tag's value may hold no colons, blanks and the like; names do.
+    return content_hash([point.database_snapshot, point.created.isoformat()])
 
 
 def data_version(receipt: Receipt) -> dg.DataVersion:

@@ -15,8 +15,15 @@ import dagster as dg
 
 from migration_assets.assets.failures import place
 from migration_assets.assets.translator import Stage
+from migration_assets.mssql.point_in_time import OF_THE_DATABASE
 from migration_assets.plan import TablePlan, VerificationLevel
-from migration_assets.receipts import Difference, ExtractReceipt, Fingerprint, columns_of
+from migration_assets.receipts import (
+    ONE_STATE,
+    Difference,
+    ExtractReceipt,
+    Fingerprint,
+    columns_of,
+)
 
 if TYPE_CHECKING:
     from migration_assets.row_comparison import RowComparison
@@ -141,23 +148,34 @@ def source_verdicts(
 
     Args:
         receipt: of the extraction.
-        measure_again: asks SQL Server once more; used when they differ and were not read in one
-            transaction, to tell a source that moves from a copy that is wrong.
+        measure_again: asks SQL Server once more; used when they differ and do not show one state,
+            to tell a source that moves from a copy that is wrong. So do the receipt's counters.
     """
     source = receipt.source_fingerprint
     if source is None:
         return []
     differences = source.differences(receipt.fingerprint)
     reason = ""
-    if differences and receipt.consistency != "snapshot":
+    if differences and receipt.consistency not in ONE_STATE:
         moved = source.differences(measure_again() or source)
+        counted = [m for m in receipt.moved if not m.what.endswith(OF_THE_DATABASE)]
         if moved:
-            reason = (
-                "The source is being written to: between two looks "
-                + ", ".join(f"{m.what} went from {m.expected:,} to {m.found:,}" for m in moved[:3])
-                + ". Allow SNAPSHOT isolation or extract again when it rests."
+            reason = f"The source is being written to: between two looks {describe_moved(moved)}."
+        elif counted:
+            reason = f"The source was written to while it was read: {describe_moved(counted)}."
+        if reason:
+            reason += (
+                " Read from a database snapshot (docs/consistency.md), allow SNAPSHOT isolation, or "
+                "extract again when it rests."
             )
     return _verdicts(source, receipt.fingerprint, ("mssql", "extracted"), reason)
+
+
+def describe_moved(moved: Sequence[Difference]) -> str:
+    """What changed from what to what: `rows went from 3 to 4, …`."""
+    shown = [f"{m.what} went from {m.expected:,} to {m.found:,}" for m in moved[:3]]
+    more = [f"and {len(moved) - 3} more"] if len(moved) > 3 else []
+    return ", ".join([*shown, *more])
 
 
 def target_verdicts(expected: Fingerprint, measure: Callable[[], Fingerprint]) -> list[Verdict]:

@@ -15,16 +15,19 @@ from migration_assets.extraction import PartitionSource, extract
 from migration_assets.iceberg.lake import Lake, shared_lake
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.jdbc_numbers import from_numbers
+from migration_assets.mssql.point_in_time import Standpoint, start_watch
 from migration_assets.plan import TablePlan, VerificationLevel
-from migration_assets.receipts import ExtractReceipt, Fingerprint
+from migration_assets.receipts import (
+    READ_COMMITTED,
+    ROWS_OF_A_STATEMENT,
+    Difference,
+    ExtractReceipt,
+    Fingerprint,
+)
 from migration_assets.settings import LakeSettings, MssqlSettings
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-ROWS_OF_A_STATEMENT = "statement"
-"""Read consistency of Spark's JDBC reader under SNAPSHOT: of the rows, but not of what SQL Server
-aggregates afterwards."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +37,14 @@ class Extraction:
     Attributes:
         run_id: Dagster run, for the receipts.
         level: how much is measured.
-        snapshot: whether the database allowed SNAPSHOT isolation when the plan was made.
+        standpoint: from where in time its rows are read.
         batch_rows: rows of a record batch, at most.
     """
 
     table: TablePlan
     run_id: str
     level: VerificationLevel
-    snapshot: bool
+    standpoint: Standpoint
     batch_rows: int
 
     def read(self, mssql: SqlServer, lake: Lake, partition_key: str) -> ExtractReceipt:
@@ -52,15 +55,17 @@ class Extraction:
         """
         from migration_assets.mssql.reader import open_partition
 
+        watch = start_watch(mssql, self.table) if self.standpoint.watched else None
         with open_partition(
             mssql,
             self.table,
             self.table.key_range(partition_key),
             batch_rows=self.batch_rows,
             level=self.level,
-            snapshot=self.snapshot,
+            snapshot=self.standpoint.snapshot,
         ) as source:
-            return self.write(lake, partition_key, source)
+            receipt = self.write(lake, partition_key, source)
+            return receipt if watch is None else with_moved(receipt, watch.moved(source.ask))
 
     def write(self, lake: Lake, partition_key: str, source: PartitionSource) -> ExtractReceipt:
         """Write the rows of a source as one partition.
@@ -78,7 +83,7 @@ class Extraction:
             attempt=attempt,
             store=lake.store,
         )
-        return extract(
+        receipt = extract(
             self.table,
             partition_key,
             source,
@@ -87,6 +92,17 @@ class Extraction:
             run_id=self.run_id,
             level=self.level,
         )
+        return receipt.model_copy(
+            update={
+                "consistency": self.standpoint.consistency(receipt.consistency),
+                "point_in_time": self.standpoint.point,
+            }
+        )
+
+
+def with_moved(receipt: ExtractReceipt, moved: tuple[Difference, ...]) -> ExtractReceipt:
+    """The receipt with the counters that moved while its rows were read."""
+    return receipt.model_copy(update={"moved": moved})
 
 
 @dataclass(frozen=True)
@@ -108,7 +124,7 @@ class ExecutorExtraction:
 
     def write(self, partition_key: str, batches: Iterator[pa.RecordBatch]) -> ExtractReceipt:
         """Write what Spark's JDBC reader gives. See `Extraction.write`."""
-        consistency = ROWS_OF_A_STATEMENT if self.extraction.snapshot else "read committed"
+        consistency = ROWS_OF_A_STATEMENT if self.extraction.standpoint.snapshot else READ_COMMITTED
         table = self.extraction.table
         rows = (from_numbers(batch, table) for batch in batches)
         source = _Given(rows, consistency)

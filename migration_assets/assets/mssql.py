@@ -7,12 +7,19 @@ from typing import Any
 import dagster as dg
 
 from migration_assets.assets.build import (
+    POINT_IN_TIME_TAG,
     ExtractConfig,
     asset_arguments,
     code,
     data_version,
+    point_tag,
 )
-from migration_assets.assets.checks import check_specs, conclude, source_verdicts
+from migration_assets.assets.checks import (
+    check_specs,
+    conclude,
+    describe_moved,
+    source_verdicts,
+)
 from migration_assets.assets.extractor import Extraction
 from migration_assets.assets.failures import failures
 from migration_assets.assets.translator import Stage
@@ -21,19 +28,19 @@ from migration_assets.iceberg.resource import LakeResource
 from migration_assets.mssql.resource import MssqlResource
 from migration_assets.mssql.select import table_name
 from migration_assets.partitioning import predicate
-from migration_assets.plan import TablePlan
+from migration_assets.plan import Consistency, TablePlan
 from migration_assets.receipts import ExtractReceipt
 
 
 def build_mssql_asset(
-    table: TablePlan, spec: dg.AssetSpec, *, snapshot: bool
+    table: TablePlan, spec: dg.AssetSpec, *, consistency: Consistency
 ) -> dg.AssetsDefinition:
     """Build the asset that extracts a table, partition by partition.
 
     Args:
         table: what to extract.
         spec: the asset's spec.
-        snapshot: whether the database allowed SNAPSHOT isolation when the plan was made.
+        consistency: which rows are read as of one point in time.
     """
     specs = check_specs(spec, Stage.MSSQL, table)
 
@@ -44,16 +51,18 @@ def build_mssql_asset(
         lake: LakeResource,
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[ExtractReceipt]]:
         from migration_assets.mssql.introspection import check_columns
+        from migration_assets.mssql.point_in_time import find_standpoint
         from migration_assets.mssql.reader import measure_partition
 
         partition_key, level = context.partition_key, config.level(table)
         with failures(context, Stage.MSSQL, table, partition_key):
+            standpoint = find_standpoint(mssql.client, consistency, table.source_database)
             check_columns(mssql.client, table)
             extraction = Extraction(
                 table=table,
                 run_id=context.run_id,
                 level=level,
-                snapshot=snapshot,
+                standpoint=standpoint,
                 batch_rows=config.batch_rows or mssql.client.settings.batch_rows,
             )
             receipt = extraction.read(mssql.client, lake.lake, partition_key)
@@ -65,6 +74,7 @@ def build_mssql_asset(
                 value=receipt,
                 metadata=extract_metadata(receipt, table),
                 data_version=data_version(receipt),
+                tags={POINT_IN_TIME_TAG: point_tag(receipt.point_in_time)},
             )
             yield from conclude(
                 Stage.MSSQL, table, partition_key, specs=specs, verdicts=verdicts, result=result
@@ -74,6 +84,16 @@ def build_mssql_asset(
         mssql_table
     )
     return definition
+
+
+def consistency_metadata(receipt: ExtractReceipt) -> dict[str, Any]:
+    """Which state of the source the rows show, and what of it moved meanwhile."""
+    point = receipt.point_in_time.named if receipt.point_in_time is not None else {}
+    return {
+        "read consistency": receipt.consistency,
+        **{name.replace("-", " "): value for name, value in point.items()},
+        **({"source moved": describe_moved(receipt.moved)} if receipt.moved else {}),
+    }
 
 
 def extract_metadata(receipt: ExtractReceipt, table: TablePlan) -> dict[str, Any]:
@@ -93,6 +113,6 @@ def extract_metadata(receipt: ExtractReceipt, table: TablePlan) -> dict[str, Any
         "bytes": sum(file.bytes for file in receipt.files),
         "seconds": round(receipt.seconds, 3),
         "rows per second": int(receipt.rows / max(receipt.seconds, 1e-6)),
-        "read consistency": receipt.consistency,
+        **consistency_metadata(receipt),
         **{f"values of {name} cut in StarRocks": count for name, count in cut.items()},
     }

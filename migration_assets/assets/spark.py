@@ -14,9 +14,11 @@ import dagster as dg
 
 from migration_assets.assets.build import (
     DATA_VERSION_TAG,
+    POINT_IN_TIME_TAG,
     ExtractConfig,
     asset_arguments,
     data_version,
+    point_tag,
 )
 from migration_assets.assets.checks import (
     Verdict,
@@ -25,7 +27,7 @@ from migration_assets.assets.checks import (
     results_of,
     source_verdicts,
 )
-from migration_assets.assets.extractor import ExecutorExtraction, Extraction
+from migration_assets.assets.extractor import ExecutorExtraction, Extraction, with_moved
 from migration_assets.assets.failures import failures, range_failure, retry_or_fail
 from migration_assets.assets.mssql import extract_metadata
 from migration_assets.assets.receipt_store import ReceiptIOManager
@@ -34,8 +36,9 @@ from migration_assets.errors import MigrationError, StatementError, Verification
 from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.resource import LakeResource
 from migration_assets.mssql.client import SqlServer
+from migration_assets.mssql.point_in_time import Standpoint
 from migration_assets.mssql.resource import MssqlResource
-from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.plan import Consistency, TablePlan, VerificationLevel
 from migration_assets.receipts import ExtractReceipt
 from migration_assets.settings import Reader
 from migration_assets.spark.extract import Extracted, extract_with_arrow, extract_with_jdbc
@@ -48,14 +51,14 @@ Compare = Callable[[ExtractReceipt], list[Verdict]]
 
 
 def build_spark_asset(
-    table: TablePlan, spec: dg.AssetSpec, *, snapshot: bool
+    table: TablePlan, spec: dg.AssetSpec, *, consistency: Consistency
 ) -> dg.AssetsDefinition:
     """Build the asset that extracts a table with Spark.
 
     Args:
         table: what to extract.
         spec: the asset's spec.
-        snapshot: whether the database allowed SNAPSHOT isolation when the plan was made.
+        consistency: which rows are read as of one point in time.
     """
     specs = check_specs(spec, Stage.MSSQL, table)
     arguments = asset_arguments(spec, Stage.MSSQL, table)
@@ -79,6 +82,8 @@ def build_spark_asset(
         spark: SparkResource,
         receipts: dg.ResourceParam[ReceiptIOManager],
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[ExtractReceipt]]:
+        from migration_assets.mssql.point_in_time import find_standpoint
+
         _refuse_checks_alone(context, table, spec)
         keys, alone = context.partition_keys, not context.has_partition_key_range
         with failures(context, Stage.MSSQL, table, keys[0] if alone else None):
@@ -86,7 +91,7 @@ def build_spark_asset(
                 table=table,
                 run_id=context.run_id,
                 level=config.level(table),
-                snapshot=snapshot,
+                standpoint=find_standpoint(mssql.client, consistency, table.source_database),
                 batch_rows=config.batch_rows or mssql.client.settings.batch_rows,
             )
             done = _made_before(context, receipts, extraction) if context.retry_number else {}
@@ -126,21 +131,29 @@ def extract_with_spark(
     What concerns the whole table, or Spark itself, is every partition's error.
     """
     from migration_assets.mssql.introspection import check_columns
+    from migration_assets.mssql.point_in_time import start_watch
 
-    reader = spark.settings.reader
+    reader, standpoint = spark.settings.reader, extraction.standpoint
     try:
         check_columns(mssql, extraction.table)
         if not partition_keys:
             return Extracted()
+        # The arrow reader's tasks look at the counters by themselves.
+        is_watched = reader is Reader.JDBC and standpoint.watched
+        watch = start_watch(mssql, extraction.table) if is_watched else None
         extracted = _spark_job(mssql, lake, spark, extraction, partition_keys)
-        if reader is Reader.JDBC and extraction.snapshot:
+        if reader is Reader.JDBC and standpoint.snapshot:
             # How a refusal of SNAPSHOT reads depends on the server's language, so whatever was
             # refused under it is tried without. The arrow reader does that by itself.
             refused = [k for k, e in extracted.errors.items() if isinstance(e, StatementError)]
-            again = replace(extraction, snapshot=False)
+            again = replace(extraction, standpoint=replace(standpoint, snapshot=False))
             extracted = extracted.updated(_spark_job(mssql, lake, spark, again, refused))
         if reader is Reader.JDBC:
             extracted = _asked_of_the_source(extracted, mssql, extraction)
+        if watch is not None:
+            moved = watch.moved(lambda sql: mssql.query(sql, doing="Looking at the counters")[0])
+            receipts = {k: with_moved(r, moved) for k, r in extracted.receipts.items()}
+            extracted = Extracted(receipts, extracted.errors)
     except MigrationError as error:
         return Extracted(errors=dict.fromkeys(partition_keys, error))
     return extracted
@@ -191,7 +204,7 @@ def _jdbc_frame(
         predicates=jdbc_predicates(table, partition_keys),
         properties=jdbc_options(
             task.mssql,
-            snapshot=task.extraction.snapshot,
+            snapshot=task.extraction.standpoint.snapshot,
             fetch_size=spark.settings.jdbc_fetch_size,
         ),
     )
@@ -237,7 +250,14 @@ def _made_before(
         if receipt is not None
         and receipt.run_id == extraction.run_id
         and receipt.table_id == table.table_id
+        and _is_of(extraction.standpoint, receipt)
     }
+
+
+def _is_of(standpoint: Standpoint, receipt: ExtractReceipt) -> bool:
+    """Whether a receipt shows the same state, where a database snapshot keeps one."""
+    point, made = standpoint.point, receipt.point_in_time
+    return not point.database_snapshot or (made is not None and made.created == point.created)
 
 
 def _verdicts(
@@ -267,6 +287,7 @@ def _conclude_partition(
         value=receipt,
         metadata=extract_metadata(receipt, table),
         data_version=data_version(receipt),
+        tags={POINT_IN_TIME_TAG: point_tag(receipt.point_in_time)},
     )
     verdicts = compare(receipt)
     yield from conclude(
@@ -313,6 +334,7 @@ def _materialization(
         tags={
             DATA_VERSION_TAG: data_version(receipt).value,
             CODE_VERSION_TAG: table.table_id,
+            POINT_IN_TIME_TAG: point_tag(receipt.point_in_time),
         },
     )
 

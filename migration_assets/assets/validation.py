@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from migration_assets.assets.checks import FINGERPRINT, ROW_COUNT, ROWS
+from migration_assets.assets.checks import FINGERPRINT, ROW_COUNT, ROWS, describe_moved
 from migration_assets.assets.failures import retry_command
 from migration_assets.assets.receipt_store import ReceiptStore
 from migration_assets.assets.rows import compare_with_source
 from migration_assets.assets.translator import MigrationTranslator, Stage
 from migration_assets.errors import ConfigurationError, MigrationError, ObjectNotFoundError
-from migration_assets.plan import MigrationPlan, TablePlan, VerificationLevel
+from migration_assets.mssql.point_in_time import find_standpoint
+from migration_assets.plan import Consistency, MigrationPlan, TablePlan, VerificationLevel
 from migration_assets.receipts import CommitReceipt, Difference, Fingerprint, columns_of
 from migration_assets.sampling import sample_of
 
@@ -58,6 +59,8 @@ class TableValidation:
         compared: partition key to what comparing its rows one by one found; empty where the level
             does not ask for it.
         sampled: not all rows were compared one by one.
+        moved: partition key to what of the source is no longer as it was extracted, where
+            StarRocks still has what was extracted.
         error: why the table could not be compared; empty when it could.
     """
 
@@ -68,6 +71,7 @@ class TableValidation:
     unmeasured: list[str] = field(default_factory=list)
     compared: dict[str, RowComparison] = field(default_factory=dict)
     sampled: bool = False
+    moved: dict[str, list[Difference]] = field(default_factory=dict)
     error: str = ""
 
     @property
@@ -120,6 +124,13 @@ class TableValidation:
         ]
         if more := [difference for _, difference in found[room:]]:
             shown.append(f"and {len(more)} more, in {', '.join(columns_of(more)) or 'row counts'}")
+        if self.moved:
+            first, since = next(iter(self.moved.items()))
+            rest = f", and {len(self.moved) - 1} more" if len(self.moved) > 1 else ""
+            shown.append(
+                f"the source moved after it was extracted ({first}: {describe_moved(since)}{rest}): "
+                "StarRocks has what was extracted"
+            )
         return "; ".join(shown)
 
 
@@ -182,6 +193,7 @@ def _compare(
     differences: dict[str, list[Difference]] = {}
     expected = {}
     unmeasured = []
+    moved: dict[str, list[Difference]] = {}
     try:
         for key in table.partition_keys:
             expected[key] = measure_source(mssql, table, table.key_range(key), level)
@@ -214,10 +226,14 @@ def _compare(
                         unequal += in_own_units(expected[key], extracted, loaded)
                 if unequal:
                     differences.setdefault(key, []).extend(unequal)
+                    receipt = _extracted(lake, table, key, translator)
+                    since = receipt.differences(expected[key]) if receipt is not None else []
+                    if receipt is not None and since and not receipt.differences(loaded):
+                        moved[key] = since
             rows[Stage.STARROCKS] = total
         except ObjectNotFoundError:
             rows[Stage.STARROCKS] = None
-    return TableValidation(table, rows, differences, level, unmeasured)
+    return TableValidation(table, rows, differences, level, unmeasured, moved=moved)
 
 
 def _extracted(
@@ -362,6 +378,9 @@ def validate_in_run(
         dagster.Failure: a table is missing or differs; names each.
     """
     wrong = []
+    if plan.consistency is Consistency.DATABASE_SNAPSHOT:
+        # Without it every table would look as if SQL Server did not have it.
+        find_standpoint(mssql, plan.consistency, plan.database)
     for table in select_tables(plan, config.tables):
         level = VerificationLevel(config.level)
         found = validate_table(

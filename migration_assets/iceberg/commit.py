@@ -66,6 +66,9 @@ RUN_ID_PROPERTY = "migration.run-id"
 PLAN_ID_PROPERTY = "migration.plan-id"
 """Snapshot properties, beside the table id and the attempts."""
 
+POINT_PREFIX = "migration.source."
+"""Before the snapshot properties that say which state of SQL Server's database was read."""
+
 logger = logging.getLogger(__name__)
 
 _retry_unreachable = retry(
@@ -262,6 +265,7 @@ class _Commit:
             PLAN_ID_PROPERTY: self.plan_id,
             TABLE_ID_PROPERTY: self.table.table_id,
             ATTEMPTS_PROPERTY: " ".join(receipt.attempt for receipt in todo),
+            **_point_properties(todo),
         }
         with translate_errors(table_name(self.table)):
             view = _transaction_view(found)
@@ -277,6 +281,16 @@ class _Commit:
         if len(found.metadata.snapshots) > SNAPSHOT_LIMIT:
             _expire(found)
         return append.snapshot_id
+
+
+def _point_properties(receipts: Sequence[ExtractReceipt]) -> dict[str, str]:
+    """Which state of the source the rows show; of several states all, in order."""
+    values: dict[str, set[str]] = {"consistency": {receipt.consistency for receipt in receipts}}
+    for receipt in receipts:
+        if receipt.point_in_time is not None:
+            for name, value in receipt.point_in_time.named.items():
+                values.setdefault(name, set()).add(value)
+    return {f"{POINT_PREFIX}{name}": " ".join(sorted(found)) for name, found in values.items()}
 
 
 class _NoCleanup:

@@ -23,6 +23,7 @@ from migration_assets.errors import (
     SchemaDriftError,
     ServerBusyError,
     StatementError,
+    UnsupportedError,
 )
 
 
@@ -60,6 +61,42 @@ _NO_DATABASE = Meaning(
 )
 _DENIED = Meaning(AccessDeniedError, _GRANTS)
 _BUSY = Meaning(ServerBusyError, _RETRY)
+_VERSION_LOST = Meaning(
+    ServerBusyError,
+    f"{_RETRY} If it comes back, let tempdb (or the database's persistent version store) grow, cut the "
+    "table into more partitions, or use `consistency: database_snapshot`.",
+    "SQL Server {server}, database {database}, no longer has the row versions that a SNAPSHOT "
+    "transaction was reading: {text}",
+)
+_SNAPSHOT_OFF = Meaning(
+    StatementError,
+    "It is read without by itself; if this stays, it was switched off meanwhile: start again.",
+    "SQL Server {server}, database {database}, does not allow SNAPSHOT transactions: {text}",
+)
+_FILES_LOST = Meaning(
+    ServerBusyError,
+    "Look into SQL Server's error log. A database snapshot whose disk was full is lost: free space, "
+    "`migration-assets snapshot drop`, `migration-assets snapshot create`, and extract everything "
+    "again, since the new one shows a later state. What was half written counts nowhere.",
+    "SQL Server {server} cannot open or write files of database {database}: {text}",
+)
+_NO_SNAPSHOT = Meaning(
+    StatementError,
+    "Look into SQL Server's error log; the folder of its files (`database_snapshot_folder` in "
+    "migration.yaml) must exist on the server, be writable by its service, and have space. Or let "
+    "an administrator make it, and name it in migration.yaml: `database_snapshot: NAME`.",
+    "SQL Server {server} could not make the files of a database snapshot: {text}",
+)
+_IN_USE = Meaning(
+    StatementError,
+    "Wait until no run reads from it, then try again.",
+    "A database on SQL Server {server} is still in use: {text}",
+)
+_NO_SNAPSHOTS_HERE = Meaning(
+    UnsupportedError,
+    "Use `consistency: statement` in migration.yaml.",
+    "SQL Server {server} makes no database snapshots: {text}",
+)
 _LOST = Meaning(
     ConnectionLostError,
     f"{_RETRY} {_REACH}",
@@ -91,9 +128,16 @@ BY_NUMBER: dict[int, Meaning] = {
     4121: Meaning(ObjectNotFoundError, _REPLAN),
     207: Meaning(SchemaDriftError, _REPLAN),
     # deadlocks, locks, snapshot conflicts
-    **dict.fromkeys((1205, 1222, 3960, 3961, 3966, 41302, 41305, 41325), _BUSY),
+    **dict.fromkeys((1205, 1222, 3960, 3961, 41302, 41305, 41325), _BUSY),
+    **dict.fromkeys((3958, 3959, 3965, 3966, 3967), _VERSION_LOST),
+    **dict.fromkeys((3952, 3956), _SNAPSHOT_OFF),
+    # database snapshots: https://learn.microsoft.com/sql/relational-databases/databases/view-the-size-of-the-sparse-file-of-a-database-snapshot-transact-sql
+    **dict.fromkeys((823, 926, 945, 5128, 17053), _FILES_LOST),
+    **dict.fromkeys((1823, 1830, 1834, 5119, 5120, 5123, 5127, 5133, 5170), _NO_SNAPSHOT),
+    **dict.fromkeys((1825, 1844, 40508, 40510, 40517), _NO_SNAPSHOTS_HERE),
+    3702: _IN_USE,
     # memory, worker threads, space
-    **dict.fromkeys((701, 802, 8645, 8651, 8902, 17803, 1105, 1101, 3958, 3967, 9002), _BUSY),
+    **dict.fromkeys((701, 802, 8645, 8651, 8902, 17803, 1105, 1101, 9002), _BUSY),
     # Azure: throttled, moving, or out of some resource
     **dict.fromkeys(
         (10922, 10928, 10929, 10936, 40143, 40197, 40501, 40540, 40544, 40549,
@@ -126,6 +170,9 @@ BY_TEXT: tuple[tuple[str, Meaning | int], ...] = (
     (r"permission was denied|permission denied", 229),
     (r"Invalid object name", 208),
     (r"Invalid column name", 207),
+    (r"snapshot isolation is not allowed in this database", 3952),
+    (r"row version|version store|versioned row", 3966),
+    (r"inaccessible files|marked suspect|sparse file", 945),
     (r"deadlock", 1205),
     (r"Lock request time ?out", 1222),
     (r"Snapshot isolation transaction (aborted|failed).*(conflict|modified by a DDL)", 3960),

@@ -18,14 +18,11 @@ from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.driver_errors import is_driver_error
 from migration_assets.mssql.select import fingerprint_sql, invalid_text_sql, select_sql
 from migration_assets.plan import KeyRange, TablePlan, VerificationLevel
-from migration_assets.receipts import Fingerprint
+from migration_assets.receipts import READ_COMMITTED, SNAPSHOT, Fingerprint
 
 if TYPE_CHECKING:
     import mssql_python
     import pyarrow as pa
-
-SNAPSHOT = "snapshot"
-READ_COMMITTED = "read committed"
 
 
 class PartitionRead:
@@ -76,6 +73,14 @@ class PartitionRead:
         statements = fingerprint_sql(self._table, self._key_range, self._level)
         row = [value for statement in statements for value in self._stream.only_row(statement)]
         return tsql_query(self._table, self._level).decode(row)
+
+    def ask(self, sql: str) -> tuple[Any, ...]:
+        """The row of a statement that has one, on the connection that reads; after the last batch.
+
+        Raises:
+            MigrationError: whatever the driver's error means.
+        """
+        return self._stream.only_row(sql)
 
     replacement = "\ufffd"
     """What mssql-python's Arrow reader has in the place of a surrogate without its partner."""
@@ -233,8 +238,7 @@ def open_partition(
         key_range: which rows.
         batch_rows: rows of a record batch, at most.
         level: what `PartitionRead.fingerprint` measures.
-        snapshot: try a SNAPSHOT transaction for rows and fingerprint (the plan's flag
-            `snapshot_isolation`); where the server refuses the statement under it (3952: switched
+        snapshot: try a SNAPSHOT transaction for rows and fingerprint (see `Standpoint`); where the server refuses the statement under it (3952: switched
             off meanwhile, 41332: memory-optimized table), it is read committed.
         condition: T-SQL that rows must also fulfil; fingerprints do not know it.
 

@@ -23,6 +23,8 @@ class MssqlResource(dg.ConfigurableResource[SqlServer]):
     user: str
     password: str = Field(default="", repr=False)
     database: str
+    database_snapshot: str = ""
+    """Read from this database snapshot instead of the database."""
 
     _client: SqlServer | None = PrivateAttr(default=None)
     _client_lock: Any = PrivateAttr(default_factory=threading.Lock)
@@ -40,6 +42,8 @@ class MssqlResource(dg.ConfigurableResource[SqlServer]):
                 # Without one, the settings know it, or the secret that holds it.
                 given |= {"password": self.password} if self.password else {}
                 settings = MssqlSettings.load(**given)
+                if self.database_snapshot:
+                    settings = settings.model_copy(update={"database": self.database_snapshot})
                 self._client = SqlServer(settings)
             return self._client
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from migration_assets.assets.translator import STAGES, Stage
 from migration_assets.iceberg.lake import Lake
 from migration_assets.mssql.client import SqlServer
+from migration_assets.operations.database_snapshot import ensure_snapshot
 from migration_assets.operations.home import environment, open_instance
 from migration_assets.operations.run import MigrationResult, Report, Selection, run_migration
 from migration_assets.plan import MigrationPlan
@@ -56,6 +57,8 @@ def migrate(
     # The worker processes read these; the runs use the same instance and plan as the UI.
     os.environ.update(environment(settings))
     with open_instance(settings) as instance:
+        if first is Stage.MSSQL:
+            ensure_snapshot(plan, instance, selection)
         return run_migration(plan, instance, selection, run_slots=settings.run_slots, report=report)
 
 

@@ -10,8 +10,9 @@ from migration_assets.errors import ConfigurationError
 from migration_assets.iceberg.lake import Lake
 from migration_assets.mssql.affected import with_affected
 from migration_assets.mssql.client import SqlServer
+from migration_assets.mssql.database_snapshot import refuse_unsupported
 from migration_assets.mssql.introspection import introspect, key_bounds
-from migration_assets.plan import MigrationPlan
+from migration_assets.plan import Consistency, MigrationPlan
 from migration_assets.planner import keys_to_measure, plan
 from migration_assets.rules import Rules
 from migration_assets.schema import SourceDatabase
@@ -33,6 +34,8 @@ def make_plan(
         MigrationError: SQL Server cannot be reached or asked, or the rules do not fit it.
     """
     with SqlServer(mssql) as client:
+        if rules.consistency is Consistency.DATABASE_SNAPSHOT:
+            refuse_unsupported(client)
         database = introspect(client)
         database = _with_bounds(client, database, rules)
         made = plan(

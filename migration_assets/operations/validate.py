@@ -15,7 +15,9 @@ from migration_assets.assets.validation import (
 )
 from migration_assets.iceberg.lake import Lake
 from migration_assets.mssql.client import SqlServer
-from migration_assets.plan import VerificationLevel
+from migration_assets.mssql.database_snapshot import reading_settings
+from migration_assets.mssql.point_in_time import find_standpoint
+from migration_assets.plan import Consistency, VerificationLevel
 from migration_assets.plan_source import load_plan
 from migration_assets.settings import (
     LakeSettings,
@@ -49,12 +51,16 @@ def validate(
     Raises:
         MigrationError: a setting is missing, or a pattern matches nothing.
     """
-    chosen = select_tables(load_plan(ProjectSettings.load().plan), tables)
-    mssql = SqlServer(MssqlSettings.load())
+    plan = load_plan(ProjectSettings.load().plan)
+    chosen = select_tables(plan, tables)
+    mssql = SqlServer(reading_settings(MssqlSettings.load(), plan))
     lake = Lake(LakeSettings.load())
     starrocks = StarRocks(StarRocksSettings.load()) if last is Stage.STARROCKS else None
     run_id, translator = str(uuid.uuid4()), MigrationTranslator()
     try:
+        if plan.consistency is Consistency.DATABASE_SNAPSHOT:
+            # Without it every table would look as if SQL Server did not have it.
+            find_standpoint(mssql, plan.consistency, plan.database)
         for table in chosen:
             found = validate_table(
                 table, mssql, lake, starrocks, level, translator=translator, sample=sample

@@ -173,6 +173,9 @@ class Database:
     Attributes:
         snapshot: the option ALLOW_SNAPSHOT_ISOLATION.
         read_committed_snapshot: the option READ_COMMITTED_SNAPSHOT (described only).
+        change_tracking: the version that Change Tracking is at; None when it is off.
+        source_id: of a database snapshot, the id of its source.
+        paths: of a database snapshot, its files.
         synonyms: schema and name in lower case to both as written, the object id, the base's name.
         functions: inline functions, by schema and name in lower case.
         policies: security policies.
@@ -185,6 +188,10 @@ class Database:
     collation: str = DEFAULT_COLLATION
     snapshot: bool = True
     read_committed_snapshot: bool = False
+    change_tracking: int | None = None
+    source_id: int | None = None
+    paths: list[str] = field(default_factory=list)
+    created: datetime = _CREATED
     schemas: dict[str, tuple[str, int]] = field(default_factory=dict)
     tables: dict[tuple[str, str], Table] = field(default_factory=dict)
     views: dict[tuple[str, str], View] = field(default_factory=dict)
@@ -202,6 +209,12 @@ class Database:
         """Every database has these schemas."""
         for name, number in [("dbo", 1), ("guest", 2), ("INFORMATION_SCHEMA", 3), ("sys", 4)]:
             self.schemas[name.lower()] = (name, number)
+
+    def changed(self, count: int) -> None:
+        """Note that a statement changed so many rows."""
+        self.rowversion += count
+        if self.change_tracking is not None and count:
+            self.change_tracking += 1
 
     def next_id(self) -> int:
         """A fresh object id."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from migration_assets.sandbox.sqlserver import (
     alterations,
+    database_snapshots,
     dialect,
     security,
     tables,
@@ -33,6 +34,8 @@ def run(session: Session, statement: Statement) -> Iterator[Event]:
     reader = Reader(statement.text)
     for words, handler in _HANDLERS.items():
         if reader.accept(*words.split()):
+            if not words.endswith(" DATABASE"):
+                database_snapshots.refuse_writing(session.database)
             handler(session, reader)
             reader.finish()
             yield Done()
@@ -167,6 +170,9 @@ def _create_database(session: Session, reader: Reader) -> None:
         raise SqlServerError(
             226, "CREATE DATABASE statement not allowed within multi-statement transaction."
         )
+    if reader.accept("ON"):
+        database_snapshots.create(session, name, reader)
+        return
     database = session.engine.create_database(name)
     if reader.accept("COLLATE"):
         database.collation = reader.name()
@@ -178,13 +184,19 @@ def _alter_database(session: Session, reader: Reader) -> None:
     else:
         database = session.find_database(reader.name())
     reader.expect("SET")
-    option, value = reader.name().upper(), reader.name().upper()
+    option = reader.name().upper()
+    reader.accept("=")
+    value = reader.name().upper()
+    if reader.peek() == "(":
+        reader.parenthesised()  # CHANGE_RETENTION and the like: nothing here is forgotten
     if reader.accept("WITH"):
         reader.rest()  # ROLLBACK IMMEDIATE and the like: nothing here waits
     if option == "ALLOW_SNAPSHOT_ISOLATION":
         database.snapshot = value == "ON"
     elif option == "READ_COMMITTED_SNAPSHOT":
         database.read_committed_snapshot = value == "ON"
+    elif option == "CHANGE_TRACKING":
+        database.change_tracking = 0 if value == "ON" else None
     else:
         raise unsupported(f"ALTER DATABASE SET {option}")
 
@@ -211,6 +223,7 @@ _HANDLERS: dict[str, Callable[[Session, Reader], None]] = {
     "CREATE UNIQUE": _unique_index,
     "ALTER TABLE": alterations.alter_table,
     "ALTER DATABASE": _alter_database,
+    "DROP DATABASE": database_snapshots.drop,
     "DROP TABLE": tables.drop_table,
     "DROP VIEW": _drop_view,
     "DROP SCHEMA": _drop_schema,

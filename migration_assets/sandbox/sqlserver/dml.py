@@ -76,7 +76,7 @@ def _insert(session: Session, node: exp.Insert) -> Iterator[Event]:
             count = int(session.fetch(sql)[0][0])
             answer = Done(answers.INSERT, count)
         note_identity(session, table, storage, count, explicit=explicit)
-        database.rowversion += count
+        database.changed(count)
     session.rowcount = count
     yield answer
 
@@ -331,7 +331,7 @@ def _update(session: Session, node: exp.Update) -> Iterator[Event]:
                 "WHERE target.rowid = changed.rid"
             )[0][0]
         )
-        database.rowversion += count
+        database.changed(count)
     session.rowcount = count
     yield Done(answers.UPDATE, count)
 

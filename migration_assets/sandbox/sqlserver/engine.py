@@ -27,6 +27,7 @@ class Engine:
         default_database: where a login without a database goes.
         without: lower-case names of catalog views that answer error 208.
         denied: lower-case names of catalog views that answer error 371.
+        dropped: lower-case names of dropped databases, whose place in DuckDB is used again.
         lock: held while the catalog or an identity value changes.
     """
 
@@ -36,6 +37,7 @@ class Engine:
     without: set[str] = field(default_factory=set)
     denied: set[str] = field(default_factory=set)
     databases: dict[str, Database] = field(default_factory=dict)
+    dropped: set[str] = field(default_factory=set)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
@@ -64,9 +66,12 @@ class Engine:
                 raise SqlServerError(
                     1802, f"The stand-in keeps the database name '{name}' for itself."
                 )
-            database = Database(name, len(self.databases) + 1)
-            self.duckdb.execute(f"ATTACH ':memory:' AS {quoted(name)}")
-            self.duckdb.execute(f"CREATE SCHEMA {quoted(name)}.dbo")
+            number = 1 + max((d.database_id for d in self.databases.values()), default=0)
+            database = Database(name, number)
+            # DuckDB detaches none that a cursor may still look at, so their places are kept.
+            if name.lower() not in self.dropped:
+                self.duckdb.execute(f"ATTACH ':memory:' AS {quoted(name)}")
+                self.duckdb.execute(f"CREATE SCHEMA {quoted(name)}.dbo")
             self.databases[name.lower()] = database
             return database
 

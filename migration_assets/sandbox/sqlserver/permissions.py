@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from migration_assets.sandbox.sqlserver.catalog import Database, Table
     from migration_assets.sandbox.sqlserver.session import Session
 
-KNOWN = ("SELECT", "UNMASK", "VIEW DEFINITION")
+KNOWN = ("SELECT", "UNMASK", "VIEW DEFINITION", "CREATE DATABASE")
 """Permissions that can be taken away here."""
 _STATES = {"GRANT": "G", "DENY": "D", "REVOKE": "R"}
 

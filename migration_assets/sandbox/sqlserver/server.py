@@ -300,7 +300,7 @@ class SqlServerStandIn:
                 n.lower() for n in rows.column_names
             }
             dml.note_identity(session, found, storage, rows.num_rows, explicit=explicit)
-            database.rowversion += rows.num_rows
+            database.changed(rows.num_rows)
         return int(rows.num_rows)
 
     def _run_duckdb(self, sql: str) -> Any:

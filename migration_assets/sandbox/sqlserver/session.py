@@ -14,6 +14,7 @@ import duckdb
 
 from migration_assets.sandbox.sqlserver import (
     batch,
+    database_snapshots,
     dialect,
     masking,
     security,
@@ -208,6 +209,8 @@ class Session:
         Reads under READ COMMITTED see what others committed meanwhile, so they stay outside until
         the transaction writes for the first time; from then on it sees one state.
         """
+        if writes and not defines:
+            database_snapshots.refuse_writing(self.database)
         if not self.transactions:
             return
         if not self.in_duckdb and (writes or self.isolation in _ONE_SNAPSHOT):

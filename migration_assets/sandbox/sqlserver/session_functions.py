@@ -234,6 +234,11 @@ def _has_perms(session: Session, arguments: list[Typed]) -> Typed:
     return _value(0 if denied and asked & states else 1, INT)
 
 
+def _change_tracking_version(session: Session, _arguments: list[Typed]) -> Typed:
+    database: Database = session.database
+    return _value(database.change_tracking, sql_types.BIGINT)
+
+
 def _ident_current(session: Session, arguments: list[Typed]) -> Typed:
     parts = [p.strip('[]"') for p in _constant("IDENT_CURRENT", arguments[0]).split(".")]
     _, table = session.find_table(parts)
@@ -262,6 +267,7 @@ FUNCTIONS: dict[str, Function] = {
     "IS_SRVROLEMEMBER": _has_perms,
     "IS_MEMBER": _has_perms,
     "IS_ROLEMEMBER": _has_perms,
+    "CHANGE_TRACKING_CURRENT_VERSION": _change_tracking_version,
     "IDENT_CURRENT": _ident_current,
     "SCOPE_IDENTITY": _fixed(lambda s: s.scope_identity, sql_types.decimal(38, 0)),
     "ROWCOUNT_BIG": _fixed(lambda s: s.rowcount, sql_types.BIGINT),

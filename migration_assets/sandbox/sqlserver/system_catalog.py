@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from migration_assets.sandbox.sqlserver import user_types
+from migration_assets.sandbox.sqlserver import database_snapshots, user_types
 from migration_assets.sandbox.sqlserver.catalog import (
     Column,
     Database,
@@ -383,7 +383,8 @@ def _databases(session: Session, _: Database) -> Iterator[Row]:
     for database in session.engine.databases.values():
         yield (database.name, database.database_id, 160, database.collation, 0, "MULTI_USER", False,
                0, "ONLINE", 1 if database.snapshot else 0, "ON" if database.snapshot else "OFF",
-               database.read_committed_snapshot, 3, "SIMPLE", False, False, _MODIFIED)  # fmt: skip
+               database.read_committed_snapshot, 3, "SIMPLE", False, False, database.created,
+               database.source_id)  # fmt: skip
 
 
 def _sql_modules(_: Session, database: Database) -> Iterator[Row]:
@@ -457,7 +458,12 @@ VIEWS: dict[str, SystemView] = {
         "state_desc nvarchar(60)?, snapshot_isolation_state tinyint?, "
         "snapshot_isolation_state_desc nvarchar(60)?, is_read_committed_snapshot_on bit?, "
         "recovery_model tinyint?, recovery_model_desc nvarchar(60)?, is_cdc_enabled bit, "
-        "is_encrypted bit?, create_date datetime", _databases,
+        "is_encrypted bit?, create_date datetime, source_database_id int?", _databases,
+    ),
+    "sys.database_files": SystemView(
+        "file_id int, type tinyint, type_desc nvarchar(60)?, data_space_id int, name sysname, "
+        "physical_name nvarchar(260)?, state tinyint?, state_desc nvarchar(60)?, size int",
+        lambda _, database: database_snapshots.files(database),
     ),
     "sys.sql_modules": SystemView(
         "object_id int, definition nvarchar(max)?, uses_ansi_nulls bit?, "

@@ -1,0 +1,74 @@
+"""What the rules wish about points in time, as the plan has it; pure.
+
+SNAPSHOT isolation holds for one transaction, hence for one partition: partitions are read by
+several connections, minutes or days apart. Only a database snapshot shows all of them one state:
+https://learn.microsoft.com/sql/relational-databases/databases/database-snapshots-sql-server
+"""
+
+from __future__ import annotations
+
+from migration_assets.errors import ConfigurationError
+from migration_assets.plan import Consistency, DatabaseSnapshot
+from migration_assets.rules import MAX_IDENTIFIER, Rules
+from migration_assets.schema import SourceDatabase
+
+SUFFIX = "_migration"
+"""Behind the database's name, this makes that of our database snapshot: the same in every plan of the
+database, so that planning again does not change the point in time."""
+
+
+def database_snapshot(database: SourceDatabase, rules: Rules) -> DatabaseSnapshot | None:
+    """The database snapshot that the rules ask for; None when they ask for none.
+
+    Raises:
+        ConfigurationError: the rules say something of a database snapshot that is not used.
+    """
+    named, folder = rules.database_snapshot, rules.database_snapshot_folder
+    if rules.consistency is not Consistency.DATABASE_SNAPSHOT:
+        if named or folder:
+            key = "database_snapshot" if named else "database_snapshot_folder"
+            raise ConfigurationError(
+                f"migration.yaml: {key} has no effect with consistency {rules.consistency.value}.",
+                next_step="Add `consistency: database_snapshot`, or take it out.",
+            )
+        return None
+    if named and folder:
+        raise ConfigurationError(
+            "migration.yaml: database_snapshot_folder has no effect with database_snapshot, which "
+            "names one that is there already.",
+            next_step="Take one of them out.",
+        )
+    if named and named.casefold() == database.database.casefold():
+        raise ConfigurationError(
+            f"migration.yaml: database_snapshot names the database {named} itself.",
+            next_step="Name a database snapshot of it, or take the line out.",
+        )
+    if named:
+        return DatabaseSnapshot(name=named, ours=False)
+    name = f"{database.database[: MAX_IDENTIFIER - len(SUFFIX)]}{SUFFIX}"
+    return DatabaseSnapshot(name=name, folder=folder or "")
+
+
+def consistency_notes(database: SourceDatabase, rules: Rules) -> list[str]:
+    """What the user must know about the points in time that partitions will show."""
+    if rules.consistency is Consistency.DATABASE_SNAPSHOT:
+        found = database_snapshot(database, rules)
+        name = found.name if found is not None else ""
+        return [f"All rows are read from the database snapshot {name}: one point in time."]
+    apart = (
+        "Every partition is read as of its own time: what is written meanwhile may be in one and "
+        "not in another. Only `consistency: database_snapshot` shows one point in time."
+    )
+    if rules.consistency is Consistency.NONE:
+        return [f"{apart} Rows and their fingerprint are read one after the other."]
+    if database.snapshot_isolation:
+        return [apart]
+    if database.read_committed_snapshot:
+        return [
+            f"{apart} ALLOW_SNAPSHOT_ISOLATION is OFF, READ_COMMITTED_SNAPSHOT is ON: the rows of a "
+            "partition are of one point in time, their fingerprint of a later one."
+        ]
+    return [
+        f"{apart} ALLOW_SNAPSHOT_ISOLATION is OFF: rows and their fingerprint are read one after the "
+        "other, so a table that is written to meanwhile may not compare equal."
+    ]
