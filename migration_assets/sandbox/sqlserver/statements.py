@@ -18,6 +18,7 @@ from migration_assets.sandbox.sqlserver import (
     dml,
     permissions,
     sql_types,
+    statistics,
     tables,
     tokens,
 )  # fmt: skip
@@ -324,6 +325,17 @@ _SETTINGS: dict[str, frozenset[str]] = {
 }  # fmt: skip
 """Options whose listed values change nothing here (none listed: no value does)."""
 
+
+def _update(session: Session, statement: Statement) -> Iterator[Event]:
+    """UPDATE, or UPDATE STATISTICS of a table."""
+    reader = Reader(statement.text)
+    if not reader.accept("UPDATE", "STATISTICS"):
+        yield from _change(session, statement)
+        return
+    statistics.update(session, session.find_table(reader.object_name())[1])
+    yield Done()
+
+
 _STATEMENTS: dict[str, Callable[[Session, Statement], Iterator[Event]]] = {
     "SELECT": _select,
     "WITH": _select,
@@ -349,7 +361,7 @@ _STATEMENTS: dict[str, Callable[[Session, Statement], Iterator[Event]]] = {
     "DENY": _permit,
     "REVOKE": _permit,
     "INSERT": _change,
-    "UPDATE": _change,
+    "UPDATE": _update,
     "DELETE": _change,
     "MERGE": _change,
 }
