@@ -143,11 +143,11 @@ def walk(client: SqlServer, request: KeyRequest) -> KeyCuts:
     ]
     texts = [text_sql(kind, f"k.key_{i}") for i, kind in enumerate(request.types)]
     outer = [*texts, *(f"k.rank_{i}" for i in range(len(names)))]
-    number = f"ROW_NUMBER() OVER (ORDER BY {', '.join(names)}) AS row_number"
+    number = f"ROW_NUMBER() OVER (ORDER BY {', '.join(names)}) AS place"
     sql = (
-        f"SELECT {', '.join(outer)}, k.row_number FROM "
+        f"SELECT {', '.join(outer)}, k.place FROM "
         f"(SELECT {', '.join([*keys, *ranks, number])} FROM {table_name(table.schema, table.name)})"
-        f" AS k WHERE (k.row_number - 1) % {distance} = 0 ORDER BY k.row_number"
+        f" AS k WHERE (k.place - 1) % {distance} = 0 ORDER BY k.place"
     )
     rows = client.query(sql, doing=f"Walking along the key of {table.full_name}")
     width = len(names)
@@ -188,9 +188,12 @@ _PROPERTIES = (
     "WHERE s.has_filter = 0 AND s.object_id IN ({ids})"
 )
 _STEPS = (
-    "SELECT s.object_id, h.step_number, {text}, h.range_rows, h.equal_rows FROM sys.stats AS s "
-    "CROSS APPLY sys.dm_db_stats_histogram(s.object_id, s.stats_id) AS h WHERE {which}"
+    "SELECT d.object_id, d.step_number, {text}, d.range_rows, d.equal_rows FROM ("
+    "SELECT s.object_id, h.step_number, CAST(h.range_high_key AS {type}) AS high_key, "
+    "h.range_rows, h.equal_rows FROM sys.stats AS s "
+    "CROSS APPLY sys.dm_db_stats_histogram(s.object_id, s.stats_id) AS h WHERE {which}) AS d"
 )
+"""The highest value of a step is a sql_variant, so there is a query for each type of key."""
 
 
 def _histograms(catalog: Catalog, requests: Sequence[KeyRequest]) -> dict[str, Histogram]:
@@ -211,13 +214,15 @@ def _histograms(catalog: Catalog, requests: Sequence[KeyRequest]) -> dict[str, H
             best = fresh.get(object_id)
             if found.is_fresh(request) and (best is None or found.modified < best.modified):
                 fresh[object_id] = found
-    by_text: dict[str, list[_Statistics]] = defaultdict(list)
+    by_type: dict[tuple[str, str], list[_Statistics]] = defaultdict(list)
     for statistics in fresh.values():
-        by_text[_step_text(by_id[statistics.object_id].types[0])].append(statistics)
+        kind = by_id[statistics.object_id].types[0]
+        by_type[declaration(kind), text_sql(kind, "")].append(statistics)
     histograms: dict[str, Histogram] = {}
-    for text, group in by_text.items():
+    for group in by_type.values():
+        kind = by_id[group[0].object_id].types[0]
         for batch in _pieces(group, _HISTOGRAMS):
-            steps = _steps(catalog, text, batch)
+            steps = _steps(catalog, kind, batch)
             if steps is None:
                 return histograms
             for object_id, found_steps in steps.items():
@@ -228,18 +233,17 @@ def _histograms(catalog: Catalog, requests: Sequence[KeyRequest]) -> dict[str, H
     return histograms
 
 
-def _step_text(kind: MssqlType) -> str:
-    """The text of a step's highest value, which is a sql_variant."""
-    return text_sql(kind, f"CAST(h.range_high_key AS {declaration(kind)})")
-
-
 def _steps(
-    catalog: Catalog, text: str, batch: Iterable[_Statistics]
+    catalog: Catalog, kind: MssqlType, batch: Iterable[_Statistics]
 ) -> dict[int, tuple[Step, ...]] | None:
-    which = " OR ".join(
-        f"(s.object_id = {s.object_id} AND s.stats_id = {s.stats_id})" for s in batch
+    sql = _STEPS.format(
+        text=text_sql(kind, "d.high_key"),
+        type=declaration(kind),
+        which=" OR ".join(
+            f"(s.object_id = {s.object_id} AND s.stats_id = {s.stats_id})" for s in batch
+        ),
     )
-    source = Source("sys.dm_db_stats_histogram", _STEPS.format(text=text, which=which))
+    source = Source("sys.dm_db_stats_histogram", sql)
     rows = catalog.read("Histograms", source, instead="a walk along each key")
     if rows is None:
         return None

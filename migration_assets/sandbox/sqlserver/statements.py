@@ -332,7 +332,9 @@ def _update(session: Session, statement: Statement) -> Iterator[Event]:
     if not reader.accept("UPDATE", "STATISTICS"):
         yield from _change(session, statement)
         return
-    statistics.update(session, session.find_table(reader.object_name())[1])
+    # An unquoted name of two parts is one word.
+    parts = [part for name in reader.object_name() for part in name.split(".")]
+    statistics.update(session, session.find_table(parts)[1])
     yield Done()
 
 

@@ -21,7 +21,6 @@ from migration_assets.sandbox.sqlserver.catalog import (
     Database,
     Index,
     Table,
-    quoted,
     storage_name,
 )
 from migration_assets.sandbox.sqlserver.comparison import key
@@ -167,16 +166,20 @@ def _made(session: Session, table: Table, column: Column) -> Statistics:
 
 
 def _make(session: Session, table: Table, column: Column) -> Statistics:
+    from migration_assets.sandbox.sqlserver.queries import QueryTranslator  # they need views
+
     where = storage_name(session.database.name, table.schema, table.name)
+    columns = session.columns_of(QueryTranslator(session), table, "ss_table")
+    stored = dict(columns)[column.name].sql  # of a computed column its expression
     kind = column.type
     if kind.name == "timestamp":  # is a varbinary in a sql_variant
         kind = sql_types.varbinary(8)
-    value = Typed(quoted(column.name), kind)
+    value = Typed("ss_value", kind)
     packed = variants.pack(Typed("value", kind), variants.VARIANT)
     sql = f"""
     WITH grouped AS (
-      SELECT {key(value)} AS k, any_value({value.sql}) AS value, count(*) AS n
-      FROM {where} GROUP BY 1),
+      SELECT {key(value)} AS k, any_value(ss_value) AS value, count(*) AS n
+      FROM (SELECT {stored} AS ss_value FROM {where} AS ss_table) GROUP BY 1),
     ranked AS (
       SELECT *, sum(n) OVER (ORDER BY k NULLS FIRST) AS upto,
         row_number() OVER (ORDER BY k NULLS FIRST) AS place, sum(n) OVER () AS total FROM grouped),
