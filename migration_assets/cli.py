@@ -11,6 +11,7 @@ import shlex
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,8 +98,10 @@ def _plan() -> MigrationPlan:
 @cli.command()
 @click.option("--output", metavar="FILE", help="Path or s3:// URI to write [MIGRATION_PLAN].")
 @click.option("--measure", is_flag=True, help="Count the rows that would lose something.")
-def plan(output: str | None, measure: bool) -> int:  # noqa: FBT001 - click's way
+@click.option("-v", "--verbose", is_flag=True, help="Show what the queries cost, and the cuts.")
+def plan(output: str | None, measure: bool, verbose: bool) -> int:  # noqa: FBT001 - click's way
     """Introspect SQL Server, apply migration.yaml, write and show the plan."""
+    from migration_assets.mssql.costs import QueryCosts
     from migration_assets.operations.planning import make_plan, replication_num, write_plan
     from migration_assets.plan_report import render
     from migration_assets.rules import load_rules
@@ -108,9 +111,19 @@ def plan(output: str | None, measure: bool) -> int:  # noqa: FBT001 - click's wa
     project = ProjectSettings.load()
     path = output or project.plan
     rules = load_rules(Path(project.rules))
-    made = make_plan(MssqlSettings.load(), LakeSettings.load(), rules, measure=measure)
+    costs = QueryCosts()
+    made = make_plan(MssqlSettings.load(), LakeSettings.load(), rules, measure=measure, costs=costs)
     write_plan(made, path)
     console.print(render(made, console.width, replication_num=replication_num()))
+    if verbose:
+        ways = Counter(table.cut_by or "one piece" for table in made.tables)
+        listed = ", ".join(
+            f"{count} in one piece" if way == "one piece" else f"{count} by {way}"
+            for way, count in sorted(ways.items())
+        )
+        console.print(f"\nTables cut: {listed or 'none'}.", soft_wrap=True)
+        for line in costs.lines():
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
     console.print(f"\nWrote {path}, plan {made.plan_id}.", soft_wrap=True)
     return OK
 

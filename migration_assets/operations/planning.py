@@ -10,6 +10,7 @@ from migration_assets.errors import ConfigurationError
 from migration_assets.iceberg.lake import Lake
 from migration_assets.mssql.affected import with_affected
 from migration_assets.mssql.client import SqlServer
+from migration_assets.mssql.costs import QueryCosts
 from migration_assets.mssql.introspection import introspect
 from migration_assets.mssql.keys import measure_keys
 from migration_assets.plan import MigrationPlan
@@ -20,7 +21,12 @@ from migration_assets.settings import LakeSettings, MssqlSettings, SparkSettings
 
 
 def make_plan(
-    mssql: MssqlSettings, lake: LakeSettings, rules: Rules, *, measure: bool = False
+    mssql: MssqlSettings,
+    lake: LakeSettings,
+    rules: Rules,
+    *,
+    measure: bool = False,
+    costs: QueryCosts | None = None,
 ) -> MigrationPlan:
     """Introspect the source and plan its migration; nothing is written anywhere.
 
@@ -29,11 +35,13 @@ def make_plan(
         lake: where the tables go.
         rules: the user's wishes.
         measure: count the rows that lossy conversions concern; a scan of each table with some.
+        costs: gets what each query cost.
 
     Raises:
         MigrationError: SQL Server cannot be reached or asked, or the rules do not fit it.
     """
     with SqlServer(mssql) as client:
+        client.costs = costs
         database = introspect(client)
         database = with_keys(client, database, rules)
         made = plan(

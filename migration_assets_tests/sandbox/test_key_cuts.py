@@ -151,7 +151,9 @@ def counts(client, table) -> tuple[list[int], int]:
     sums = [f"SUM({name})" for name in names]
     wrong = f"SUM(CASE WHEN {' + '.join(names)} <> 1 THEN 1 ELSE 0 END)"
     inner = f"SELECT {', '.join(flags)} FROM dbo.{table.source_name}"
-    ((*found, strays),) = client.query(f"SELECT {', '.join([*sums, wrong])} FROM ({inner}) AS rows_in")
+    ((*found, strays),) = client.query(
+        f"SELECT {', '.join([*sums, wrong])} FROM ({inner}) AS rows_in"
+    )
     return list(found), strays
 
 

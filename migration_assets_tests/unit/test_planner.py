@@ -170,9 +170,9 @@ def test_ranges_are_cut_from_the_measured_bounds() -> None:
         (source(rows=50_000), "of 8: the bounds of id were not measured."),
         (source(rows=50_000, key=()), "of 8: it has no primary key."),
         (
-                source("t", Column("id", MssqlType("float")), rows=10**6),
-                "of 16: its primary key begins with id of",
-            ),
+            source("t", Column("id", MssqlType("float")), rows=10**6),
+            "of 16: its primary key begins with id of",
+        ),
         (
             dataclasses.replace(source(rows=50_000), key_bounds={"id": None}),
             "of 8: id has no values.",
