@@ -185,7 +185,7 @@ def balanced(cuts: Sequence[Cut], rows: float, n: int) -> list[Cut]:
     if len(places) < n:
         return list(cuts[: len(places)])
     low, high = rows / n, rows
-    for _ in range(40):  # halved so often, what remains is less than a row
+    while high - low > rows / n / 1000:
         middle = (low + high) / 2
         if len(_filled(places, rows, middle)) < n:
             high = middle

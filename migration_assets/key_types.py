@@ -47,6 +47,8 @@ class _NumberLine:
     coarse_steps: tuple[int, ...] = ()
 
     def position(self, value: str) -> int:
+        if not self.scale:
+            return int(value)
         with localcontext(prec=80):  # decimal(38, 38) times 10^38 must stay exact
             try:
                 scaled = Decimal(value).scaleb(self.scale)

@@ -91,8 +91,8 @@ def table_function(
     """
     if function := _FUNCTIONS.get(name):
         _refuse_switched_off(session, session.database, name)
-        columns, relation = function(session, arguments)
-        named = [(n, replace(c, sql=c.sql.replace("{alias}", alias))) for n, c in columns]
+        typed, relation = function(session, arguments)
+        named = [(n, replace(c, sql=c.sql.replace("{alias}", alias))) for n, c in typed]
         return named, relation
     if name not in {"fn_my_permissions", "sys.fn_my_permissions"} or len(arguments) != 2:
         raise invalid_object(name)
