@@ -98,8 +98,26 @@ def _plan() -> MigrationPlan:
 @cli.command()
 @click.option("--output", metavar="FILE", help="Path or s3:// URI to write [MIGRATION_PLAN].")
 @click.option("--measure", is_flag=True, help="Count the rows that would lose something.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a page for whoever decides: .html or .md.",
+)
+@click.option(
+    "--assume",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What the report estimates from, as extract_rows_per_s=100000.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show what the queries cost, and the cuts.")
-def plan(output: str | None, measure: bool, verbose: bool) -> int:  # noqa: FBT001 - click's way
+def plan(
+    *,
+    output: str | None,
+    measure: bool,
+    report: Path | None,
+    assume: tuple[str, ...],
+    verbose: bool,
+) -> int:
     """Introspect SQL Server, apply migration.yaml, write and show the plan."""
     from migration_assets.mssql.costs import QueryCosts
     from migration_assets.operations.planning import make_plan, replication_num, write_plan
@@ -108,13 +126,20 @@ def plan(output: str | None, measure: bool, verbose: bool) -> int:  # noqa: FBT0
     from migration_assets.settings import LakeSettings, MssqlSettings
     from migration_assets.terminal import console
 
+    if report:
+        from migration_assets.operations.inventory import check_report, write_report
+
+        check_report(report, assume)
+    elif assume:
+        raise click.UsageError("--assume goes with --report.")
     project = ProjectSettings.load()
     path = output or project.plan
     rules = load_rules(Path(project.rules))
     costs = QueryCosts()
     made = make_plan(MssqlSettings.load(), LakeSettings.load(), rules, measure=measure, costs=costs)
     write_plan(made, path)
-    console.print(render(made, console.width, replication_num=replication_num()))
+    replicas = replication_num()
+    console.print(render(made, console.width, replication_num=replicas))
     if verbose:
         ways = Counter(table.cut_by or "one piece" for table in made.tables)
         listed = ", ".join(
@@ -125,6 +150,16 @@ def plan(output: str | None, measure: bool, verbose: bool) -> int:  # noqa: FBT0
         for line in costs.lines():
             console.print(line, soft_wrap=True, markup=False, highlight=False)
     console.print(f"\nWrote {path}, plan {made.plan_id}.", soft_wrap=True)
+    if report:
+        write_report(
+            made,
+            report,
+            MssqlSettings.load(),
+            replication_num=replicas,
+            assume=assume,
+            measure=measure,
+        )
+        console.print(f"Wrote {report}.", markup=False, soft_wrap=True)
     return OK
 
 

@@ -7,18 +7,20 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from migration_assets.conversions import Loss
 from migration_assets.errors import (
     ConnectionLostError,
     MigrationError,
     OperationTimeoutError,
     ServerBusyError,
+    StatementError,
 )
 from migration_assets.fingerprint import starrocks_query
 from migration_assets.plan import KeyRange, TablePlan, VerificationLevel
 from migration_assets.receipts import Fingerprint
 from migration_assets.starrocks import dml
 from migration_assets.starrocks.names import literal, subject
-from migration_assets.starrocks.server_errors import is_unknown_snapshot
+from migration_assets.starrocks.server_errors import is_filtered, is_unknown_snapshot
 
 if TYPE_CHECKING:
     from migration_assets.starrocks.resource import StarRocks
@@ -80,7 +82,21 @@ def load_partition(
     except (ConnectionLostError, OperationTimeoutError):
         _end_abandoned(client, label)
         raise
+    except StatementError as error:
+        raise _with_hint(error, table) from error
     return answer.affected_rows
+
+
+def _with_hint(error: StatementError, table: TablePlan) -> StatementError:
+    """Say what the likely reason is, where rows did not fit a table that has unbounded columns."""
+    unbounded = [column.name for column in table.columns if Loss.LONG_VALUES in column.loses]
+    if not unbounded or not is_filtered(error):
+        return error
+    return StatementError(
+        error.found,
+        next_step=f"{error.next_step} Values of {', '.join(unbounded)} may be longer than the "
+        "1,048,576 bytes that StarRocks takes: see `long_values` of migration.yaml.",
+    )
 
 
 def measure(

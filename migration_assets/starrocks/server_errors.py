@@ -72,6 +72,7 @@ _FEWER = (
     "ALTER USER … SET PROPERTIES('max_user_connections' = '…')."
 )
 _ADDRESS = "Check STARROCKS_HOST and STARROCKS_PORT (the frontend's query port), and that it runs."
+_FILTERED = "StarRocks filtered rows out that do not fit the table"
 _AGAIN = "It is safe to try again: a load replaces its partition as a whole."
 _STARROCKS_AWS = (
     "Check how StarRocks itself reaches Glue and S3 (STARROCKS_AWS_…); "
@@ -106,8 +107,8 @@ RULES: tuple[ErrorRule, ...] = (
     # Before what is found by words that may also be somebody's column names or values.
     _rule(StatementError, "StarRocks does not accept the statement", pattern=r"^Getting (syntax|analyzing) error"),
     _rule(StatementError, "a value does not fit the type of its column", pattern=r"cast from .+ to \S+ failed", next_step="The column's planned type is too narrow for it; see the type table in the README."),
-    _rule(StatementError, "StarRocks filtered rows out that do not fit the table", 5610, next_step="The tracking SQL in the message shows the rows."),
-    _rule(StatementError, "StarRocks filtered rows out that do not fit the table", pattern=r"has filtered data|too many filtered rows", next_step="The tracking SQL in the message shows the rows."),
+    _rule(StatementError, _FILTERED, 5610, next_step="The tracking SQL in the message shows the rows."),
+    _rule(StatementError, _FILTERED, pattern=r"has filtered data|too many filtered rows", next_step="The tracking SQL in the message shows the rows."),
     _rule(CommitConflictError, "another load replaced the partition at the same time", pattern=r"src partitions changed|partition id:\S* does not exist|partitions changed during insert|replace partitions failed|insert overwrite commit failed", next_step=_AGAIN),
     _rule(CommitConflictError, "the table's schema is being changed, or a load runs", pattern=r"schema change operation is in progress|doing insert overwrite job|Table\[\S*\]'?s? state is not NORMAL", next_step="It is tried again; SHOW ALTER TABLE COLUMN shows the change."),
     _rule(OperationTimeoutError, "the statement reached its timeout", 5024, next_step="Raise STARROCKS_INSERT_TIMEOUT_S (loads) or STARROCKS_QUERY_TIMEOUT_S, or plan smaller partitions."),
@@ -163,3 +164,8 @@ def understand(
 def is_unknown_snapshot(error: MigrationError) -> bool:
     """Whether StarRocks did not know the Iceberg snapshot; a REFRESH may help."""
     return re.search(UNKNOWN_SNAPSHOT, error.found) is not None
+
+
+def is_filtered(error: MigrationError) -> bool:
+    """Whether StarRocks refused rows because they do not fit the table."""
+    return _FILTERED in error.found

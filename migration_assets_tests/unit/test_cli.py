@@ -330,3 +330,20 @@ def write_plan(folder: Path) -> None:
     table = table_plan([("id", INT)], key=["id"], cuts=["10"])
     plan = MigrationPlan(server="s", database="shop", tables=(table,))
     (folder / "migration_plan.json").write_text(plan.to_json(), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["--report", "plan.pdf"], "--report plan.pdf: the report is written as .html or .md"),
+        (["--report", "r.html", "--assume", "speed=3"], "--assume knows no 'speed'"),
+        (["--report", "s3://bucket/r.html"], "is written to a local file"),
+        (["--assume", "load_rows_per_s=3"], "--assume goes with --report"),
+    ],
+)
+def test_a_report_that_cannot_be_made_is_refused_before_any_server_is_asked(
+    call: Call, arguments: list[str], found: str
+) -> None:
+    ended = call("plan", *arguments)
+    assert ended.code == WRONG_USE
+    assert found in ended.err
