@@ -11,6 +11,7 @@ import shlex
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,8 +109,17 @@ def _plan() -> MigrationPlan:
     metavar="NAME=VALUE",
     help="What the report estimates from, as extract_rows_per_s=100000.",
 )
-def plan(*, output: str | None, measure: bool, report: Path | None, assume: tuple[str, ...]) -> int:
+@click.option("-v", "--verbose", is_flag=True, help="Show what the queries cost, and the cuts.")
+def plan(
+    *,
+    output: str | None,
+    measure: bool,
+    report: Path | None,
+    assume: tuple[str, ...],
+    verbose: bool,
+) -> int:
     """Introspect SQL Server, apply migration.yaml, write and show the plan."""
+    from migration_assets.mssql.costs import QueryCosts
     from migration_assets.operations.planning import make_plan, replication_num, write_plan
     from migration_assets.plan_report import render
     from migration_assets.rules import load_rules
@@ -125,10 +135,20 @@ def plan(*, output: str | None, measure: bool, report: Path | None, assume: tupl
     project = ProjectSettings.load()
     path = output or project.plan
     rules = load_rules(Path(project.rules))
-    made = make_plan(MssqlSettings.load(), LakeSettings.load(), rules, measure=measure)
+    costs = QueryCosts()
+    made = make_plan(MssqlSettings.load(), LakeSettings.load(), rules, measure=measure, costs=costs)
     write_plan(made, path)
     replicas = replication_num()
     console.print(render(made, console.width, replication_num=replicas))
+    if verbose:
+        ways = Counter(table.cut_by or "one piece" for table in made.tables)
+        listed = ", ".join(
+            f"{count} in one piece" if way == "one piece" else f"{count} by {way}"
+            for way, count in sorted(ways.items())
+        )
+        console.print(f"\nTables cut: {listed or 'none'}.", soft_wrap=True)
+        for line in costs.lines():
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
     console.print(f"\nWrote {path}, plan {made.plan_id}.", soft_wrap=True)
     if report:
         write_report(

@@ -1,23 +1,24 @@
-"""Into how many partitions a table goes, where its key is cut, and the predicate of each range.
+"""Into how many partitions a table goes, which key is cut, and the predicate of each range.
 
-All arithmetic is on integers: a key's values lie on a line of steps (1 for integers, the last digit
-of a decimal, a day, 10 ms ...), so cuts are exact for every value a column can hold.
+Where a key is cut is taken from what SQL Server knows (`key_distribution.py`), or is arithmetic: a
+key's values lie on a line of steps (1 for integers, the last digit of a decimal, a day, 10 ms ...).
 
 A range is `lower <= column < upper`; the first is open below and takes NULL, the last is open
-above. So each row is in exactly one range, also a row that arrives after the plan was made.
+above. So each row is in exactly one range, also a row that arrives after the plan was made. A cut
+over several columns compares as rows do, and only NOT NULL columns: a comparison with NULL is
+neither true nor false, so a row with one in the middle of a key would be in no range.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal, InvalidOperation, localcontext
-from typing import Protocol
 
 from migration_assets.errors import ConfigurationError, PlanError
+from migration_assets.key_distribution import balanced, imbalance
+from migration_assets.key_types import Line, can_be_key, line_of
 from migration_assets.plan import KeyRange
-from migration_assets.schema import Column, MssqlType, SourceTable
+from migration_assets.schema import Column, KeyCuts, MssqlType, SourceTable
 
 ONE_PARTITION_BELOW_ROWS = 10_000
 EIGHT_PARTITIONS_BELOW_ROWS = 100_000
@@ -41,7 +42,14 @@ def partition_class(count: int) -> int:
     return max(SMALLEST_CLASS, 1 << (count - 1).bit_length())
 
 
-def partition_count(rows: int, size: int | None, *, wanted: int | None = None) -> int:
+def partition_count(
+    rows: int,
+    size: int | None,
+    *,
+    wanted: int | None = None,
+    target_rows: int | None = None,
+    target_bytes: int | None = None,
+) -> int:
     """Say into how many partitions a table goes, always a class.
 
     Below 10,000 rows 1; to 1 million 8 (below 100,000) or 16; above that 32, 64, 128 ... so that a
@@ -51,10 +59,14 @@ def partition_count(rows: int, size: int | None, *, wanted: int | None = None) -
         rows: rows of the table.
         size: its bytes, None if unknown.
         wanted: number that a rule asks for; goes before all else.
+        target_rows: most rows of a partition by rule, instead of the bands.
+        target_bytes: most bytes of a partition by rule.
     """
     if wanted is not None:
         return partition_class(wanted)
-    if rows < ONE_PARTITION_BELOW_ROWS:
+    if target_rows is not None:
+        by_rows = -(-rows // target_rows)
+    elif rows < ONE_PARTITION_BELOW_ROWS:
         by_rows = 1
     elif rows < EIGHT_PARTITIONS_BELOW_ROWS:
         by_rows = 8
@@ -62,7 +74,7 @@ def partition_count(rows: int, size: int | None, *, wanted: int | None = None) -
         by_rows = 16
     else:
         by_rows = max(32, -(-rows // TARGET_ROWS))
-    by_size = -(-(size or 0) // TARGET_BYTES)
+    by_size = -(-(size or 0) // (target_bytes or TARGET_BYTES))
     return min(partition_class(max(by_rows, by_size)), MAX_PLANNED_PARTITIONS, _largest_class(rows))
 
 
@@ -73,19 +85,33 @@ def _largest_class(limit: int) -> int:
 
 @dataclass(frozen=True)
 class KeyChoice:
-    """The column that is cut, or the reason why none can be.
+    """The columns that are cut, or the reason why none can be.
 
     Attributes:
-        column: its exact name, None for a table of one partition.
+        column: exact name of the first, None for a table of one partition.
         reason: why there is none, the rest of a sentence; empty when there is one.
+        more: further columns that can divide rows of one value of the first, in order.
     """
 
     column: str | None
     reason: str = ""
+    more: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All of them."""
+        return () if self.column is None else (self.column, *self.more)
+
+
+MAX_KEY_COLUMNS = 4
+"""Further columns of a key make predicates longer and hardly ever decide anything."""
 
 
 def choose_key(table: SourceTable, override: str | None = None) -> KeyChoice:
-    """Choose the column to cut: the override, else the first column of the primary key.
+    """Choose the key to cut: the override, else the primary key, a unique index, the clustered one.
+
+    The first of these whose first column can be cut; of unique indexes those without NULL go first.
+    Its further columns serve when one value of the first has too many rows.
 
     Args:
         table: the table.
@@ -100,19 +126,48 @@ def choose_key(table: SourceTable, override: str | None = None) -> KeyChoice:
             raise ConfigurationError(
                 f"partition_column {override} of {table.full_name} is of type "
                 f"{column.type.declaration}, which cannot be cut into ranges.",
-                next_step="Name a column of an integer, decimal, date or datetime type.",
+                next_step="Name a column of numbers, dates, times, text, GUIDs or binary values "
+                "that an index could have; float, (max) and special types are none.",
             )
-        return KeyChoice(column.name)
+        keys = [key for key in _keys(table) if key[0] == column.name]
+        return _key_choice(table, next(iter(keys), (column.name,)))
+    for key in _keys(table):
+        if can_cut(table.columns.column(key[0]).type):
+            return _key_choice(table, key)
     if not table.columns.primary_key:
-        return KeyChoice(None, "it has no primary key")
-    leading = table.columns.column(table.columns.primary_key[0])
-    if not can_cut(leading.type):
         return KeyChoice(
             None,
-            f"its primary key begins with {leading.name} of type {leading.type.declaration}, "
-            "which is not cut into ranges",
+            "it has no primary key"
+            + (", and none of its indexes can be cut" if table.indexes else ""),
         )
-    return KeyChoice(leading.name)
+    leading = table.columns.column(table.columns.primary_key[0])
+    return KeyChoice(
+        None,
+        f"its primary key begins with {leading.name} of type {leading.type.declaration}, "
+        "which is not cut into ranges",
+    )
+
+
+def _keys(table: SourceTable) -> Iterator[tuple[str, ...]]:
+    """Keys in the order of preference."""
+    by_name = {column.name: column for column in table.columns.columns}
+    if table.columns.primary_key:
+        yield table.columns.primary_key
+    indexes = [i for i in table.indexes if i.columns and all(c in by_name for c in i.columns)]
+    unique = [index.columns for index in indexes if index.unique]
+    # As few NULLs as can be, and above all not in the first column.
+    yield from sorted(unique, key=lambda key: [by_name[name].nullable for name in key])
+    yield from (index.columns for index in indexes if index.index_id == 1 and not index.unique)
+
+
+def _key_choice(table: SourceTable, key: tuple[str, ...]) -> KeyChoice:
+    usable: list[str] = []
+    for name in key[:MAX_KEY_COLUMNS]:
+        column = table.columns.column(name)
+        if column.nullable or not can_cut(column.type):
+            break
+        usable.append(name)
+    return KeyChoice(key[0], more=tuple(usable[1:]))
 
 
 def _named(table: SourceTable, name: str) -> Column:
@@ -129,7 +184,12 @@ def _named(table: SourceTable, name: str) -> Column:
 
 def can_cut(mssql_type: MssqlType) -> bool:
     """Say whether a column of this type can be cut into ranges."""
-    return _line_of(mssql_type) is not None
+    return can_be_key(mssql_type)
+
+
+def can_reckon(mssql_type: MssqlType) -> bool:
+    """Say whether a column's lowest and highest value are enough to cut it by arithmetic."""
+    return line_of(mssql_type) is not None
 
 
 def key_space(lower: str, upper: str, mssql_type: MssqlType) -> int:
@@ -185,10 +245,7 @@ def key_ranges(
     Raises:
         PlanError: a bound is not a value of the type, or the bounds are in the wrong order.
     """
-    space = key_space(lower, upper, mssql_type)
-    count = min(n, _largest_class(space))
-    if count == 1 and n > 2 * SMALLEST_CLASS:
-        count = space
+    count = _count(n, key_space(lower, upper, mssql_type))
     if count == 1:
         return WHOLE_TABLE
     cuts = cut(lower, upper, mssql_type, count)
@@ -203,6 +260,70 @@ WHOLE_TABLE = (KeyRange(source_partition=0),)
 """The ranges of a table that is one partition."""
 
 
+UNEVEN = 2.0
+"""A largest partition of more times the mean is told."""
+_GOOD_ENOUGH = 1.5
+"""Cuts by the first column alone are taken up to here: their predicates are the simplest."""
+
+
+def cut_ranges(found: KeyCuts, n: int) -> tuple[tuple[KeyRange, ...], float]:
+    """Make the ranges of a table from where it can be cut, numbered from 0.
+
+    Where there are not enough places to cut, the number goes down as `key_ranges` says.
+
+    Args:
+        found: places to cut.
+        n: number of ranges wanted, a class.
+
+    Returns:
+        The ranges, and how many times the mean the largest has by what `found` knows.
+    """
+    simple = [cut for cut in found.cuts if len(cut.literals) == 1]
+    chosen = balanced(simple, found.rows, _count(n, len(simple) + 1))
+    is_enough = len(chosen) + 1 == n and imbalance(chosen, found.rows) <= _GOOD_ENOUGH
+    if not is_enough and len(simple) < len(found.cuts):
+        chosen = balanced(found.cuts, found.rows, _count(n, len(found.cuts) + 1))
+    if not chosen:
+        return WHOLE_TABLE, 1.0
+    width = max(len(cut.literals) for cut in chosen)
+    bounds = [(), *(cut.literals for cut in chosen), ()]
+    ranges = tuple(
+        KeyRange(
+            source_partition=i,
+            column=found.columns[0],
+            lower=bounds[i][0] if bounds[i] else None,
+            upper=bounds[i + 1][0] if bounds[i + 1] else None,
+            more_columns=found.columns[1:width],
+            more_lower=bounds[i][1:],
+            more_upper=bounds[i + 1][1:],
+        )
+        for i in range(len(chosen) + 1)
+    )
+    return ranges, imbalance(chosen, found.rows)
+
+
+def _count(n: int, most: int) -> int:
+    """The number of ranges where there can be so many at most."""
+    count = min(n, _largest_class(most))
+    return most if count == 1 and n > 2 * SMALLEST_CLASS else count
+
+
+def hash_ranges(table: SourceTable, n: int) -> tuple[KeyRange, ...]:
+    """Split a table that has no order by a checksum over its columns; each range reads all of it.
+
+    Returns:
+        One range for all when it has no column that a checksum takes.
+    """
+    columns = tuple(
+        column.name
+        for column in table.columns.columns
+        if column.refusal is None and (can_cut(column.type) or column.type.name == "bit")
+    )
+    if n == 1 or not columns:
+        return WHOLE_TABLE
+    return tuple(KeyRange(source_partition=i, hash_columns=columns, hash_of=n) for i in range(n))
+
+
 def predicate(key_range: KeyRange) -> str | None:
     """Return the T-SQL condition of a range, None when it is the whole table.
 
@@ -210,134 +331,75 @@ def predicate(key_range: KeyRange) -> str | None:
     of a neighbouring type (a number above int's range is `numeric`) is converted to a seek range
     (https://learn.microsoft.com/sql/t-sql/data-types/constants-transact-sql).
     """
-    lower, upper = key_range.lower, key_range.upper
-    if key_range.column is None or (lower is None and upper is None):
+    if key_range.hash_of:
+        return f"{_hash(key_range)} = {key_range.source_partition}"
+    if key_range.column is None or (key_range.lower is None and key_range.upper is None):
         return None
-    column = f"[{key_range.column.replace(']', ']]')}]"
-    if lower is None:
-        return f"({column} < {upper} OR {column} IS NULL)"
-    if upper is None:
-        return f"{column} >= {lower}"
-    return f"{column} >= {lower} AND {column} < {upper}"
+    columns = [_quoted(name) for name in key_range.key_columns]
+    lower = () if key_range.lower is None else (key_range.lower, *key_range.more_lower)
+    upper = () if key_range.upper is None else (key_range.upper, *key_range.more_upper)
+    if not lower and len(upper) == 1:
+        return f"({columns[0]} < {upper[0]} OR {columns[0]} IS NULL)"
+    same = 0
+    while same < min(len(lower), len(upper)) and lower[same] == upper[same]:
+        same += 1
+    conditions = [f"{columns[i]} = {lower[i]}" for i in range(same)]
+    conditions += _from_row(columns[same:], lower[same:])
+    conditions += _before_row(columns[same:], upper[same:])
+    return " AND ".join(conditions)
 
 
-class _Line(Protocol):
-    """A type's values as integers, one per step."""
-
-    @property
-    def coarse_steps(self) -> tuple[int, ...]:
-        """Rounder steps to cut at where there is room, the coarsest first."""
-
-    def position(self, value: str) -> int:
-        """Place of a value; `ValueError` when it is not one of the type."""
-
-    def literal(self, position: int) -> str:
-        """T-SQL literal of a place."""
+def _from_row(columns: Sequence[str], values: Sequence[str]) -> list[str]:
+    """Conditions of rows that are not before these values; the first is one to seek by."""
+    if not values:
+        return []
+    if len(values) == 1:
+        return [f"{columns[0]} >= {values[0]}"]
+    return [f"{columns[0]} >= {values[0]}", _beyond(columns, values, ">", ">=")]
 
 
-@dataclass(frozen=True)
-class _NumberLine:
-    """Integers and decimals; a step is the last digit."""
-
-    scale: int = 0
-    coarse_steps: tuple[int, ...] = ()
-
-    def position(self, value: str) -> int:
-        with localcontext(prec=80):  # decimal(38, 38) times 10^38 must stay exact
-            try:
-                scaled = Decimal(value).scaleb(self.scale)
-                position = int(scaled)
-            except (InvalidOperation, OverflowError) as error:
-                raise ValueError(value) from error
-            if position != scaled:
-                raise ValueError(value)
-        return position
-
-    def literal(self, position: int) -> str:
-        if not self.scale:
-            return str(position)
-        digits = str(abs(position)).rjust(self.scale + 1, "0")
-        sign = "-" if position < 0 else ""
-        return f"{sign}{digits[: -self.scale]}.{digits[-self.scale :]}"
+def _before_row(columns: Sequence[str], values: Sequence[str]) -> list[str]:
+    """Conditions of rows before these values; the first is one to seek by."""
+    if not values:
+        return []
+    if len(values) == 1:
+        return [f"{columns[0]} < {values[0]}"]
+    return [f"{columns[0]} <= {values[0]}", _beyond(columns, values, "<", "<")]
 
 
-_HUNDRED_NS_A_DAY = 864_000_000_000
-_MOMENT = re.compile(
-    r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{1,7}))?)?)?", re.ASCII
-)
+def _beyond(columns: Sequence[str], values: Sequence[str], beyond: str, last: str) -> str:
+    """How rows compare: the first columns that differ decide."""
+    column, value = columns[0], values[0]
+    if len(values) == 1:
+        return f"{column} {last} {value}"
+    rest = _beyond(columns[1:], values[1:], beyond, last)
+    return f"({column} {beyond} {value} OR ({column} = {value} AND {rest}))"
 
 
-@dataclass(frozen=True)
-class _TimeLine:
-    """Dates and times without a zone; position 0 is in year 0, so all are above 0.
+def _hash(key_range: KeyRange) -> str:
+    """A number from 0 to `hash_of` - 1 for each row, with NULL a value like others.
 
-    Literals read the same under every SET LANGUAGE and SET DATEFORMAT. `date`: ISO 8601 YYYY-MM-DD,
-    "the only format defined as an international standard"
-    (https://learn.microsoft.com/sql/t-sql/data-types/date-transact-sql). The others: ISO 8601 with
-    the T, which is "not affected by the SET LANGUAGE and SET DATEFORMAT session locale settings"
-    (https://learn.microsoft.com/sql/t-sql/data-types/datetime2-transact-sql); without the T,
-    `datetime` and `smalldatetime` are (https://bornsql.ca/?p=1263).
-
-    Attributes:
-        steps_a_day: number of steps in a day.
-        digits: digits of the second's fraction in a literal.
+    CHECKSUM of one int is that int, so its low digits say little: a product with a large odd number
+    spreads them into the higher ones
+    (https://learn.microsoft.com/sql/t-sql/functions/checksum-transact-sql).
     """
-
-    steps_a_day: int
-    digits: int = 0
-
-    @property
-    def coarse_steps(self) -> tuple[int, ...]:
-        return tuple(s for s in (self.steps_a_day, self.steps_a_day // 86_400) if s > 1)
-
-    def position(self, value: str) -> int:
-        moment = _MOMENT.fullmatch(value)
-        if moment is None:
-            raise ValueError(value)
-        hours, minutes, seconds = (int(moment[part] or 0) for part in (2, 3, 4))
-        fraction = int((moment[5] or "0").ljust(7, "0"))
-        time = ((hours * 60 + minutes) * 60 + seconds) * 10_000_000 + fraction
-        days = date.fromisoformat(moment[1]).toordinal()
-        return (days * _HUNDRED_NS_A_DAY + time) // (_HUNDRED_NS_A_DAY // self.steps_a_day)
-
-    def literal(self, position: int) -> str:
-        days, steps = divmod(position, self.steps_a_day)
-        day = date.fromordinal(days).isoformat()
-        if self.steps_a_day == 1:
-            return f"'{day}'"
-        time = steps * (_HUNDRED_NS_A_DAY // self.steps_a_day)
-        seconds, fraction = divmod(time, 10_000_000)
-        text = f"{day}T{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-        return f"'{text}.{f'{fraction:07d}'[: self.digits]}'" if fraction else f"'{text}'"
+    columns = ", ".join(_quoted(name) for name in key_range.hash_columns)
+    mixed = f"CAST(CHECKSUM({columns}) AS bigint) * 1640531527 / 65536"
+    return f"ABS({mixed} % {key_range.hash_of})"
 
 
-def _line_of(mssql_type: MssqlType) -> _Line | None:
-    match mssql_type.name:
-        case "tinyint" | "smallint" | "int" | "bigint":
-            return _NumberLine()
-        case "decimal" | "numeric":
-            return _NumberLine(mssql_type.scale)
-        case "date":
-            return _TimeLine(1)
-        case "smalldatetime":
-            return _TimeLine(24 * 60)
-        case "datetime":
-            # Values lie on 1/300 s; 10 ms are three of those, so no literal is ever rounded.
-            return _TimeLine(24 * 60 * 60 * 100, digits=3)
-        case "datetime2":
-            return _TimeLine(24 * 60 * 60 * 10**mssql_type.scale, digits=mssql_type.scale)
-        case _:
-            return None
+def _quoted(name: str) -> str:
+    return f"[{name.replace(']', ']]')}]"
 
 
-def _must_line_of(mssql_type: MssqlType) -> _Line:
-    line = _line_of(mssql_type)
+def _must_line_of(mssql_type: MssqlType) -> Line:
+    line = line_of(mssql_type)
     if line is None:
         raise PlanError(f"A column of type {mssql_type.declaration} cannot be cut into ranges.")
     return line
 
 
-def _span(line: _Line, lower: str, upper: str) -> tuple[int, int]:
+def _span(line: Line, lower: str, upper: str) -> tuple[int, int]:
     """Position of the lowest value, and how many values there are up to the highest."""
     try:
         start, end = line.position(lower), line.position(upper)

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from migration_assets import naming
 from migration_assets.conversions import Loss
@@ -136,19 +143,67 @@ class ColumnPlan(TargetColumn):
 class KeyRange(FrozenModel):
     """The rows of one partition: `lower <= column < upper`, open where a bound is None.
 
-    The first range of a table is open below and takes NULL, the last is open above.
+    The first range of a table is open below and takes NULL, the last is open above. Bounds may go
+    on in further columns, which decide among rows that are equal in those before; a bound that has
+    fewer values lies below all rows that begin with them.
 
     Attributes:
         source_partition: value of the column `source_partition`; also the Iceberg partition.
-        column: source column that is cut; None when the table is one partition.
+        column: source column that is cut; None when the table is one partition, or by hash.
         lower: T-SQL literal of the column's own type, None when open.
         upper: likewise, exclusive.
+        more_columns: further columns of the key, the same in all ranges of a table; NOT NULL, like
+            `column` when there are any.
+        more_lower: literals of the first of these, after `lower`; `more_upper` after `upper`.
+        hash_columns: columns whose checksum decides, when the table has no order to cut by.
+        hash_of: number of the partitions by hash; this one has the rows of hash `source_partition`.
     """
 
     source_partition: int
     column: str | None = None
     lower: str | None = None
     upper: str | None = None
+    more_columns: tuple[str, ...] = ()
+    more_lower: tuple[str, ...] = ()
+    more_upper: tuple[str, ...] = ()
+    hash_columns: tuple[str, ...] = ()
+    hash_of: int = 0
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """The source columns that its predicate names."""
+        first = () if self.column is None else (self.column,)
+        return (*first, *self.more_columns, *self.hash_columns)
+
+    def renamed(self, names: Mapping[str, str]) -> KeyRange:
+        """The same range of columns that are called otherwise, by their source names."""
+        changes = {
+            "column": None if self.column is None else names[self.column],
+            "more_columns": tuple(names[name] for name in self.more_columns),
+            "hash_columns": tuple(names[name] for name in self.hash_columns),
+        }
+        return self.model_copy(update=changes)
+
+    @property
+    def identity(self) -> list[Any]:
+        """What makes it another range; of one column as it was before there were more."""
+        more = {name: getattr(self, name) for name in _LATER_RANGE_FIELDS if getattr(self, name)}
+        return [
+            self.source_partition,
+            self.column,
+            self.lower,
+            self.upper,
+            *([more] if more else []),
+        ]
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what few ranges have: a plan has many, and older plans keep their id."""
+        content: dict[str, Any] = handler(self)
+        return {k: v for k, v in content.items() if v or k not in _LATER_RANGE_FIELDS}
+
+
+_LATER_RANGE_FIELDS = ("more_columns", "more_lower", "more_upper", "hash_columns", "hash_of")
 
 
 class TablePlan(FrozenModel):
@@ -162,6 +217,9 @@ class TablePlan(FrozenModel):
         namespace: Iceberg namespace (Glue database); `iceberg_table` is the table in it.
         location: data location, an URI without a trailing slash, fixed for good.
         isolated: partition keys of its own, so that its runs are not shared with other tables.
+        cut_by: where the ranges come from: `histogram`, `walk` over an index, `arithmetic` over a
+            key whose histogram is even, `bounds` (arithmetic without a histogram) or `hash`; empty
+            for a table in one piece.
         warnings: what the user must know before data moves.
     """
 
@@ -175,6 +233,7 @@ class TablePlan(FrozenModel):
     audit_columns: tuple[TargetColumn, ...]
     primary_key: tuple[str, ...] = ()
     key_ranges: tuple[KeyRange, ...]
+    cut_by: str = ""
     isolated: bool = False
     engine: Engine = Engine.ARROW
     verification: VerificationLevel = VerificationLevel.FULL
@@ -187,6 +246,12 @@ class TablePlan(FrozenModel):
     sort_key: tuple[str, ...]
     buckets: int = 1
     warnings: tuple[str, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what older plans do not have, so that they keep their id."""
+        content: dict[str, Any] = handler(self)
+        return {k: v for k, v in content.items() if v or k != "cut_by"}
 
     @property
     def full_name(self) -> str:
@@ -259,7 +324,7 @@ class TablePlan(FrozenModel):
                 self.starrocks_table,
                 *self.sort_key,
             ],
-            "ranges": [[r.source_partition, r.column, r.lower, r.upper] for r in self.key_ranges],
+            "ranges": [key_range.identity for key_range in self.key_ranges],
         }
         return content_hash(identity)
 

@@ -29,9 +29,12 @@ from migration_assets.naming import (
 from migration_assets.partitioning import (
     TARGET_BYTES,
     TARGET_ROWS,
+    UNEVEN,
     WHOLE_TABLE,
     KeyChoice,
     choose_key,
+    cut_ranges,
+    hash_ranges,
     key_ranges,
     partition_count,
 )
@@ -46,8 +49,14 @@ from migration_assets.plan import (
     TablePlan,
     VerificationLevel,
 )
-from migration_assets.rules import Rules, TableRules
-from migration_assets.schema import SourceDatabase, SourceTable, TableKind
+from migration_assets.rules import Rules, Split, TableRules
+from migration_assets.schema import (
+    KeyCuts,
+    MssqlType,
+    SourceDatabase,
+    SourceTable,
+    TableKind,
+)
 from migration_assets.type_mapping import MAX_STARROCKS_BYTES, audit_columns
 
 _T = TypeVar("_T")
@@ -70,8 +79,8 @@ def plan(
     """Plan the migration of a database.
 
     Args:
-        database: what introspection found, with `key_bounds` for `keys_to_measure`; a key that was
-            not measured leaves its table one partition, with a warning.
+        database: what introspection found, with `key_cuts` or `key_bounds` for `keys_to_measure`; a
+            key that was not measured leaves its table one partition, with a warning.
         rules: the user's wishes.
         warehouse: URI under which tables lie, without a trailing slash.
         has_cluster: whether there is a Spark cluster, to which large tables go by rule.
@@ -109,10 +118,29 @@ def plan(
     )
 
 
-def keys_to_measure(database: SourceDatabase, rules: Rules) -> list[tuple[SourceTable, str]]:
-    """Name the columns whose lowest and highest value `plan` needs, one of a table at most.
+@dataclass(frozen=True)
+class KeyRequest:
+    """A key that must be known before its table can be cut.
 
-    The caller fetches `MIN` and `MAX` and puts them into `SourceTable.key_bounds`.
+    Attributes:
+        columns: exact names, first column first.
+        count: number of partitions wanted.
+    """
+
+    table: SourceTable
+    columns: tuple[str, ...]
+    count: int
+
+    @property
+    def types(self) -> tuple[MssqlType, ...]:
+        """Of the columns."""
+        return tuple(self.table.columns.column(name).type for name in self.columns)
+
+
+def keys_to_measure(database: SourceDatabase, rules: Rules) -> list[KeyRequest]:
+    """Name the keys of which `plan` needs to know where they can be cut, one of a table at most.
+
+    The caller puts what it learns into `SourceTable.key_cuts` or `key_bounds`.
 
     Raises:
         ConfigurationError: the rules name a key column that cannot be one.
@@ -120,11 +148,22 @@ def keys_to_measure(database: SourceDatabase, rules: Rules) -> list[tuple[Source
     keys = []
     for table in _select(database, rules)[0]:
         wishes = rules.for_table(table.full_name)
-        if partition_count(table.rows, table.bytes, wanted=wishes.partitions) > 1:
-            column = choose_key(table, wishes.partition_column).column
-            if column is not None:
-                keys.append((table, column))
+        count = _count(table, wishes)
+        if count > 1 and wishes.split is None:
+            choice = choose_key(table, wishes.partition_column)
+            if choice.columns:
+                keys.append(KeyRequest(table, choice.columns, count))
     return keys
+
+
+def _count(table: SourceTable, wishes: TableRules) -> int:
+    return partition_count(
+        table.rows,
+        table.bytes,
+        wanted=wishes.partitions,
+        target_rows=wishes.target_rows,
+        target_bytes=wishes.target_bytes,
+    )
 
 
 def _select(database: SourceDatabase, rules: Rules) -> tuple[list[SourceTable], list[SkippedTable]]:
@@ -164,7 +203,8 @@ def _plan_table(
     database: SourceDatabase, table: SourceTable, wishes: TableRules, target: _Target
 ) -> TablePlan:
     columns, column_warnings = plan_columns(table, wishes)
-    ranges, range_warnings = _ranges(table, wishes)
+    cut = _ranges(table, wishes)
+    ranges = cut.ranges
     names = {column.source_name: column.name for column in columns}
     key = table.columns.primary_key
     is_key_whole = all(name in names for name in key)
@@ -185,6 +225,7 @@ def _plan_table(
         audit_columns=audit_columns(len(columns) + 1),
         primary_key=key,
         key_ranges=ranges,
+        cut_by=cut.cut_by,
         isolated=_chosen(wishes.isolated, _is_long(table, ranges)),
         verification=_chosen(wishes.verification, VerificationLevel.FULL),
         on_existing=_chosen(wishes.on_existing, OnExisting.REFUSE),
@@ -198,7 +239,7 @@ def _plan_table(
         warnings=(
             *table.warnings,
             *key_warnings,
-            *range_warnings,
+            *cut.warnings,
             *target.warnings,
             *column_warnings,
         ),
@@ -228,22 +269,35 @@ def _buckets(size: int | None, partitions: int) -> int:
     return max(2, -int(-partition_bytes // TABLET_BYTES))
 
 
-def _ranges(table: SourceTable, wishes: TableRules) -> tuple[tuple[KeyRange, ...], list[str]]:
-    count = partition_count(table.rows, table.bytes, wanted=wishes.partitions)
+@dataclass(frozen=True)
+class _Ranges:
+    """The ranges of a table, where they come from, and what must be said about them."""
+
+    ranges: tuple[KeyRange, ...]
+    cut_by: str
+    warnings: tuple[str, ...]
+
+
+def _ranges(table: SourceTable, wishes: TableRules) -> _Ranges:
+    count = _count(table, wishes)
     warnings = []
     if wishes.partitions is not None and count != wishes.partitions:
         warnings.append(
             f"partitions {wishes.partitions} became {count}: tables share runs by these numbers."
         )
     if count == 1:
-        return WHOLE_TABLE, warnings
+        return _Ranges(WHOLE_TABLE, "", tuple(warnings))
+    if wishes.split is Split.HASH:
+        return _by_hash(table, count, warnings)
     choice = choose_key(table, wishes.partition_column)
+    if table.key_cuts is not None and choice.column is not None:
+        return _by_cuts(table.key_cuts, count, warnings)
     if choice.column is not None and choice.column not in table.key_bounds:
         choice = KeyChoice(None, f"the bounds of {choice.column} were not measured")
     bounds = table.key_bounds[choice.column] if choice.column is not None else None
     if choice.column is None or bounds is None:
         reason = choice.reason or f"{choice.column} has no values"
-        return WHOLE_TABLE, [*warnings, f"One partition instead of {count}: {reason}."]
+        return _Ranges(WHOLE_TABLE, "", (*warnings, f"One partition instead of {count}: {reason}."))
     column = table.columns.column(choice.column)
     ranges = key_ranges(column.name, *bounds, column.type, count)
     if len(ranges) != count:
@@ -251,7 +305,37 @@ def _ranges(table: SourceTable, wishes: TableRules) -> tuple[tuple[KeyRange, ...
             f"{_counted(len(ranges), 'partition')} instead of {count}: {column.name} has too few "
             f"values, {bounds[0]} to {bounds[1]}."
         )
-    return ranges, warnings
+    how = "arithmetic" if table.key_is_even else "bounds"
+    return _Ranges(ranges, how if len(ranges) > 1 else "", tuple(warnings))
+
+
+def _by_cuts(found: KeyCuts, count: int, warnings: list[str]) -> _Ranges:
+    ranges, uneven = cut_ranges(found, count)
+    if len(ranges) != count:
+        warnings.append(
+            f"{_counted(len(ranges), 'partition')} instead of {count}: {', '.join(found.columns)} "
+            f"has too few values{'' if found.cuts else ', or NULL alone'}."
+        )
+    if uneven > UNEVEN:
+        share = uneven / len(ranges)
+        warnings.append(
+            f"The largest partition has about {share:.0%} of the rows, {uneven:.1f} times the mean: "
+            f"they have one value of {', '.join(found.columns)}, and the key has no further NOT "
+            "NULL column to cut by."
+        )
+    return _Ranges(ranges, found.method if len(ranges) > 1 else "", tuple(warnings))
+
+
+def _by_hash(table: SourceTable, count: int, warnings: list[str]) -> _Ranges:
+    ranges = hash_ranges(table, count)
+    if len(ranges) == 1:
+        warnings.append(f"One partition instead of {count}: it has no column that can be hashed.")
+        return _Ranges(ranges, "", tuple(warnings))
+    warnings.append(
+        f"Split by hash: each of the {len(ranges)} partitions reads the whole table, and a row that "
+        "is updated while it is read may be in two of them or in none."
+    )
+    return _Ranges(ranges, "hash", tuple(warnings))
 
 
 def _counted(count: int, noun: str) -> str:

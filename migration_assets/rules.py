@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any
@@ -107,6 +108,12 @@ def _as_schema_rules(value: object) -> object:
     return {"namespace": value, "database": value} if isinstance(value, str) else value
 
 
+class Split(StrEnum):
+    """How a table is divided other than by ranges of a key."""
+
+    HASH = "hash"
+
+
 class DefaultRules(FrozenModel):
     """Wishes that make sense for many tables at once; None leaves the choice to the planner.
 
@@ -115,6 +122,10 @@ class DefaultRules(FrozenModel):
         starrocks_database: StarRocks database; default: that of the schema, else the namespace.
         partitions: number of key ranges, rounded up to one of 1, 8, 16, 32, 64 ... so that tables
             share runs; default: by rows and bytes.
+        target_rows: most rows of a partition; `target_bytes` likewise. The number of partitions is
+            rounded up as well.
+        split: `hash` divides a table without a usable key by a checksum over its columns; each
+            partition then reads the whole table.
         isolated: partition keys of its own, so that no other table waits for its runs; default:
             only big tables of one partition.
         verification: how much of each partition is compared: `full`, `count` or `none`.
@@ -133,6 +144,9 @@ class DefaultRules(FrozenModel):
     namespace: Namespace | None = None
     starrocks_database: Database | None = None
     partitions: int | None = Field(None, ge=1, le=MAX_PARTITIONS)
+    target_rows: int | None = Field(None, ge=1)
+    target_bytes: int | None = Field(None, ge=1)
+    split: Split | None = None
     isolated: bool | None = None
     verification: VerificationLevel | None = None
     on_existing: OnExisting | None = None

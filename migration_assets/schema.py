@@ -100,6 +100,51 @@ class TableKind(StrEnum):
 
 
 @dataclass(frozen=True)
+class SourceIndex:
+    """A rowstore index over all rows of a table, or the index behind a key.
+
+    Attributes:
+        index_id: 1 is the clustered one.
+        columns: its key columns in order.
+        unique: no two rows are equal in them.
+    """
+
+    index_id: int
+    columns: tuple[str, ...]
+    unique: bool
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A place where a table can be cut.
+
+    Attributes:
+        literals: T-SQL literals of the key's first columns, of each column's own type.
+        below: rows that come before it; an estimate where statistics say so.
+    """
+
+    literals: tuple[str, ...]
+    below: float
+
+
+@dataclass(frozen=True)
+class KeyCuts:
+    """Where a table can be cut, in SQL Server's order.
+
+    Attributes:
+        columns: the key, first column first; cuts have literals of some of its first ones.
+        cuts: with more and more rows below.
+        rows: all rows that were looked at.
+        method: a value of `TablePlan.cut_by`.
+    """
+
+    columns: tuple[str, ...]
+    cuts: tuple[Cut, ...]
+    rows: float
+    method: str
+
+
+@dataclass(frozen=True)
 class SourceTable:
     """One introspected table.
 
@@ -110,6 +155,10 @@ class SourceTable:
         rows_exact: whether `rows` was counted.
         key_bounds: lowest and highest value of each candidate key column that was asked for,
             as T-SQL literals without quotes (`"42"`, `"2024-01-31"`, `"-12.50"`), None when empty.
+        key_is_even: a histogram says that arithmetic between the bounds makes even parts.
+        key_cuts: where it can be cut, as statistics or a walk over an index say; None if unknown.
+        object_id: None where the server has no `sys.tables`.
+        indexes: rowstore indexes over all rows, in the order of their ids.
         warnings: facts that can falsify a copy without an error, each a sentence.
         refusal: why the table cannot be migrated at all.
     """
@@ -122,6 +171,10 @@ class SourceTable:
     rows_exact: bool = False
     kind: TableKind = TableKind.TABLE
     key_bounds: dict[str, tuple[str, str] | None] = field(default_factory=dict)
+    key_is_even: bool = False
+    key_cuts: KeyCuts | None = None
+    object_id: int | None = None
+    indexes: tuple[SourceIndex, ...] = ()
     warnings: tuple[str, ...] = ()
     refusal: str | None = None
 

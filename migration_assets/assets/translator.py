@@ -112,9 +112,11 @@ def _description(stage: Stage, table: TablePlan) -> str:
         Stage.STARROCKS: f"StarRocks table `{table.starrocks_database}.{table.starrocks_table}`, "
         f"loaded from the Iceberg table {iceberg}.",
     }[stage]
-    column = table.key_ranges[-1].column
-    if len(keys) > 1 and column is not None:
-        title += f" Partitions {keys[0]} to {keys[-1]} are ranges of `{column}`."
+    key_range = table.key_ranges[-1]
+    if len(keys) > 1 and key_range.key_columns:
+        kind = "a hash" if key_range.hash_of else "ranges"
+        columns = ", ".join(f"`{name}`" for name in key_range.key_columns)
+        title += f" Partitions {keys[0]} to {keys[-1]} are {kind} of {columns}."
     known = [*table.warnings, *(loss.sentence for loss in table_losses(table))]
     warnings = "".join(f"\n- {warning}" for warning in known)
     return title + (f"\n\nKnow before you rely on it:{warnings}" if warnings else "")

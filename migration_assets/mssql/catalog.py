@@ -22,7 +22,7 @@ from migration_assets.errors import (
     SchemaDriftError,
 )
 from migration_assets.mssql.client import SqlServer
-from migration_assets.schema import MssqlType, TableKind
+from migration_assets.schema import MssqlType, SourceIndex, TableKind
 
 Row = tuple[Any, ...]
 TableKey = tuple[str, str]
@@ -286,6 +286,32 @@ def read_primary_keys(catalog: Catalog) -> dict[TableKey, tuple[str, ...]]:
     for schema, table, column in rows or ():
         keys[schema, table] = (*keys.get((schema, table), ()), column)
     return keys
+
+
+def read_indexes(catalog: Catalog) -> dict[int, tuple[SourceIndex, ...]]:
+    """Rowstore indexes over all rows, by object id; for tables without a primary key of use."""
+    rows = catalog.read(
+        "Indexes",
+        Source(
+            "sys.indexes",
+            "SELECT i.object_id, i.index_id, i.is_unique, c.name FROM sys.indexes AS i "
+            "JOIN sys.index_columns AS k ON k.object_id = i.object_id AND k.index_id = i.index_id "
+            "JOIN sys.columns AS c ON c.object_id = k.object_id AND c.column_id = k.column_id "
+            "JOIN sys.tables AS t ON t.object_id = i.object_id "
+            "WHERE i.type IN (1, 2) AND i.is_disabled = 0 AND i.has_filter = 0 "
+            "AND i.is_hypothetical = 0 AND k.key_ordinal > 0 "
+            "ORDER BY i.object_id, i.index_id, k.key_ordinal",
+        ),
+    )
+    indexes: dict[tuple[int, int], SourceIndex] = {}
+    for object_id, index_id, is_unique, column in rows or ():
+        before = indexes.get((object_id, index_id))
+        columns = (*before.columns, column) if before else (column,)
+        indexes[object_id, index_id] = SourceIndex(index_id, columns, bool(is_unique))
+    found: dict[int, tuple[SourceIndex, ...]] = {}
+    for (object_id, _), index in indexes.items():
+        found[object_id] = (*found.get(object_id, ()), index)
+    return found
 
 
 def read_sizes(catalog: Catalog) -> tuple[dict[int, int], dict[int, int]]:

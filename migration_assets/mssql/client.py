@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import mssql_python
     import pymssql
 
+    from migration_assets.mssql.costs import QueryCosts
+
 APPLICATION_NAME = "migration_assets"
 MAX_IDLE_S = 30.0
 """An idle connection older than this is closed, not used: firewalls and servers drop such."""
@@ -48,6 +50,7 @@ class SqlServer:
         self._lock = threading.Lock()
         self._idle: list[tuple[float, pymssql.Connection]] = []
         self._closings = 0
+        self.costs: QueryCosts | None = None
 
     def __enter__(self) -> SqlServer:
         """Nothing to open."""
@@ -110,7 +113,12 @@ class SqlServer:
             MigrationError: whatever the driver's error means.
         """
         with self.connection(doing) as connection:
-            return run(connection, sql, params)
+            started = time.monotonic()
+            try:
+                return run(connection, sql, params)
+            finally:
+                if self.costs is not None:
+                    self.costs.add(doing, time.monotonic() - started)
 
     @contextmanager
     def arrow_connection(self, doing: str = "") -> Iterator[mssql_python.Connection]:

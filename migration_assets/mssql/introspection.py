@@ -16,9 +16,11 @@ from migration_assets.errors import (
     SchemaDriftError,
     UnsupportedError,
 )
+from migration_assets.key_types import text_sql
 from migration_assets.mssql.catalog import (
     Catalog,
     CatalogTable,
+    read_indexes,
     read_not_migrated,
     read_primary_keys,
     read_server,
@@ -29,6 +31,7 @@ from migration_assets.mssql.catalog import (
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.hazards import Hazards
 from migration_assets.mssql.select import count_sql, quote, table_name
+from migration_assets.partitioning import can_reckon
 from migration_assets.plan import TablePlan
 from migration_assets.schema import (
     MssqlType,
@@ -57,7 +60,15 @@ def introspect(client: SqlServer) -> SourceDatabase:
     keys = read_primary_keys(catalog)
     hazards = Hazards(catalog, listed)
     sizes = read_sizes(catalog) if listed else ({}, {})
-    tables = [_source_table(table, hazards, keys.get(table.key, ()), sizes) for table in listed]
+    indexes = read_indexes(catalog) if listed else {}
+    tables = [
+        replace(
+            _source_table(table, hazards, keys.get(table.key, ()), sizes),
+            object_id=table.object_id,
+            indexes=indexes.get(table.object_id or 0, ()),
+        )
+        for table in listed
+    ]
     tables = _with_counts(client, catalog, tables)
     tables += [_other(*found) for found in read_views_and_synonyms(catalog)]
     not_migrated = read_not_migrated(catalog)
@@ -145,16 +156,6 @@ def _batches(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
         yield items[start : start + _BATCH]
 
 
-_BOUND_TEXT = {
-    **dict.fromkeys(("tinyint", "smallint", "int", "bigint"), "CONVERT(varchar(20), {x})"),
-    **dict.fromkeys(("decimal", "numeric"), "CONVERT(varchar(42), {x})"),
-    **dict.fromkeys(("money", "smallmoney"), "CONVERT(varchar(30), {x}, 2)"),
-    "date": "CONVERT(varchar(10), {x}, 23)",
-    **dict.fromkeys(("smalldatetime", "datetime", "datetime2"), "CONVERT(varchar(33), {x}, 126)"),
-}
-"""Styles: https://learn.microsoft.com/sql/t-sql/functions/cast-and-convert-transact-sql"""
-
-
 def key_bounds(
     client: SqlServer, requests: Sequence[tuple[SourceTable, str]]
 ) -> dict[tuple[str, str], tuple[str, str] | None]:
@@ -189,12 +190,12 @@ def key_bounds(
 
 def _bound(aggregate: str, table: SourceTable, column: str) -> str:
     """A subquery each for MIN and MAX, so that each is one seek in an index."""
-    type_name = table.columns.column(column).type.name
-    if type_name not in _BOUND_TEXT:
+    kind = table.columns.column(column).type
+    if not can_reckon(kind):
         raise UnsupportedError(
-            f"Column {column} of {table.full_name} is of type {type_name}, which has no bounds."
+            f"Column {column} of {table.full_name} is of type {kind.name}, which has no bounds."
         )
-    value = _BOUND_TEXT[type_name].replace("{x}", f"{aggregate}({quote(column)})")
+    value = text_sql(kind, f"{aggregate}({quote(column)})")
     return f"(SELECT {value} FROM {table_name(table.schema, table.name)})"
 
 

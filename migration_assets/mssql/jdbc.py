@@ -72,9 +72,7 @@ def jdbc_table(table: TablePlan) -> str:
     Dates and times are numbers in it, see `jdbc_numbers`. The raw key stands beside them, so that a predicate on it can still use an index.
     """
     columns = [f"{numbered(column)} AS {quote(column.name)}" for column in table.columns]
-    key = table.key_ranges[-1].column
-    if key is not None:
-        columns.append(f"{quote(key)} AS {quote(KEY_ALIAS)}")
+    columns += [f"{quote(key)} AS {quote(alias)}" for key, alias in _key_aliases(table).items()]
     source = table_name(table.source_schema, table.source_name)
     return f"(SELECT {', '.join(columns)} FROM {source}) AS source"
 
@@ -84,7 +82,12 @@ def jdbc_predicates(table: TablePlan, partition_keys: Sequence[str]) -> list[str
     predicates = []
     for partition_key in partition_keys:
         key_range = table.key_range(partition_key)
-        if key_range.column is not None:
-            key_range = key_range.model_copy(update={"column": KEY_ALIAS})
-        predicates.append(partitioning.predicate(key_range) or "1 = 1")
+        renamed = key_range.renamed(_key_aliases(table))
+        predicates.append(partitioning.predicate(renamed) or "1 = 1")
     return predicates
+
+
+def _key_aliases(table: TablePlan) -> dict[str, str]:
+    """Names of the key's columns in the derived table, by their source names."""
+    names = table.key_ranges[-1].key_columns
+    return {name: f"{KEY_ALIAS}{f'_{i}' if i else ''}" for i, name in enumerate(names)}

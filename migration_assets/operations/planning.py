@@ -10,8 +10,10 @@ from migration_assets.errors import ConfigurationError
 from migration_assets.iceberg.lake import Lake
 from migration_assets.mssql.affected import with_affected
 from migration_assets.mssql.client import SqlServer
+from migration_assets.mssql.costs import QueryCosts
 from migration_assets.mssql.database_snapshot import refuse_unsupported
-from migration_assets.mssql.introspection import introspect, key_bounds
+from migration_assets.mssql.introspection import introspect
+from migration_assets.mssql.keys import measure_keys
 from migration_assets.plan import Consistency, MigrationPlan
 from migration_assets.planner import keys_to_measure, plan
 from migration_assets.rules import Rules
@@ -20,7 +22,12 @@ from migration_assets.settings import LakeSettings, MssqlSettings, SparkSettings
 
 
 def make_plan(
-    mssql: MssqlSettings, lake: LakeSettings, rules: Rules, *, measure: bool = False
+    mssql: MssqlSettings,
+    lake: LakeSettings,
+    rules: Rules,
+    *,
+    measure: bool = False,
+    costs: QueryCosts | None = None,
 ) -> MigrationPlan:
     """Introspect the source and plan its migration; nothing is written anywhere.
 
@@ -29,6 +36,7 @@ def make_plan(
         lake: where the tables go.
         rules: the user's wishes.
         measure: count the rows that lossy conversions concern; a scan of each table with some.
+        costs: gets what each query cost.
 
     Raises:
         MigrationError: SQL Server cannot be reached or asked, or the rules do not fit it.
@@ -36,8 +44,9 @@ def make_plan(
     with SqlServer(mssql) as client:
         if rules.consistency is Consistency.DATABASE_SNAPSHOT:
             refuse_unsupported(client)
+        client.costs = costs
         database = introspect(client)
-        database = _with_bounds(client, database, rules)
+        database = with_keys(client, database, rules)
         made = plan(
             database, rules, warehouse=lake.warehouse, has_cluster=not SparkSettings.load().local
         )
@@ -47,20 +56,23 @@ def make_plan(
     return MigrationPlan(**{**dict(made), "tables": tables})
 
 
-def _with_bounds(client: SqlServer, database: SourceDatabase, rules: Rules) -> SourceDatabase:
-    """Fill in the lowest and highest value of the keys that will be cut."""
+def with_keys(client: SqlServer, database: SourceDatabase, rules: Rules) -> SourceDatabase:
+    """Fill in where the keys that will be cut can be cut."""
     requests = keys_to_measure(database, rules)
-    bounds = key_bounds(client, requests)
-    measured = {
-        (table.schema, table.name): {column: bounds[table.full_name, column]}
-        for table, column in requests
-        if (table.full_name, column) in bounds
-    }
+    measured = measure_keys(client, requests)
+    columns = {request.table.full_name: request.columns[0] for request in requests}
     tables = tuple(
-        dataclasses.replace(table, key_bounds=measured.get((table.schema, table.name), {}))
+        dataclasses.replace(
+            table,
+            key_cuts=measured.cuts.get(table.full_name),
+            key_is_even=table.full_name in measured.even,
+            key_bounds={columns[table.full_name]: measured.bounds[table.full_name]}
+            if table.full_name in measured.bounds
+            else {},
+        )
         for table in database.tables
     )
-    return dataclasses.replace(database, tables=tables)
+    return dataclasses.replace(database, tables=tables, notes=(*database.notes, *measured.notes))
 
 
 def replication_num() -> int:

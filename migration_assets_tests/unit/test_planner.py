@@ -169,7 +169,10 @@ def test_ranges_are_cut_from_the_measured_bounds() -> None:
     [
         (source(rows=50_000), "of 8: the bounds of id were not measured."),
         (source(rows=50_000, key=()), "of 8: it has no primary key."),
-        (source("t", Column("id", TEXT), rows=10**6), "of 16: its primary key begins with id of"),
+        (
+            source("t", Column("id", MssqlType("float")), rows=10**6),
+            "of 16: its primary key begins with id of",
+        ),
         (
             dataclasses.replace(source(rows=50_000), key_bounds={"id": None}),
             "of 8: id has no values.",
@@ -210,9 +213,11 @@ def test_keys_to_measure_are_those_that_the_plan_will_cut() -> None:
             "tables": {"dbo.wish": {"partitions": 8, "partition_column": "at"}},
         }
     )
-    assert [(t.name, column) for t, column in keys_to_measure(database, rules)] == [
-        ("big", "id"),
-        ("wish", "At"),
+    requests = keys_to_measure(database, rules)
+    assert [(r.table.name, r.columns, r.count) for r in requests] == [
+        ("big", ("id",), 16),
+        ("text", ("id",), 16),
+        ("wish", ("At",), 8),
     ]
 
 

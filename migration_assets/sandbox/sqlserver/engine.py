@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from migration_assets.sandbox.sqlserver import macros, natives
 from migration_assets.sandbox.sqlserver.catalog import SYSTEM_DATABASES, Database, quoted
 from migration_assets.sandbox.sqlserver.errors import SqlServerError
+
+if TYPE_CHECKING:
+    from migration_assets.sandbox.sqlserver.statistics import Statistics
 
 VERSION_TEXT = (
     "Microsoft SQL Server 2022 (stand-in, not SQL Server: DuckDB behind the TDS protocol) - "
@@ -28,6 +32,7 @@ class Engine:
         without: lower-case names of catalog views that answer error 208.
         denied: lower-case names of catalog views that answer error 371.
         dropped: lower-case names of dropped databases, whose place in DuckDB is used again.
+        statistics: those made so far, by database, object id and column.
         lock: held while the catalog or an identity value changes.
     """
 
@@ -38,6 +43,7 @@ class Engine:
     denied: set[str] = field(default_factory=set)
     databases: dict[str, Database] = field(default_factory=dict)
     dropped: set[str] = field(default_factory=set)
+    statistics: dict[tuple[str, int, str], Statistics] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:

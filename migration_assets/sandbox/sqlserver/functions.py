@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from migration_assets.sandbox.sqlserver import code_pages, collation, dates, sql_types, variants
+from migration_assets.sandbox.sqlserver import (
+    code_pages,
+    collation,
+    comparison,
+    dates,
+    sql_types,
+    variants,
+)
 from migration_assets.sandbox.sqlserver.aggregates import aggregate, is_aggregate
 from migration_assets.sandbox.sqlserver.conversion import (
     Typed,
@@ -356,6 +363,13 @@ def _hashbytes(_: ExpressionTranslator, arguments: list[Typed]) -> Typed:
     return Typed(f"unhex({name}({data}))", varbinary(8000), value.nullable)
 
 
+def _checksum(_: ExpressionTranslator, arguments: list[Typed]) -> Typed:
+    """CHECKSUM, with other numbers than SQL Server's; what compares equal has one, NULL too."""
+    keys = ", ".join(comparison.key(argument) for argument in arguments)
+    number = f"CAST(CAST(hash({keys}) % 4294967296 AS BIGINT) - 2147483648 AS INTEGER)"
+    return Typed(number, sql_types.INT, nullable=False)
+
+
 def _newid(_: ExpressionTranslator, _arguments: list[Typed]) -> Typed:
     return Typed("uuid()", sql_types.GUID, nullable=False)
 
@@ -408,6 +422,7 @@ FUNCTIONS: dict[str, tuple[int, int, Function]] = {
     "SQRT": (1, 1, _float("sqrt")),
     "EXP": (1, 1, _float("exp")),
     "HASHBYTES": (2, 2, _hashbytes),
+    "CHECKSUM": (1, 1024, _checksum),
     "NEWID": (0, 0, _newid),
     "NEWSEQUENTIALID": (0, 0, _newid),
     "GETDATE": (0, 0, _now(DATETIME)),

@@ -156,11 +156,14 @@ class QueryTranslator(ExpressionTranslator):
     def _table_function(
         self, call: exp.Expression, node: exp.Expression, scope: Scope
     ) -> tuple[str, Source]:
+        schema = node.text("db")
+        if isinstance(call, exp.Dot):
+            schema, call = call.this.name, call.expression
         arguments = [self.expression(argument, scope) for argument in call.expressions]
         unique = f"d{next(_names)}"
-        name = str(call.this)
+        name = f"{schema}.{call.this}" if schema else str(call.this)
         columns, relation = self.session.table_function(name, arguments, unique)
-        return f"{relation} AS {unique}", Source(node.alias or name, columns)
+        return f"{relation} AS {unique}", Source(node.alias or str(call.this), columns)
 
     def _values(self, node: exp.Values, scope: Scope) -> Query:
         rows = [

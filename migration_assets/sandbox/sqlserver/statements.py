@@ -18,6 +18,7 @@ from migration_assets.sandbox.sqlserver import (
     dml,
     permissions,
     sql_types,
+    statistics,
     tables,
     tokens,
 )  # fmt: skip
@@ -324,6 +325,19 @@ _SETTINGS: dict[str, frozenset[str]] = {
 }  # fmt: skip
 """Options whose listed values change nothing here (none listed: no value does)."""
 
+
+def _update(session: Session, statement: Statement) -> Iterator[Event]:
+    """UPDATE, or UPDATE STATISTICS of a table."""
+    reader = Reader(statement.text)
+    if not reader.accept("UPDATE", "STATISTICS"):
+        yield from _change(session, statement)
+        return
+    # An unquoted name of two parts is one word.
+    parts = [part for name in reader.object_name() for part in name.split(".")]
+    statistics.update(session, session.find_table(parts)[1])
+    yield Done()
+
+
 _STATEMENTS: dict[str, Callable[[Session, Statement], Iterator[Event]]] = {
     "SELECT": _select,
     "WITH": _select,
@@ -349,7 +363,7 @@ _STATEMENTS: dict[str, Callable[[Session, Statement], Iterator[Event]]] = {
     "DENY": _permit,
     "REVOKE": _permit,
     "INSERT": _change,
-    "UPDATE": _change,
+    "UPDATE": _update,
     "DELETE": _change,
     "MERGE": _change,
 }

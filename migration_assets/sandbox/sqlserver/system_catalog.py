@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from migration_assets.sandbox.sqlserver import database_snapshots, user_types
+from migration_assets.sandbox.sqlserver import database_snapshots, statistics, user_types
 from migration_assets.sandbox.sqlserver.catalog import (
     Column,
     Database,
@@ -451,6 +451,15 @@ VIEWS: dict[str, SystemView] = {
         "lob_reserved_page_count bigint?, row_overflow_used_page_count bigint?, "
         "row_overflow_reserved_page_count bigint?, used_page_count bigint?, "
         "reserved_page_count bigint?, row_count bigint?", _dm_partition_stats,
+    ),
+    "sys.stats": SystemView(
+        "object_id int, name sysname, stats_id int, auto_created bit, user_created bit, "
+        "no_recompute bit, has_filter bit, filter_definition nvarchar(max)?, is_temporary bit, "
+        "is_incremental bit", statistics.stats_rows,
+    ),
+    "sys.stats_columns": SystemView(
+        "object_id int, stats_id int, stats_column_id int, column_id int",
+        statistics.stats_columns,
     ),
     "sys.databases": SystemView(
         "name sysname, database_id int, compatibility_level tinyint, collation_name sysname?, "

@@ -7,6 +7,7 @@ and handed to DuckDB as an Arrow table, so that joins, filters and functions ove
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from migration_assets.sandbox.sqlserver import (
     constraint_catalog,
     information_schema,
     security_catalog,
+    statistics,
     system_catalog,
 )
 from migration_assets.sandbox.sqlserver.catalog import Database
@@ -35,6 +37,10 @@ _VIEWS = {
     **security_catalog.VIEWS,
     **information_schema.VIEWS,
 }
+_FUNCTIONS = {
+    "sys.dm_db_stats_properties": statistics.properties,
+    "sys.dm_db_stats_histogram": statistics.histogram,
+}
 _PERMISSIONS: dict[str, list[str]] = {
     "DATABASE": ["CONNECT", "SELECT", "INSERT", "UPDATE", "DELETE", "ALTER", "CONTROL",
                  "VIEW DEFINITION", "VIEW DATABASE STATE", "CREATE TABLE", "CREATE SCHEMA"],
@@ -53,7 +59,16 @@ def relation(
         SqlServerError: 208 when unknown or switched off, 371 when denied.
     """
     view = _VIEWS.get(name)
-    if view is None or name in session.engine.without:
+    if view is None:
+        raise invalid_object(name)
+    _refuse_switched_off(session, database, name)
+    with session.engine.lock:
+        rows = [list(row) for row in view.rows(session, database)]
+    return _register(session, parse_columns(view.columns), rows, alias)
+
+
+def _refuse_switched_off(session: Session, database: Database, name: str) -> None:
+    if name in session.engine.without:
         raise invalid_object(name)
     if name in session.engine.denied:
         raise SqlServerError(
@@ -63,9 +78,6 @@ def relation(
             else f"The SELECT permission was denied on the object '{name}', database '{database.name}'.",
             14,
         )
-    with session.engine.lock:
-        rows = [list(row) for row in view.rows(session, database)]
-    return _register(session, parse_columns(view.columns), rows, alias)
 
 
 def table_function(
@@ -74,8 +86,14 @@ def table_function(
     """Columns and FROM item of a table-valued function.
 
     Raises:
-        SqlServerError: 208 for any but `fn_my_permissions`.
+        SqlServerError: 208 for any but `fn_my_permissions` and those of statistics, or when it is
+            switched off; 229 when denied.
     """
+    if function := _FUNCTIONS.get(name):
+        _refuse_switched_off(session, session.database, name)
+        typed, relation = function(session, arguments)
+        named = [(n, replace(c, sql=c.sql.replace("{alias}", alias))) for n, c in typed]
+        return named, relation
     if name not in {"fn_my_permissions", "sys.fn_my_permissions"} or len(arguments) != 2:
         raise invalid_object(name)
     kind = (arguments[1].constant or "").upper()
