@@ -1,7 +1,8 @@
 """The command `migration-assets`: arguments and tables around `operations`.
 
 Exit codes: 0 all is well, 1 something failed or differs, 2 wrong use (arguments, settings, plan),
-130 interrupted.
+130 interrupted. With `plan --detailed-exitcode` 0 no change, 1 any error, or a plan that was not
+accepted and so not written, 2 changes (and wrong arguments).
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from migration_assets.plan import MigrationPlan
 
 OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+CHANGES = 2
+"""What `plan --detailed-exitcode` ends with when the plan changes, as `terraform plan` does."""
 
 REPEAT_EVERY_S = 60
 """How often `status --watch` says it again when nothing changed, so that nobody takes it for dead."""
@@ -97,22 +100,110 @@ def _plan() -> MigrationPlan:
 @cli.command()
 @click.option("--output", metavar="FILE", help="Path or s3:// URI to write [MIGRATION_PLAN].")
 @click.option("--measure", is_flag=True, help="Count the rows that would lose something.")
-def plan(output: str | None, measure: bool) -> int:  # noqa: FBT001 - click's way
-    """Introspect SQL Server, apply migration.yaml, write and show the plan."""
+@click.option("--fresh", is_flag=True, help="Take nothing over from the plan that is there.")
+@click.option("--yes", is_flag=True, help="Accept that tables must be evolved, reset or migrated.")
+@click.option("--dry-run", is_flag=True, help="Show what would change; write nothing.")
+@click.option(
+    "--detailed-exitcode", is_flag=True, help="0: no change, 1: error or not written, 2: changes."
+)
+def plan(  # noqa: PLR0913 - one parameter per option
+    *,
+    output: str | None,
+    measure: bool,
+    fresh: bool,
+    yes: bool,
+    dry_run: bool,
+    detailed_exitcode: bool,
+) -> int:
+    """Introspect SQL Server, apply migration.yaml, write and show the plan.
+
+    Over a plan that is there: show what changes, and ask before a table's rows stop being valid.
+    """
+    try:
+        is_written, has_changes = _plan_again(
+            output, measure=measure, fresh=fresh, yes=yes, dry_run=dry_run
+        )
+    except MigrationError as error:
+        if not detailed_exitcode:
+            raise
+        from migration_assets.terminal import print_error
+
+        print_error(error)
+        return FAILED  # an error must not end with 2, which says "changes" here
+    if not (is_written or dry_run):
+        return FAILED
+    return CHANGES if detailed_exitcode and has_changes else OK
+
+
+def _plan_again(
+    output: str | None, *, measure: bool, fresh: bool, yes: bool, dry_run: bool
+) -> tuple[bool, bool]:
+    """Plan, show, ask and write; returns whether the plan in force is the one made, and differs."""
+    from migration_assets.changes_report import render_changes
     from migration_assets.operations.planning import make_plan, replication_num, write_plan
+    from migration_assets.plan_changes import compare_plans
     from migration_assets.plan_report import render
+    from migration_assets.plan_source import read_plan
+    from migration_assets.replanning import same_but_estimates
     from migration_assets.rules import load_rules
     from migration_assets.settings import LakeSettings, MssqlSettings
-    from migration_assets.terminal import console
+    from migration_assets.terminal import console, print_error
 
     project = ProjectSettings.load()
     path = output or project.plan
     rules = load_rules(Path(project.rules))
-    made = make_plan(MssqlSettings.load(), LakeSettings.load(), rules, measure=measure)
-    write_plan(made, path)
+    settings = MssqlSettings.load(), LakeSettings.load()
+    old, unreadable = None, None
+    try:
+        old = read_plan(path)
+    except FileNotFoundError:
+        pass
+    except PlanError as error:
+        if not fresh:
+            raise
+        unreadable = error
+    made = make_plan(*settings, rules, measure=measure, old=None if fresh else old)
+    if old is not None and same_but_estimates(old, made):
+        made = old  # so that the plan's id and its file stay
     console.print(render(made, console.width, replication_num=replication_num()))
+    changes = compare_plans(old, made) if old is not None else None
+    if changes is not None:
+        console.print("\n", render_changes(changes), sep="")
+    has_changes = changes is None or bool(changes)
+    if old is made:
+        console.print(f"\n{path} stays as it is, plan {made.plan_id}.", soft_wrap=True)
+        return True, has_changes
+    if dry_run:
+        console.print(f"\nNothing was written to {path}.", soft_wrap=True)
+        return False, has_changes
+    if unreadable is not None:
+        print_error(unreadable)
+    is_asked_for = unreadable is not None or (changes is not None and changes.is_to_be_accepted)
+    if is_asked_for and not _is_accepted(path, yes=yes):
+        return False, has_changes
+    write_plan(made, path)
     console.print(f"\nWrote {path}, plan {made.plan_id}.", soft_wrap=True)
-    return OK
+    return True, has_changes
+
+
+def _is_accepted(path: str, *, yes: bool) -> bool:
+    """Ask whether a plan that takes evolving, resetting or migrating again may be written."""
+    from migration_assets.terminal import console, errors
+
+    if yes:
+        return True
+    if sys.stdin.isatty():
+        console.print()
+        if click.confirm(f"Write {path}, so that these tables wait for the commands above?"):
+            return True
+    else:
+        errors.print(
+            f"Nothing was written to {path}: `--yes` accepts what must be evolved, reset or "
+            "migrated again."
+        )
+        return False
+    console.print("Nothing was written.")
+    return False
 
 
 _tables = click.option(
@@ -294,6 +385,20 @@ def reset(*, tables: tuple[str, ...], yes: bool) -> int:
     with open_instance(ProjectSettings.load()) as instance:
         reset_tables(migration_plan, chosen, instance)
     click.echo(f"Reset {names}. `migration-assets run --failed` migrates them again.")
+    return OK
+
+
+@cli.command()
+@click.argument("tables", nargs=-1, required=True)
+def evolve(*, tables: tuple[str, ...]) -> int:
+    """Change columns of TABLES in Iceberg and StarRocks as the plan has them; rows stay."""
+    from migration_assets.assets.validation import select_tables
+    from migration_assets.operations.evolve import evolve_tables
+    from migration_assets.terminal import console
+
+    migration_plan = _plan()
+    for done in evolve_tables(migration_plan, select_tables(migration_plan, tables)):
+        console.print(done.describe(), markup=False, soft_wrap=True)
     return OK
 
 
