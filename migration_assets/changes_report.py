@@ -38,8 +38,7 @@ def render_changes(changes: PlanChanges) -> RenderableType:
     if not changes:
         return Text("No changes: the plan still fits the source and migration.yaml.")
     parts: list[RenderableType] = [Text("What changes", style="bold underline")]
-    for change in changes.plan:
-        parts.append(_line(change, 0))
+    parts += [_line(change, 0) for change in changes.plan]
     for table in changes.tables:
         parts += _table(table)
     counts = ", ".join(f"{changes.count(kind)} {kind.value}" for kind in Kind)

@@ -106,7 +106,7 @@ def _plan() -> MigrationPlan:
 @click.option(
     "--detailed-exitcode", is_flag=True, help="0: no change, 1: error or not written, 2: changes."
 )
-def plan(  # noqa: PLR0913 - one parameter per option
+def plan(
     *,
     output: str | None,
     measure: bool,

@@ -183,7 +183,7 @@ def _ranges(old: TablePlan, new: TablePlan) -> Iterator[Change]:
     if old.key_ranges != new.key_ranges:
         was, now = _cuts(old.key_ranges), _cuts(new.key_ranges)
         if was == now:
-            was, now = f"{was} (other bounds)", now
+            now = f"{now}, other bounds"
         yield Change(Area.RANGES, Kind.CHANGED, "partitions", was, now)
     elif old.partition_keys != new.partition_keys:
         yield Change(
@@ -204,16 +204,22 @@ def _cuts(ranges: tuple[KeyRange, ...]) -> str:
 
 
 def _targets(old: TablePlan, new: TablePlan) -> Iterator[Change]:
-    pairs = {
-        "Iceberg table": lambda t: f"{t.namespace}.{t.iceberg_table}",
-        "location": lambda t: t.location,
-        "StarRocks table": lambda t: f"{t.starrocks_database}.{t.starrocks_table}",
-        "sort key": lambda t: ", ".join(t.sort_key),
-        "buckets": lambda t: str(t.buckets),
-        "audit columns": lambda t: ", ".join(f"{c.name} {c.field_id}" for c in t.audit_columns),
+    was, now = _target_texts(old), _target_texts(new)
+    for name, text in was.items():
+        yield from _changed(Area.TARGETS, name, text, now[name])
+
+
+def _target_texts(table: TablePlan) -> dict[str, str]:
+    return {
+        "Iceberg table": f"{table.namespace}.{table.iceberg_table}",
+        "location": table.location,
+        "StarRocks table": f"{table.starrocks_database}.{table.starrocks_table}",
+        "sort key": ", ".join(table.sort_key),
+        "buckets": str(table.buckets),
+        "audit columns": ", ".join(
+            f"{column.name} (field {column.field_id})" for column in table.audit_columns
+        ),
     }
-    for name, text in pairs.items():
-        yield from _changed(Area.TARGETS, name, text(old), text(new))
 
 
 _COMPARED = frozenset(
@@ -265,9 +271,7 @@ def _changed(area: Area, name: str, old: str, new: str) -> Iterator[Change]:
         yield Change(area, kind, name, old, new)
 
 
-def _listed(
-    area: Area, name: str, old: tuple[str, ...], new: tuple[str, ...]
-) -> Iterator[Change]:
+def _listed(area: Area, name: str, old: tuple[str, ...], new: tuple[str, ...]) -> Iterator[Change]:
     for text in new:
         if text not in old:
             yield Change(area, Kind.ADDED, name, new=text)

@@ -205,9 +205,7 @@ def _columns(
     audit_columns = tuple(
         column.model_copy(
             update={
-                "field_id": audit[column.name].field_id
-                if column.name in audit
-                else next(fresh_ids)
+                "field_id": audit[column.name].field_id if column.name in audit else next(fresh_ids)
             }
         )
         for column in made.audit_columns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from migration_assets.errors import (
@@ -13,6 +13,7 @@ from migration_assets.errors import (
     SchemaDriftError,
     UnsupportedError,
 )
+from migration_assets.evolution import is_wider
 from migration_assets.iceberg.conflicts import retry_conflicts
 from migration_assets.iceberg.driver_errors import translate_errors
 from migration_assets.iceberg.lake import Lake
@@ -114,6 +115,12 @@ def check_table(table: TablePlan, found: Table) -> None:
     name, differing = table_name(table), _differences(table, found)
     table_id = found.properties.get(TABLE_ID_PROPERTY)
     if table_id != table.table_id:
+        if table_id is not None and table.holds(table_id):
+            raise PlanError(
+                f"{name} has the columns of an earlier plan (table id {table_id}, the plan says "
+                f"{table.table_id}): {'; '.join(differing) or 'its types became wider'}.",
+                next_step=f"Run `migration-assets evolve {table.full_name}`: its rows stay.",
+            )
         why = "; ".join(differing) or "its source, key ranges or StarRocks table changed"
         raise PlanError(
             f"{name} holds rows of another plan (table id {table_id}, the plan says "
@@ -305,14 +312,32 @@ def _differences(table: TablePlan, found: Table) -> list[str]:
     return differing
 
 
-def schema_differences(planned: Schema, actual: Schema) -> list[str]:
-    """Compare two schemas by field id, name and type; each difference as half a sentence."""
+def schema_differences(
+    planned: Schema,
+    actual: Schema,
+    may_miss: Collection[int] = (),
+    allow_narrower: bool = False,  # noqa: FBT001, FBT002 - goes with the one before
+) -> list[str]:
+    """Compare two schemas by field id, name and type; each difference as half a sentence.
+
+    Args:
+        planned: what is wanted.
+        actual: what is there.
+        may_miss: field ids that need not be there.
+        allow_narrower: types may be such as Iceberg reads as the planned ones.
+    """
     wanted, there = _fields(planned), _fields(actual)
     differing = []
     for field_id, column in wanted.items():
         if field_id not in there:
+            if field_id in may_miss:
+                continue
             differing.append(f"field {field_id} ({' '.join(column)}) is missing")
-        elif there[field_id] != column:
+        elif there[field_id] != column and not (
+            allow_narrower
+            and there[field_id][0] == column[0]
+            and is_wider(there[field_id][1], column[1])
+        ):
             differing.append(
                 f"field {field_id} is {' '.join(there[field_id])}, planned is {' '.join(column)}"
             )

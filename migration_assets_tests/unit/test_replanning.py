@@ -343,7 +343,9 @@ def test_ranges_and_targets_are_shown_old_to_new() -> None:
     (table,) = compare_plans(old, new).tables
     shown = {change.name: (change.old, change.new) for change in table.changes}
     assert shown["Iceberg table"] == ("dbo.orders", "core.orders")
-    assert shown["partitions"][0].startswith(f"{len(old.tables[0].key_ranges)} of id, the last from")
+    assert shown["partitions"][0].startswith(
+        f"{len(old.tables[0].key_ranges)} of id, the last from"
+    )
     assert {change.area for change in table.changes} == {Area.RANGES, Area.TARGETS}
     assert table.remedy is Remedy.RESET
     assert set(table.reasons) == {"its targets change", "its key ranges change"}
