@@ -19,14 +19,15 @@ from migration_assets.plan import ColumnPlan, Evolution, TablePlan
 
 _INTEGERS = ("tinyint", "smallint", "int", "bigint")
 _TYPE = re.compile(r"([a-z0-9_ ]+?)\s*(?:\((\w+)(?:,\s*(\d+))?\))?")
-_LENGTHS = ("varchar", "nvarchar", "varbinary")
+_LENGTHS = ("varchar", "nvarchar")
+"""Not varbinary: versions of StarRocks differ in whether they show, and keep to, its length."""
 
 
 def is_wider(before: str, now: str) -> bool:
     """Whether every value of one declared type is the same value in another one.
 
-    Of integers, decimals of one scale, and texts and binaries of any length; types as SQL Server,
-    Iceberg or StarRocks write them.
+    Of integers, decimals of one scale, and texts of varying length; types as SQL Server, Iceberg or
+    StarRocks write them.
 
     Args:
         before: `varchar(10)`.

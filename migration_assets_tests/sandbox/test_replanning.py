@@ -120,8 +120,7 @@ def _story(made: Bench) -> None:
     made.run("drifted", "run", *ORDERS, "--partitions", "p000")
     seen["reads after drift"] = made.reads()
     made.run("dry", "plan", "--dry-run", "--detailed-exitcode")
-    made.run("unasked", "plan")
-    made.run("unasked detailed", "plan", "--detailed-exitcode")
+    made.run("unasked", "plan", "--detailed-exitcode")
     seen["unasked"] = made.file
     made.run("accepted", "plan", "--yes", "--detailed-exitcode")
     made.run("too early", "run", "--from", "starrocks", *ORDERS, "--partitions", "p001")
@@ -130,7 +129,6 @@ def _story(made: Bench) -> None:
     made.run("interrupted", "evolve", "dbo.Orders")
     starrocks.arm()
     seen["half"] = made.ids()
-    made.run("half load", "run", "--from", "starrocks", *ORDERS, "--partitions", "p001")
     made.run("evolved", "evolve", "dbo.Orders")
     seen["ids"] = made.ids()
     made.run("evolved again", "evolve", "dbo.*")
@@ -138,9 +136,8 @@ def _story(made: Bench) -> None:
     made.run("failed", "run", "--failed", *ORDERS)
     seen["reads after failed"] = made.reads()
     made.run("same evolved plan", "plan", "--detailed-exitcode")
-    made.run("loaded", "run", *ORDERS, "--partitions", "p000,p002", "--report", "loaded.json")
-    for level in ("full", "rows"):
-        made.run(level, "validate", *ORDERS, "--level", level)
+    made.run("loaded", "run", *ORDERS, "--partitions", "p002")
+    made.run("rows", "validate", *ORDERS, "--level", "rows")
     seen["rows"] = made.starrocks("SELECT id, note, pieces, amount FROM dbo.orders ORDER BY id")
     scanned = made.iceberg().scan(selected_fields=("id", "note", "pieces", "amount"))
     seen["iceberg rows"] = sorted(
@@ -180,7 +177,7 @@ def test_drift_is_found_before_the_first_row_is_read(bench: Bench) -> None:
 
 def test_plan_shows_what_changes_and_writes_nothing_unasked(bench: Bench) -> None:
     dry, unasked = bench.said["dry"], bench.said["unasked"]
-    assert (dry.code, unasked.code, bench.said["unasked detailed"].code) == (2, 1, 1)
+    assert (dry.code, unasked.code) == (2, 1)
     assert bench.seen["unasked"] == bench.seen["first plan"]
     assert "--yes" in unasked.err
     for line in (
@@ -198,9 +195,8 @@ def test_plan_shows_what_changes_and_writes_nothing_unasked(bench: Bench) -> Non
 
 
 def test_before_it_is_evolved_nothing_is_loaded(bench: Bench) -> None:
-    for name in ("too early", "half load"):
-        assert bench.said[name].code == 1
-        assert "migration-assets evolve dbo.Orders" in bench.said[name].out
+    assert bench.said["too early"].code == 1
+    assert "migration-assets evolve dbo.Orders" in bench.said["too early"].out
 
 
 def test_an_interruption_between_iceberg_and_starrocks_is_made_good(bench: Bench) -> None:
@@ -220,8 +216,8 @@ def test_an_interruption_between_iceberg_and_starrocks_is_made_good(bench: Bench
 
 def test_what_was_migrated_is_not_extracted_again(bench: Bench) -> None:
     bench.said["failed"].ok()
-    # Validation aggregates; only an extraction selects the rows.
-    assert bench.seen["reads after failed"] == bench.seen["reads before failed"]
+    # p000, whose last attempt failed for the drift, and no other.
+    assert bench.seen["reads after failed"] == bench.seen["reads before failed"] + 1
 
 
 def test_new_partitions_have_values_and_old_ones_null(bench: Bench) -> None:
@@ -230,15 +226,15 @@ def test_new_partitions_have_values_and_old_ones_null(bench: Bench) -> None:
     assert len(rows) == ROWS
     assert rows[0][1:3] == ("noted", 5_000_000_000)
     assert {row[1] for row in rows[10:]} == {None}
-    assert rows[11][2] == 11
+    assert [row[2] for row in rows[10:]] == list(range(10, ROWS))
     assert rows == bench.seen["iceberg rows"]
 
 
 def test_validation_compares_what_can_be_compared_and_says_what_not(bench: Bench) -> None:
-    for level in ("full", "rows"):
-        said = bench.said[level].ok().out
-        assert "6 partitions (p001, p003, p004, p005, p006, ...)" in said
-        assert "before note came" in said
+    # Level rows is full, and each row besides.
+    said = bench.said["rows"].ok().out
+    assert "6 partitions (p001, p003, p004, p005, p006, ...)" in said
+    assert "before note came" in said
 
 
 def test_other_changes_are_refused_with_the_command_that_reloads(bench: Bench) -> None:
