@@ -246,7 +246,11 @@ def _settings(old: TablePlan, new: TablePlan) -> Iterator[Change]:
             yield from _changed(Area.SETTINGS, name.replace("_", " "), _text(was), _text(now))
     for column in new.columns:
         was_column = next((c for c in old.columns if c.field_id == column.field_id), None)
-        if was_column is not None and column.affected != was_column.affected:
+        if was_column is None:
+            continue
+        collations = was_column.collation or "", column.collation or ""
+        yield from _changed(Area.SETTINGS, f"collation of {column.name}", *collations)
+        if column.affected != was_column.affected:
             name = f"rows of {column.name} that lose something"
             yield Change(
                 Area.SETTINGS,

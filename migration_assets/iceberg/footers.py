@@ -80,7 +80,12 @@ def _check_file(
     statistics_plan: dict[int, StatisticsCollector],
     field_ids: dict[str, int],
 ) -> pyiceberg.manifest.DataFile:
-    from pyiceberg.io.pyarrow import data_file_statistics_from_parquet_metadata, pyarrow_to_schema
+    from pyiceberg.io.pyarrow import (
+        compute_statistics_plan,
+        data_file_statistics_from_parquet_metadata,
+        parquet_path_to_id_mapping,
+        pyarrow_to_schema,
+    )
     from pyiceberg.manifest import DataFile as IcebergFile
     from pyiceberg.manifest import DataFileContent, FileFormat
 
@@ -98,6 +103,10 @@ def _check_file(
         raise _unfit(receipt, f"{file.path} has no usable schema ({error})") from error
     if differing := schema_differences(schema, written, *_allowed(table, receipt)):
         raise _unfit(receipt, f"{file.path} does not fit the table: {'; '.join(differing)}")
+    if receipt.table_id != table.table_id:
+        # Its own, perhaps narrower types; readers promote bounds as they promote values.
+        statistics_plan = compute_statistics_plan(written, metadata.properties)
+        field_ids = parquet_path_to_id_mapping(written)
     statistics = data_file_statistics_from_parquet_metadata(
         parquet_metadata=footer,
         stats_columns=statistics_plan,

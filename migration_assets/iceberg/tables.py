@@ -85,8 +85,23 @@ def open_table(lake: Lake, table: TablePlan) -> Table:
         found = _create(lake, table)
     if TABLE_ID_PROPERTY not in found.properties:
         found = _take_over(lake, table, found)
+    found = _with_planned_ids(lake, table, found)
     check_table(table, found)
     return found
+
+
+def _with_planned_ids(lake: Lake, table: TablePlan, found: Table) -> Table:
+    """Give a table that was only just made the plan's field ids.
+
+    Catalogs number fields afresh, in order, when they create a table; those of a plan that goes on
+    from another are in no order. A table without any snapshot yet can lose nothing by it.
+    """
+    is_new = last_sequence_number(found) == 0
+    is_ours = found.properties.get(TABLE_ID_PROPERTY) == table.table_id
+    if not (is_new and is_ours and _differences(table, found)):
+        return found
+    _empty(table, found, {})
+    return load_table(lake, table) or found
 
 
 def open_own_table(lake: Lake, table: TablePlan) -> Table | None:

@@ -85,7 +85,7 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """The whole story; the tests look at what each step said and left behind."""
+    """Stand-ins and a project; the fixtures that follow take the steps of one story in order."""
     folder = tmp_path_factory.mktemp("replanning")
     (folder / "tables.sql").write_text(SCRIPT, encoding="utf-8")
     (folder / "migration.yaml").write_text(RULES, encoding="utf-8")
@@ -94,91 +94,103 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     with Sandbox(scale=None, statements_dir=statements, extra_arguments=words) as sandbox:
         made = Bench(folder, sandbox)
         try:
-            _story(made)
+            made.project.run("doctor", "--fix").ok()
             yield made
         finally:
             made.project.close()
 
 
-def _story(made: Bench) -> None:
-    seen, project = made.seen, made.project
-    project.run("doctor", "--fix").ok()
-    made.run("first plan", "plan", "--detailed-exitcode")
-    seen["first plan"] = made.file
-    made.run("same plan", "plan", "--detailed-exitcode")
-    seen["same plan"] = made.file
-    made.run("run", "run").ok()
-    seen["first ids"] = made.ids()
-    made.alter(
+@pytest.fixture(scope="module")
+def planned(bench: Bench) -> Bench:
+    """Planned twice, migrated, and planned again after columns came and grew."""
+    seen = bench.seen
+    bench.run("first plan", "plan", "--detailed-exitcode")
+    seen["first plan"] = bench.file
+    bench.run("same plan", "plan", "--detailed-exitcode")
+    seen["same plan"] = bench.file
+    bench.run("run", "run").ok()
+    seen["first ids"] = bench.ids()
+    bench.alter(
         "ALTER TABLE dbo.Orders ADD Note nvarchar(20) NULL",
         "ALTER TABLE dbo.Orders ALTER COLUMN Pieces bigint NOT NULL",
-        "ALTER TABLE dbo.Orders ALTER COLUMN Amount decimal(14, 2) NULL",
+        "ALTER TABLE dbo.Orders ALTER COLUMN Amount decimal(20, 2) NULL",
         "ALTER TABLE dbo.Orders ALTER COLUMN Name varchar(30) NOT NULL",
         "UPDATE dbo.Orders SET Note = 'noted', Pieces = 5000000000 WHERE Id < 10",
     )
-    seen["reads"] = made.reads()
-    made.run("drifted", "run", *ORDERS, "--partitions", "p000")
-    seen["reads after drift"] = made.reads()
-    made.run("dry", "plan", "--dry-run", "--detailed-exitcode")
-    made.run("unasked", "plan", "--detailed-exitcode")
-    seen["unasked"] = made.file
-    made.run("accepted", "plan", "--yes", "--detailed-exitcode")
-    made.run("too early", "run", "--from", "starrocks", *ORDERS, "--partitions", "p001")
-    starrocks = sandbox_control(made)
+    seen["reads"] = bench.reads()
+    bench.run("drifted", "run", *ORDERS, "--partitions", "p000")
+    seen["reads after drift"] = bench.reads()
+    bench.run("dry", "plan", "--dry-run", "--detailed-exitcode")
+    bench.run("unasked", "plan", "--detailed-exitcode")
+    seen["unasked"] = bench.file
+    bench.run("accepted", "plan", "--yes", "--detailed-exitcode")
+    bench.run("too early", "run", "--from", "starrocks", *ORDERS, "--partitions", "p001")
+    return bench
+
+
+@pytest.fixture(scope="module")
+def evolved(planned: Bench) -> Bench:
+    """Evolved, with an interruption between the two systems, and run again."""
+    bench, seen = planned, planned.seen
+    starrocks = bench.sandbox.control("starrocks")
     starrocks.arm(Fault("error", match="^ALTER TABLE .* ADD COLUMN", number=1064, times=1))
-    made.run("interrupted", "evolve", "dbo.Orders")
+    bench.run("interrupted", "evolve", "dbo.Orders")
     starrocks.arm()
-    seen["half"] = made.ids()
-    made.run("evolved", "evolve", "dbo.Orders")
-    seen["ids"] = made.ids()
-    made.run("evolved again", "evolve", "dbo.*")
-    seen["reads before failed"] = made.reads()
-    made.run("failed", "run", "--failed", *ORDERS)
-    seen["reads after failed"] = made.reads()
-    made.run("same evolved plan", "plan", "--detailed-exitcode")
-    made.run("loaded", "run", *ORDERS, "--partitions", "p002")
-    made.run("rows", "validate", *ORDERS, "--level", "rows")
-    seen["rows"] = made.starrocks("SELECT id, note, pieces, amount FROM dbo.orders ORDER BY id")
-    scanned = made.iceberg().scan(selected_fields=("id", "note", "pieces", "amount"))
+    seen["half"] = bench.ids()
+    bench.run("evolved", "evolve", "dbo.Orders")
+    seen["ids"] = bench.ids()
+    bench.run("evolved again", "evolve", "dbo.*")
+    seen["reads before failed"] = bench.reads()
+    bench.run("failed", "run", "--failed", *ORDERS)
+    seen["reads after failed"] = bench.reads()
+    bench.run("same evolved plan", "plan", "--detailed-exitcode")
+    return bench
+
+
+@pytest.fixture(scope="module")
+def loaded(evolved: Bench) -> Bench:
+    """One partition more extracted under the new plan, and all compared."""
+    bench, seen = evolved, evolved.seen
+    bench.run("loaded", "run", *ORDERS, "--partitions", "p002")
+    bench.run("rows", "validate", *ORDERS, "--level", "rows")
+    seen["rows"] = bench.starrocks("SELECT id, note, pieces, amount FROM dbo.orders ORDER BY id")
+    scanned = bench.iceberg().scan(selected_fields=("id", "note", "pieces", "amount"))
     seen["iceberg rows"] = sorted(
         tuple(row[name] for name in ("id", "note", "pieces", "amount"))
         for row in scanned.to_arrow().to_pylist()
     )
-    made.alter("ALTER TABLE dbo.Orders DROP COLUMN Note")
-    made.run("gone", "run", *ORDERS, "--partitions", "p003")
-    made.run("to reset", "plan", "--yes")
-    made.run("refused", "evolve", "dbo.Orders")
-    made.run("reset", "reset", "dbo.Orders", "--yes")
-    made.run("reloaded", "run", "--failed", *ORDERS)
+    return bench
 
 
-def sandbox_control(made: Bench) -> Any:
-    return made.sandbox.control("starrocks")
+@pytest.fixture(scope="module")
+def shrunk(loaded: Bench) -> Bench:
+    """A column went: no evolution leads there."""
+    bench = loaded
+    bench.alter("ALTER TABLE dbo.Orders DROP COLUMN Note")
+    bench.run("to reset", "plan", "--yes")
+    bench.run("refused", "evolve", "dbo.Orders")
+    return bench
 
 
-def test_planning_twice_changes_nothing(bench: Bench) -> None:
-    assert bench.said["first plan"].code == 2, "a plan where none was is a change"
-    assert bench.said["same plan"].code == 0
-    assert "No changes" in bench.said["same plan"].out
-    assert bench.seen["same plan"] == bench.seen["first plan"]
-    assert bench.said["same evolved plan"].code == 0, str(bench.said["same evolved plan"])
+def test_planning_twice_changes_nothing(planned: Bench) -> None:
+    assert planned.said["first plan"].code == 2, "a plan where none was is a change"
+    assert planned.said["same plan"].code == 0
+    assert "No changes" in planned.said["same plan"].out
+    assert planned.seen["same plan"] == planned.seen["first plan"]
 
 
-def test_drift_is_found_before_the_first_row_is_read(bench: Bench) -> None:
-    said = bench.said["drifted"]
+def test_drift_is_found_before_the_first_row_is_read(planned: Bench) -> None:
+    said = planned.said["drifted"]
     assert said.code == 1
     assert "was varchar(10) when planned" in said.out
     assert "migration-assets evolve dbo.Orders" in said.out
-    assert bench.seen["reads after drift"] == bench.seen["reads"]
-    gone = bench.said["gone"]
-    assert "Column Note of dbo.Orders does not exist any more" in gone.out
-    assert "migration-assets reset dbo.Orders" in gone.out
+    assert planned.seen["reads after drift"] == planned.seen["reads"]
 
 
-def test_plan_shows_what_changes_and_writes_nothing_unasked(bench: Bench) -> None:
-    dry, unasked = bench.said["dry"], bench.said["unasked"]
+def test_plan_shows_what_changes_and_writes_nothing_unasked(planned: Bench) -> None:
+    dry, unasked = planned.said["dry"], planned.said["unasked"]
     assert (dry.code, unasked.code) == (2, 1)
-    assert bench.seen["unasked"] == bench.seen["first plan"]
+    assert planned.seen["unasked"] == planned.seen["first plan"]
     assert "--yes" in unasked.err
     for line in (
         "~ dbo.Orders  evolves, its rows stay",
@@ -191,58 +203,60 @@ def test_plan_shows_what_changes_and_writes_nothing_unasked(bench: Bench) -> Non
         assert line in dry.out, str(dry)
     changes = dry.out[dry.out.index("What changes") :]
     assert max(map(len, changes.splitlines())) <= 80
-    assert bench.said["accepted"].code == 2
+    assert planned.said["accepted"].code == 2
 
 
-def test_before_it_is_evolved_nothing_is_loaded(bench: Bench) -> None:
-    assert bench.said["too early"].code == 1
-    assert "migration-assets evolve dbo.Orders" in bench.said["too early"].out
+def test_before_it_is_evolved_nothing_is_loaded(planned: Bench) -> None:
+    assert planned.said["too early"].code == 1
+    assert "migration-assets evolve dbo.Orders" in planned.said["too early"].out
 
 
-def test_an_interruption_between_iceberg_and_starrocks_is_made_good(bench: Bench) -> None:
-    assert bench.said["interrupted"].code == 1
-    first = bench.seen["first ids"][0]
-    half, whole = bench.seen["half"], bench.seen["ids"]
+def test_an_interruption_between_iceberg_and_starrocks_is_made_good(evolved: Bench) -> None:
+    assert evolved.said["interrupted"].code == 1
+    first = evolved.seen["first ids"][0]
+    half, whole = evolved.seen["half"], evolved.seen["ids"]
     assert (half[0] != first, half[1] == first) == (True, True)
     assert whole == (half[0], half[0])
-    said = bench.said["evolved"].ok().out
+    said = evolved.said["evolved"].ok().out
     assert "dbo.Orders: StarRocks changed " in said
     assert "note: NULL in what was extracted before, 8 partitions, p000 to p007." in said
     assert "--partitions p000,p001" in said
-    again = bench.said["evolved again"].ok().out
+    again = evolved.said["evolved again"].ok().out
     assert "dbo.Orders: nothing was to be done." in again
     assert "dbo.Other: nothing was to be done." in again
 
 
-def test_what_was_migrated_is_not_extracted_again(bench: Bench) -> None:
-    bench.said["failed"].ok()
+def test_planning_after_evolving_changes_nothing(evolved: Bench) -> None:
+    assert evolved.said["same evolved plan"].code == 0, str(evolved.said["same evolved plan"])
+
+
+def test_what_was_migrated_is_not_extracted_again(evolved: Bench) -> None:
+    evolved.said["failed"].ok()
     # p000, whose last attempt failed for the drift, and no other.
-    assert bench.seen["reads after failed"] == bench.seen["reads before failed"] + 1
+    assert evolved.seen["reads after failed"] == evolved.seen["reads before failed"] + 1
 
 
-def test_new_partitions_have_values_and_old_ones_null(bench: Bench) -> None:
-    bench.said["loaded"].ok()
-    rows = bench.seen["rows"]
+def test_new_partitions_have_values_and_old_ones_null(loaded: Bench) -> None:
+    loaded.said["loaded"].ok()
+    rows = loaded.seen["rows"]
     assert len(rows) == ROWS
     assert rows[0][1:3] == ("noted", 5_000_000_000)
     assert {row[1] for row in rows[10:]} == {None}
     assert [row[2] for row in rows[10:]] == list(range(10, ROWS))
-    assert rows == bench.seen["iceberg rows"]
+    assert rows == loaded.seen["iceberg rows"]
 
 
-def test_validation_compares_what_can_be_compared_and_says_what_not(bench: Bench) -> None:
+def test_validation_compares_what_can_be_compared_and_says_what_not(loaded: Bench) -> None:
     # Level rows is full, and each row besides.
-    said = bench.said["rows"].ok().out
+    said = loaded.said["rows"].ok().out
     assert "6 partitions (p001, p003, p004, p005, p006, ...)" in said
     assert "before note came" in said
 
 
-def test_other_changes_are_refused_with_the_command_that_reloads(bench: Bench) -> None:
-    assert "migration-assets reset dbo.Orders" in bench.said["to reset"].ok().out
-    assert bench.said["refused"].code == 1
-    assert "`migration-assets reset dbo.Orders`" in bench.said["refused"].err
-    bench.said["reset"].ok()
-    bench.said["reloaded"].ok()
-    ids = {c["name"]: c["field_id"] for c in json.loads(bench.file)["tables"][0]["columns"]}
+def test_other_changes_are_refused_with_the_command_that_reloads(shrunk: Bench) -> None:
+    assert "migration-assets reset dbo.Orders" in shrunk.said["to reset"].ok().out
+    assert shrunk.said["refused"].code == 1
+    assert "`migration-assets reset dbo.Orders`" in shrunk.said["refused"].err
+    ids = {c["name"]: c["field_id"] for c in json.loads(shrunk.file)["tables"][0]["columns"]}
     assert ids == {"id": 1, "name": 2, "amount": 3, "pieces": 4}
-    assert json.loads(bench.file)["tables"][0]["last_field_id"] == 8
+    assert json.loads(shrunk.file)["tables"][0]["last_field_id"] == 8
