@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migration_assets.errors import PlanError, SchemaDriftError
+from migration_assets.errors import SchemaDriftError
 from migration_assets.iceberg.conflicts import retry_conflicts
 from migration_assets.iceberg.driver_errors import translate_errors
 from migration_assets.iceberg.lake import Lake
@@ -31,8 +31,9 @@ def check_evolvable(lake: Lake, table: TablePlan) -> bool:
         False when there is none, or it is as planned.
 
     Raises:
-        PlanError: it holds rows of a plan from which no evolution leads to this one, or is not ours.
-        SchemaDriftError: somebody changed its columns.
+        SchemaDriftError: it is not ours, holds rows of a plan from which no evolution leads to this
+            one, or somebody changed its columns.
+        PlanError: as `check_table`.
     """
     found = load_table(lake, table)
     return found is not None and _is_to_evolve(table, found)
@@ -48,7 +49,7 @@ def evolve_table(lake: Lake, table: TablePlan) -> bool:
         Whether it was changed; not when there is none, or it is as planned.
 
     Raises:
-        PlanError, SchemaDriftError: as `check_evolvable`.
+        SchemaDriftError, PlanError: as `check_evolvable`.
         CommitConflictError: other writers were first, time and again.
     """
 
@@ -66,7 +67,7 @@ def evolve_table(lake: Lake, table: TablePlan) -> bool:
 def _is_to_evolve(table: TablePlan, found: Table) -> bool:
     table_id = found.properties.get(TABLE_ID_PROPERTY)
     if table_id is None or not table.holds(table_id):
-        raise PlanError(
+        raise SchemaDriftError(
             f"{table_name(table)} cannot evolve: its table id is {table_id or 'missing'}, and the "
             f"plan (table id {table.table_id}) goes on from "
             f"{', '.join(e.table_id for e in table.evolutions) or 'no other'}.",
