@@ -106,10 +106,23 @@ def _plan() -> MigrationPlan:
 @click.option(
     "--detailed-exitcode", is_flag=True, help="0: no change, 1: error or not written, 2: changes."
 )
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a page for whoever decides: .html or .md.",
+)
+@click.option(
+    "--assume",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What the report estimates from, as extract_rows_per_s=100000.",
+)
 def plan(
     *,
     output: str | None,
     measure: bool,
+    report: Path | None,
+    assume: tuple[str, ...],
     fresh: bool,
     yes: bool,
     dry_run: bool,
@@ -121,7 +134,13 @@ def plan(
     """
     try:
         is_written, has_changes = _plan_again(
-            output, measure=measure, fresh=fresh, yes=yes, dry_run=dry_run
+            output,
+            measure=measure,
+            report=report,
+            assume=assume,
+            fresh=fresh,
+            yes=yes,
+            dry_run=dry_run,
         )
     except MigrationError as error:
         if not detailed_exitcode:
@@ -136,42 +155,50 @@ def plan(
 
 
 def _plan_again(
-    output: str | None, *, measure: bool, fresh: bool, yes: bool, dry_run: bool
+    output: str | None,
+    *,
+    measure: bool,
+    report: Path | None,
+    assume: tuple[str, ...],
+    fresh: bool,
+    yes: bool,
+    dry_run: bool,
 ) -> tuple[bool, bool]:
     """Plan, show, ask and write; returns whether the plan in force is the one made, and differs."""
     from migration_assets.changes_report import render_changes
     from migration_assets.operations.planning import make_plan, replication_num, write_plan
     from migration_assets.plan_changes import compare_plans
     from migration_assets.plan_report import render
-    from migration_assets.plan_source import read_plan
     from migration_assets.replanning import same_but_estimates
     from migration_assets.rules import load_rules
     from migration_assets.settings import LakeSettings, MssqlSettings
     from migration_assets.terminal import console, print_error
 
+    if report:
+        from migration_assets.operations.inventory import check_report, write_report
+
+        check_report(report, assume)
+    elif assume:
+        raise click.UsageError("--assume goes with --report.")
     project = ProjectSettings.load()
     path = output or project.plan
     rules = load_rules(Path(project.rules))
     settings = MssqlSettings.load(), LakeSettings.load()
-    old, unreadable = None, None
-    try:
-        old = read_plan(path)
-    except FileNotFoundError:
-        pass
-    except PlanError as error:
-        if not fresh:
-            raise
-        unreadable = error
+    old, unreadable = _existing_plan(path, fresh=fresh)
     made = make_plan(*settings, rules, measure=measure, old=None if fresh else old)
-    if old is not None and same_but_estimates(old, made):
-        made = old  # so that the plan's id and its file stay
-    console.print(render(made, console.width, replication_num=replication_num()))
+    replicas = replication_num()
+    console.print(render(made, console.width, replication_num=replicas))
     changes = compare_plans(old, made) if old is not None else None
     if changes is not None:
         console.print("\n", render_changes(changes), sep="")
     has_changes = changes is None or bool(changes)
-    if old is made:
-        console.print(f"\n{path} stays as it is, plan {made.plan_id}.", soft_wrap=True)
+    if report:  # of the plan that was made, whether it is accepted or not
+        write_report(
+            made, report, settings[0], replication_num=replicas, assume=assume, measure=measure
+        )
+        console.print(f"\nWrote {report}.", markup=False, soft_wrap=True)
+    if old is not None and same_but_estimates(old, made):
+        console.print(f"\n{path} stays as it is, plan {old.plan_id}.", soft_wrap=True)
         return True, has_changes
     if dry_run:
         console.print(f"\nNothing was written to {path}.", soft_wrap=True)
@@ -184,6 +211,20 @@ def _plan_again(
     write_plan(made, path)
     console.print(f"\nWrote {path}, plan {made.plan_id}.", soft_wrap=True)
     return True, has_changes
+
+
+def _existing_plan(path: str, *, fresh: bool) -> tuple[MigrationPlan | None, PlanError | None]:
+    """The plan that is there, or why it cannot be read, which only `--fresh` puts up with."""
+    from migration_assets.plan_source import read_plan
+
+    try:
+        return read_plan(path), None
+    except FileNotFoundError:
+        return None, None
+    except PlanError as error:
+        if not fresh:
+            raise
+        return None, error
 
 
 def _is_accepted(path: str, *, yes: bool) -> bool:

@@ -86,6 +86,11 @@ def count_sql(schema: str, name: str) -> str:
     return f"SELECT COUNT_BIG(*) FROM {table_name(schema, name)}"
 
 
+def range_count_sql(table: TablePlan, key_range: KeyRange) -> str:
+    """The number of the partition and its rows, as one row."""
+    return f"SELECT {key_range.source_partition} AS p, COUNT_BIG(*) AS n {_from(table, key_range)}"
+
+
 def _from(table: TablePlan, key_range: KeyRange, condition: str = "") -> str:
     source = f"FROM {table_name(table.source_schema, table.source_name)}"
     predicates = [p for p in (partitioning.predicate(key_range), condition) if p]

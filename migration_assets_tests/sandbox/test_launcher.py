@@ -114,11 +114,11 @@ import os, sys, time
 from migration_assets.sandbox.launcher import Sandbox
 sandbox = Sandbox(["aws"])
 sandbox.start()
-if "fork" in sys.argv and os.fork() == 0:
-    print(os.getpid(), flush=True)
+fork = os.fork() if "fork" in sys.argv else 1
+if fork == 0:
     time.sleep(60)
     os._exit(0)
-print(sandbox.process_id("aws"), sandbox.port("aws"), flush=True)
+print(sandbox.process_id("aws"), sandbox.port("aws"), fork, flush=True)
 time.sleep(60)
 """
 
@@ -137,7 +137,7 @@ def python(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 def test_a_killed_parent_takes_its_stand_ins_along() -> None:
     with python("-c", PARENT) as parent:
-        process_id, port = map(int, parent.stdout.readline().split())
+        process_id, port, _ = map(int, parent.stdout.readline().split())
         assert listens(port)
         parent.send_signal(signal.SIGKILL)
         assert wait_until(lambda: not runs(process_id) and not listens(port))
@@ -146,8 +146,7 @@ def test_a_killed_parent_takes_its_stand_ins_along() -> None:
 def test_a_killed_parent_takes_its_stand_ins_along_although_a_fork_of_it_lives() -> None:
     """The fork holds the pipe open, so its closing cannot be what ends the stand-in."""
     with python("-c", PARENT, "fork") as parent:
-        lines = sorted((parent.stdout.readline().split() for _ in range(2)), key=len)
-        fork, process_id = int(lines[0][0]), int(lines[1][0])
+        process_id, _, fork = map(int, parent.stdout.readline().split())
         try:
             parent.send_signal(signal.SIGKILL)
             assert wait_until(lambda: not runs(process_id))

@@ -410,3 +410,20 @@ def test_a_plan_that_cannot_be_read_is_replaced_only_when_accepted(
 def test_with_detailed_exitcode_every_error_is_1(call: Call) -> None:
     assert call("plan").code == WRONG_USE
     assert call("plan", "--detailed-exitcode").code == FAILED
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["--report", "plan.pdf"], "--report plan.pdf: the report is written as .html or .md"),
+        (["--report", "r.html", "--assume", "speed=3"], "--assume knows no 'speed'"),
+        (["--report", "s3://bucket/r.html"], "is written to a local file"),
+        (["--assume", "load_rows_per_s=3"], "--assume goes with --report"),
+    ],
+)
+def test_a_report_that_cannot_be_made_is_refused_before_any_server_is_asked(
+    call: Call, arguments: list[str], found: str
+) -> None:
+    ended = call("plan", *arguments)
+    assert ended.code == WRONG_USE
+    assert found in ended.err

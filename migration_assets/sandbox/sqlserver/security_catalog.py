@@ -13,6 +13,7 @@ from migration_assets.sandbox.sqlserver.system_catalog import (
     Row,
     SystemView,
     column_row,
+    no_rows,
     object_row,
     schema_id,
     tables_of,
@@ -64,7 +65,23 @@ def _masked_columns(_: Session, database: Database) -> Iterator[Row]:
                 yield (*column_row(table.object_id, column, 0), column.masking)
 
 
+def _principals(session: Session, _: Database) -> Iterator[Row]:
+    """The users that every database has, the one login, and two of the roles."""
+    for number, name in enumerate(("dbo", "guest", "INFORMATION_SCHEMA", "sys"), start=1):
+        yield name, number, "S", "SQL_USER", "dbo", False
+    yield session.engine.user, 5, "S", "SQL_USER", None, False
+    yield "public", 0, "R", "DATABASE_ROLE", None, False
+    yield "db_datareader", 16390, "R", "DATABASE_ROLE", None, True
+
+
 VIEWS: dict[str, SystemView] = {
+    "sys.database_principals": SystemView(
+        "name sysname, principal_id int, type char(1), type_desc nvarchar(60)?, "
+        "default_schema_name sysname?, is_fixed_role bit", _principals,
+    ),
+    "sys.database_role_members": SystemView(
+        "role_principal_id int, member_principal_id int", no_rows
+    ),
     "sys.synonyms": SystemView(OBJECT + ", base_object_name nvarchar(1035)?", _synonyms),
     "sys.security_policies": SystemView(OBJECT + ", is_enabled bit", _policies),
     "sys.security_predicates": SystemView(

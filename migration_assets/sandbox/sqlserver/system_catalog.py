@@ -470,7 +470,7 @@ VIEWS: dict[str, SystemView] = {
     "sys.procedures": SystemView(OBJECT, no_rows),
     "sys.triggers": SystemView(
         "name sysname, object_id int, parent_class tinyint, parent_id int, type char(2), "
-        "is_disabled bit, is_instead_of_trigger bit", no_rows,
+        "is_ms_shipped bit, is_disabled bit, is_instead_of_trigger bit", no_rows,
     ),
     "sys.sequences": SystemView(OBJECT, no_rows),
     "sys.periods": SystemView(

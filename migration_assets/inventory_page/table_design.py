@@ -1,0 +1,108 @@
+"""Why a StarRocks table is made as it is: its DDL, and one sentence for each choice in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from migration_assets.errors import MigrationError
+from migration_assets.plan import SOURCE_PARTITION, TablePlan
+from migration_assets.planner import MAX_SORT_COLUMNS, TABLET_BYTES
+from migration_assets.starrocks.ddl import create_table_sql
+
+
+@dataclass(frozen=True)
+class TableDesign:
+    """A StarRocks table.
+
+    Attributes:
+        name: `database.table`.
+        source: the table's full name in SQL Server.
+        ddl: the statement that creates it; empty when it cannot be made.
+        refusal: why it cannot be made.
+        reasons: what was chosen, and why, in the order of the statement's clauses.
+        summary: the choices in a few words.
+    """
+
+    name: str
+    source: str
+    ddl: str
+    refusal: str
+    reasons: tuple[tuple[str, str], ...]
+    summary: str
+
+
+def table_design(table: TablePlan, replication_num: int) -> TableDesign:
+    """Explain one table."""
+    try:
+        ddl, refusal = create_table_sql(table, replication_num), ""
+    except MigrationError as error:
+        ddl, refusal = "", str(error)
+    ranges = len(table.key_ranges)
+    tablets = ranges * table.buckets * replication_num
+    return TableDesign(
+        name=f"{table.starrocks_database}.{table.starrocks_table}",
+        source=table.full_name,
+        ddl=ddl,
+        refusal=refusal,
+        reasons=(
+            ("Model", _model()),
+            ("Sort key", _key(table)),
+            ("Partitions", _partitions(table)),
+            ("Buckets", _buckets(table)),
+            ("Replicas", f"{replication_num}, as STARROCKS_REPLICATION_NUM says."),
+        ),
+        summary=(
+            f"DUPLICATE KEY ({', '.join(table.sort_key)}), {_counted(ranges, 'partition')}, "
+            f"{_counted(table.buckets, 'bucket')} each, {_counted(tablets, 'tablet')}"
+        ),
+    )
+
+
+def _model() -> str:
+    return (
+        "DUPLICATE KEY: every row arrives as it is, also twice if the source has it twice, and a "
+        "partition can be replaced in one step (INSERT OVERWRITE)."
+    )
+
+
+def _key(table: TablePlan) -> str:
+    key = ", ".join(table.sort_key)
+    if table.sort_key == (SOURCE_PARTITION,) or not table.sort_key:
+        why = (
+            "the table has no primary key"
+            if not table.primary_key
+            else f"StarRocks cannot sort by the primary key ({', '.join(table.primary_key)})"
+        )
+        return f"{key or SOURCE_PARTITION}: {why}, so rows are spread over the buckets at random."
+    if len(table.sort_key) == len(table.primary_key):
+        return f"{key}: the primary key of the source, so that look-ups by it read little."
+    limit = (
+        f"StarRocks advises no more than {MAX_SORT_COLUMNS}"
+        if len(table.sort_key) == MAX_SORT_COLUMNS
+        else "StarRocks cannot sort by the next one"
+    )
+    return f"{key}: the first columns of the primary key ({', '.join(table.primary_key)}); {limit}."
+
+
+def _partitions(table: TablePlan) -> str:
+    ranges = len(table.key_ranges)
+    by = f"By {SOURCE_PARTITION}, as in Iceberg and Dagster, so that one can be replaced alone: "
+    if ranges == 1:
+        return f"{by}one, since the table is small or has no key that is cut."
+    columns = ", ".join(dict.fromkeys(r.column for r in table.key_ranges if r.column))
+    cut = f" of {columns}" if columns else ""
+    return f"{by}{ranges:,} ranges{cut}, from the number of rows and bytes (or migration.yaml)."
+
+
+def _buckets(table: TablePlan) -> str:
+    spread = "at random" if table.sort_key in {(), (SOURCE_PARTITION,)} else "by the sort key"
+    if table.buckets == 1:
+        return f"1 for each partition: below 1 GiB one tablet is enough; rows are spread {spread}."
+    return (
+        f"{table.buckets:,} for each partition, rows spread {spread}: about "
+        f"{TABLET_BYTES >> 30} GiB of data a tablet, or what migration.yaml says."
+    )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
