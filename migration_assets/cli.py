@@ -1,7 +1,8 @@
 """The command `migration-assets`: arguments and tables around `operations`.
 
 Exit codes: 0 all is well, 1 something failed or differs, 2 wrong use (arguments, settings, plan),
-130 interrupted.
+130 interrupted. With `plan --detailed-exitcode` 0 no change, 1 any error, or a plan that was not
+accepted and so not written, 2 changes (and wrong arguments).
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ from migration_assets.errors import ConfigurationError, MigrationError, PlanErro
 from migration_assets.settings import ProjectSettings, export_env_file, warn_of_renamed_settings
 
 if TYPE_CHECKING:
+    from migration_assets.mssql.costs import QueryCosts
     from migration_assets.plan import MigrationPlan
 
 OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+CHANGES = 2
+"""What `plan --detailed-exitcode` ends with when the plan changes, as `terraform plan` does."""
 
 REPEAT_EVERY_S = 60
 """How often `status --watch` says it again when nothing changed, so that nobody takes it for dead."""
@@ -98,6 +102,12 @@ def _plan() -> MigrationPlan:
 @cli.command()
 @click.option("--output", metavar="FILE", help="Path or s3:// URI to write [MIGRATION_PLAN].")
 @click.option("--measure", is_flag=True, help="Count the rows that would lose something.")
+@click.option("--fresh", is_flag=True, help="Take nothing over from the plan that is there.")
+@click.option("--yes", is_flag=True, help="Accept that tables must be evolved, reset or migrated.")
+@click.option("--dry-run", is_flag=True, help="Show what would change; write nothing.")
+@click.option(
+    "--detailed-exitcode", is_flag=True, help="0: no change, 1: error or not written, 2: changes."
+)
 @click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -116,15 +126,60 @@ def plan(
     measure: bool,
     report: Path | None,
     assume: tuple[str, ...],
+    fresh: bool,
+    yes: bool,
+    dry_run: bool,
+    detailed_exitcode: bool,
     verbose: bool,
 ) -> int:
-    """Introspect SQL Server, apply migration.yaml, write and show the plan."""
+    """Introspect SQL Server, apply migration.yaml, write and show the plan.
+
+    Over a plan that is there: show what changes, and ask before a table's rows stop being valid.
+    """
+    try:
+        is_written, has_changes = _plan_again(
+            output,
+            measure=measure,
+            report=report,
+            assume=assume,
+            fresh=fresh,
+            yes=yes,
+            dry_run=dry_run,
+            verbose=verbose,
+        )
+    except MigrationError as error:
+        if not detailed_exitcode:
+            raise
+        from migration_assets.terminal import print_error
+
+        print_error(error)
+        return FAILED  # an error must not end with 2, which says "changes" here
+    if not (is_written or dry_run):
+        return FAILED
+    return CHANGES if detailed_exitcode and has_changes else OK
+
+
+def _plan_again(
+    output: str | None,
+    *,
+    measure: bool,
+    report: Path | None,
+    assume: tuple[str, ...],
+    fresh: bool,
+    yes: bool,
+    dry_run: bool,
+    verbose: bool,
+) -> tuple[bool, bool]:
+    """Plan, show, ask and write; returns whether the plan in force is the one made, and differs."""
+    from migration_assets.changes_report import render_changes
     from migration_assets.mssql.costs import QueryCosts
     from migration_assets.operations.planning import make_plan, replication_num, write_plan
+    from migration_assets.plan_changes import compare_plans
     from migration_assets.plan_report import render
+    from migration_assets.replanning import same_but_estimates
     from migration_assets.rules import load_rules
     from migration_assets.settings import LakeSettings, MssqlSettings
-    from migration_assets.terminal import console
+    from migration_assets.terminal import console, print_error
 
     if report:
         from migration_assets.operations.inventory import check_report, write_report
@@ -136,31 +191,84 @@ def plan(
     path = output or project.plan
     rules = load_rules(Path(project.rules))
     costs = QueryCosts()
-    made = make_plan(MssqlSettings.load(), LakeSettings.load(), rules, measure=measure, costs=costs)
-    write_plan(made, path)
+    settings = MssqlSettings.load(), LakeSettings.load()
+    old, unreadable = _existing_plan(path, fresh=fresh)
+    given = None if fresh else old
+    made = make_plan(*settings, rules, measure=measure, costs=costs, old=given)
     replicas = replication_num()
     console.print(render(made, console.width, replication_num=replicas))
     if verbose:
-        ways = Counter(table.cut_by or "one piece" for table in made.tables)
-        listed = ", ".join(
-            f"{count} in one piece" if way == "one piece" else f"{count} by {way}"
-            for way, count in sorted(ways.items())
-        )
-        console.print(f"\nTables cut: {listed or 'none'}.", soft_wrap=True)
-        for line in costs.lines():
-            console.print(line, soft_wrap=True, markup=False, highlight=False)
-    console.print(f"\nWrote {path}, plan {made.plan_id}.", soft_wrap=True)
-    if report:
+        _print_costs(made, costs)
+    changes = compare_plans(old, made) if old is not None else None
+    if changes is not None:
+        console.print("\n", render_changes(changes), sep="")
+    has_changes = changes is None or bool(changes)
+    if report:  # of the plan that was made, whether it is accepted or not
         write_report(
-            made,
-            report,
-            MssqlSettings.load(),
-            replication_num=replicas,
-            assume=assume,
-            measure=measure,
+            made, report, settings[0], replication_num=replicas, assume=assume, measure=measure
         )
-        console.print(f"Wrote {report}.", markup=False, soft_wrap=True)
-    return OK
+        console.print(f"\nWrote {report}.", markup=False, soft_wrap=True)
+    if old is not None and same_but_estimates(old, made):
+        console.print(f"\n{path} stays as it is, plan {old.plan_id}.", soft_wrap=True)
+        return True, has_changes
+    if dry_run:
+        console.print(f"\nNothing was written to {path}.", soft_wrap=True)
+        return False, has_changes
+    if unreadable is not None:
+        print_error(unreadable)
+    is_asked_for = unreadable is not None or (changes is not None and changes.is_to_be_accepted)
+    if is_asked_for and not _is_accepted(path, yes=yes):
+        return False, has_changes
+    write_plan(made, path)
+    console.print(f"\nWrote {path}, plan {made.plan_id}.", soft_wrap=True)
+    return True, has_changes
+
+
+def _print_costs(made: MigrationPlan, costs: QueryCosts) -> None:
+    from migration_assets.terminal import console
+
+    ways = Counter(table.cut_by or "one piece" for table in made.tables)
+    listed = ", ".join(
+        f"{count} in one piece" if way == "one piece" else f"{count} by {way}"
+        for way, count in sorted(ways.items())
+    )
+    console.print(f"\nTables cut: {listed or 'none'}.", soft_wrap=True)
+    for line in costs.lines():
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _existing_plan(path: str, *, fresh: bool) -> tuple[MigrationPlan | None, PlanError | None]:
+    """The plan that is there, or why it cannot be read, which only `--fresh` puts up with."""
+    from migration_assets.plan_source import read_plan
+
+    try:
+        return read_plan(path), None
+    except FileNotFoundError:
+        return None, None
+    except PlanError as error:
+        if not fresh:
+            raise
+        return None, error
+
+
+def _is_accepted(path: str, *, yes: bool) -> bool:
+    """Ask whether a plan that takes evolving, resetting or migrating again may be written."""
+    from migration_assets.terminal import console, errors
+
+    if yes:
+        return True
+    if sys.stdin.isatty():
+        console.print()
+        if click.confirm(f"Write {path}, so that these tables wait for the commands above?"):
+            return True
+    else:
+        errors.print(
+            f"Nothing was written to {path}: `--yes` accepts what must be evolved, reset or "
+            "migrated again."
+        )
+        return False
+    console.print("Nothing was written.")
+    return False
 
 
 _tables = click.option(
@@ -379,6 +487,20 @@ def show_snapshot() -> int:
     found = show(_plan())
     click.echo(found or "There is none: `migration-assets run` makes it.")
     return OK if found else FAILED
+
+
+@cli.command()
+@click.argument("tables", nargs=-1, required=True)
+def evolve(*, tables: tuple[str, ...]) -> int:
+    """Change columns of TABLES in Iceberg and StarRocks as the plan has them; rows stay."""
+    from migration_assets.assets.validation import select_tables
+    from migration_assets.operations.evolve import evolve_tables
+    from migration_assets.terminal import console
+
+    migration_plan = _plan()
+    for done in evolve_tables(migration_plan, select_tables(migration_plan, tables)):
+        console.print(done.describe(), markup=False, soft_wrap=True)
+    return OK
 
 
 @cli.command()

@@ -50,7 +50,7 @@ def demonstrate(*, scale: float, keep: Path | None) -> bool:
             environment = _environment(sandbox.settings, folder)
             for title, arguments in (
                 ("Trying every connection", ["doctor", "--fix"]),
-                ("Planning", ["plan"]),
+                ("Planning", ["plan", "--yes"]),
                 ("Migrating through Dagster", ["run"]),
                 ("Comparing every table once more, row counts and fingerprints", ["validate"]),
             ):
@@ -73,7 +73,7 @@ def develop(*, port: int, scale: float, folder: Path = Path(".sandbox")) -> int:
         environment = _environment(sandbox.settings, folder)
         os.environ.update(_project(folder))
         ensure_home(ProjectSettings.load())
-        for arguments in (["doctor", "--fix"], ["plan"]):
+        for arguments in (["doctor", "--fix"], ["plan", "--yes"]):
             if _command(arguments, environment, folder) != 0:
                 raise ConfigurationError(f"`migration-assets {arguments[0]}` failed, see above.")
         from migration_assets.sandbox.launcher import write_env_file

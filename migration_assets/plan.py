@@ -206,6 +206,20 @@ class KeyRange(FrozenModel):
 _LATER_RANGE_FIELDS = ("more_columns", "more_lower", "more_upper", "hash_columns", "hash_of")
 
 
+class Evolution(FrozenModel):
+    """A change of a table's columns that keeps its rows, as `migration-assets evolve` makes it.
+
+    Attributes:
+        table_id: the table's id before the change; what was made under it stays valid.
+        added: target columns that came: NULL in partitions that were extracted before.
+        widened: target columns whose type became wider.
+    """
+
+    table_id: str
+    added: tuple[str, ...] = ()
+    widened: tuple[str, ...] = ()
+
+
 class TablePlan(FrozenModel):
     """One table's way through the three systems.
 
@@ -221,6 +235,14 @@ class TablePlan(FrozenModel):
             key whose histogram is even, `bounds` (arithmetic without a histogram) or `hash`; empty
             for a table in one piece.
         warnings: what the user must know before data moves.
+        evolutions: changes of columns since the rows that are there may have been made, oldest
+            first.
+        left_out: source columns that rules leave out; None in a plan that does not say.
+        cut_rows: estimated rows when the key ranges were cut; 0 for `rows`.
+        last_field_id: the highest field id ever given to a column, where no column has it any
+            more; else 0.
+        cut_rules: hash of the rules that the key ranges follow from; `target_rules` likewise of
+            names and locations; empty in a plan that does not say.
     """
 
     source_server: str
@@ -246,6 +268,12 @@ class TablePlan(FrozenModel):
     sort_key: tuple[str, ...]
     buckets: int = 1
     warnings: tuple[str, ...] = ()
+    evolutions: tuple[Evolution, ...] = ()
+    left_out: tuple[str, ...] | None = None
+    cut_rows: int = 0
+    last_field_id: int = 0
+    cut_rules: str = ""
+    target_rules: str = ""
 
     @model_serializer(mode="wrap")
     def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -298,11 +326,34 @@ class TablePlan(FrozenModel):
                 next_step="Use a partition key that `migration-assets status` lists.",
             ) from None
 
+    def replaced(self, **values: Any) -> TablePlan:
+        """A copy with other values; unlike `model_copy` it takes no cached id along."""
+        return TablePlan(**{name: getattr(self, name) for name in TablePlan.model_fields} | values)
+
+    def holds(self, table_id: str) -> bool:
+        """Whether what was made under a table id is valid under this plan of the table."""
+        return table_id == self.table_id or any(e.table_id == table_id for e in self.evolutions)
+
+    def evolved_since(self, table_id: str) -> tuple[Evolution, ...]:
+        """The changes of columns that came after something was made under a table id."""
+        ids = [evolution.table_id for evolution in self.evolutions]
+        return self.evolutions[ids.index(table_id) :] if table_id in ids else ()
+
+    def added_since(self, table_id: str) -> frozenset[str]:
+        """Target columns that rows extracted under a table id do not have: NULL there."""
+        return frozenset(name for e in self.evolved_since(table_id) for name in e.added)
+
+    @property
+    def generation(self) -> str:
+        """The table id since which no partition had to be made again."""
+        return self.evolutions[0].table_id if self.evolutions else self.table_id
+
     @cached_property
     def table_id(self) -> str:
-        """Hash that changes exactly when materialized partitions stop being valid.
+        """Hash that changes exactly when the tables are others than before.
 
-        Estimates, warnings, notes and how rows are verified or extracted are no part of it.
+        What was made under another id is valid only if `evolutions` lists it. Estimates, warnings,
+        notes and how rows are verified or extracted are no part of it.
         """
         identity = {
             "source": [
@@ -413,7 +464,7 @@ class MigrationPlan(FrozenModel):
         Raises:
             PlanError: not JSON, of another version, or not what its plan id says.
         """
-        remedy = "Run `migration-assets plan` to write a new one."
+        remedy = "Run `migration-assets plan --fresh` to write a new one."
         try:
             body = json.loads(text)
         except ValueError as error:
@@ -427,6 +478,8 @@ class MigrationPlan(FrozenModel):
                 next_step=remedy,
             )
         stored_id = body.pop("plan_id", None)
+        # Of the text, not of the parsed plan: a later release's plan has more keys, with defaults.
+        content_id = content_hash(body)
         try:
             plan = cls.model_validate(body)
         except ValidationError as error:
@@ -435,7 +488,7 @@ class MigrationPlan(FrozenModel):
             raise PlanError(
                 f"{origin} is corrupt at {where}: {first['msg']}.", next_step=remedy
             ) from None
-        if plan.plan_id != stored_id:
+        if content_id != stored_id:
             raise PlanError(
                 f"{origin} was changed by hand: its content does not match its plan_id.",
                 next_step=f"Put wishes into migration.yaml. {remedy}",

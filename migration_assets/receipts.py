@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from pydantic import Field
@@ -28,6 +28,18 @@ class Fingerprint(FrozenModel):
 
     rows: int
     values: dict[str, int] = Field(default_factory=dict)
+
+    def without(self, columns: Collection[str], measures: Collection[str] = ()) -> Fingerprint:
+        """Leave out what was measured of some columns: all of it, or only some measures."""
+        kept = {
+            name: value
+            for name, value in self.values.items()
+            if not (
+                name.rpartition(".")[0] in columns
+                and (not measures or name.rpartition(".")[2] in measures)
+            )
+        }
+        return Fingerprint(rows=self.rows, values=kept)
 
     def differences(self, other: Fingerprint) -> list[Difference]:
         """Compare what both sides measured, rows first, then columns in order.

@@ -331,7 +331,7 @@ class _Tended:
 
     def _find(self, kind: type[AnyReceipt], stage: Stage, partition_key: str) -> AnyReceipt | None:
         found = self.store.find(kind, self.path(stage), partition_key)
-        return found if found is not None and found.table_id == self.table.table_id else None
+        return found if found is not None and self.table.holds(found.table_id) else None
 
     def renew_receipts(self, found: Table) -> int:
         """Make commit receipts name the files that a compaction put in place of theirs."""

@@ -124,12 +124,12 @@ class ReceiptStore:
 
 
 def check_receipt(receipt: Receipt, table: TablePlan) -> None:
-    """Refuse a receipt that was made under another plan of the table.
+    """Refuse a receipt that is not valid under the plan of the table.
 
     Raises:
         ReceiptError: names both table ids.
     """
-    if receipt.table_id != table.table_id:
+    if not table.holds(receipt.table_id):
         raise ReceiptError(
             f"The receipt of {table.full_name} {receipt.partition_key} was made under table id "
             f"{receipt.table_id}, the plan has {table.table_id}.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -54,6 +54,7 @@ def compare_with_source(
     partition_key: str,
     *,
     sample: Sample | None = None,
+    without: Collection[str] = (),
 ) -> RowComparison:
     """Compare a partition with SQL Server's rows of it, read afresh.
 
@@ -64,6 +65,7 @@ def compare_with_source(
         table: the plan of the table.
         partition_key: which partition.
         sample: which rows are compared, in StarRocks only; None for all.
+        without: target columns that are not compared.
 
     Raises:
         ObjectNotFoundError: a table does not exist.
@@ -74,15 +76,20 @@ def compare_with_source(
     from migration_assets.row_digest import ComparedColumns
 
     chosen = sample or Sample("", "")
-    source = _source_rows(mssql, table, partition_key, chosen.mssql)
+    paths: Sequence[str] = ()
     if starrocks is None:
         paths = partition_paths(lake, table, table.key_range(partition_key).source_partition)
+    if without:
+        columns = tuple(column for column in table.columns if column.name not in without)
+        table = table.replaced(columns=columns)
+    source = _source_rows(mssql, table, partition_key, chosen.mssql)
+    if starrocks is None:
         found = _file_rows(lake, table, paths)
     else:
         source = _as_loaded(table, source)
         found = _loaded_rows(starrocks, table, partition_key, chosen.starrocks)
-    columns = ComparedColumns.of(table, loaded=starrocks is not None)
-    return compare_rows(columns, source, found)
+    compared = ComparedColumns.of(table, loaded=starrocks is not None)
+    return compare_rows(compared, source, found)
 
 
 def _source_rows(

@@ -14,6 +14,7 @@ from migration_assets.assets.build import (
 )
 from migration_assets.assets.checks import (
     check_specs,
+    comparable,
     conclude,
     rows_verdict,
     target_verdicts,
@@ -59,7 +60,8 @@ def build_starrocks_asset(
                 verdicts = []
                 if level is not VerificationLevel.NONE:
                     look = partial(measure, client, table, table.key_range(partition_key), level)
-                    verdicts = target_verdicts(committed.fingerprint, look)
+                    expected = comparable(committed.fingerprint, table, committed.table_id)
+                    verdicts = target_verdicts(expected, look)
                 if config.compares_rows(table):
                     compared = compare_loaded(client, lake.lake, table, committed)
                     verdicts.append(rows_verdict(compared))

@@ -56,7 +56,8 @@ class MigrationTranslator:
             description=_description(stage, table),
             group_name=dagster_name(table.source_schema),
             kinds=_kinds(stage, table),
-            code_version=table.table_id,
+            # That of the rows: an evolved table is not to be made again.
+            code_version=table.generation,
             partitions_def=partitions_definition(table.partition_keys),
             tags={"migration/table_id": table.table_id},
             metadata={
@@ -156,6 +157,11 @@ def _facts(stage: Stage, table: TablePlan) -> dict[str, Any]:
         case Stage.STARROCKS:
             facts["sort key"] = ", ".join(table.sort_key)
             facts["buckets per partition"] = table.buckets
+    came = dict.fromkeys(name for evolution in table.evolutions for name in evolution.added)
+    if came:
+        facts["columns that came later"] = (
+            f"{', '.join(came)}: NULL in partitions that were extracted before"
+        )
     return facts
 
 

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from migration_assets.assets.checks import FINGERPRINT, ROW_COUNT, ROWS, describe_moved
+from migration_assets.assets.checks import (
+    FINGERPRINT,
+    ROW_COUNT,
+    ROWS,
+    comparable,
+    describe_moved,
+)
 from migration_assets.assets.failures import retry_command
 from migration_assets.assets.receipt_store import ReceiptStore
 from migration_assets.assets.rows import compare_with_source
@@ -62,6 +68,8 @@ class TableValidation:
         moved: partition key to what of the source is no longer as it was extracted, where
             StarRocks still has what was extracted.
         error: why the table could not be compared; empty when it could.
+        older: partition keys that were extracted before columns came, and these columns, which are
+            NULL there and were not compared.
     """
 
     table: TablePlan
@@ -73,6 +81,7 @@ class TableValidation:
     sampled: bool = False
     moved: dict[str, list[Difference]] = field(default_factory=dict)
     error: str = ""
+    older: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def missing_in(self) -> list[Stage]:
@@ -91,7 +100,22 @@ class TableValidation:
 
     @property
     def note(self) -> str:
-        """What was left out of the comparison, in one sentence; empty when nothing was."""
+        """What was left out of the comparison, in one or two sentences; empty when nothing was."""
+        return " ".join(filter(None, [self._note_of_the_level, self._note_of_older_partitions]))
+
+    @property
+    def _note_of_older_partitions(self) -> str:
+        if not self.older:
+            return ""
+        keys, names = list(self.older), sorted(frozenset().union(*self.older.values()))
+        shown = ", ".join(keys[:5]) + (", ..." if len(keys) > 5 else "")
+        return (
+            f"{len(keys)} partitions ({shown}) were extracted before {', '.join(names)} came: NULL "
+            "there, and not compared."
+        )
+
+    @property
+    def _note_of_the_level(self) -> str:
         if self.compared:
             # Texts are among the values, and counts and sums are of all rows.
             total = self.rows[Stage.MSSQL] or 0
@@ -167,7 +191,9 @@ def validate_table(
         if sample and starrocks is not None:
             chosen = sample_of(table, found.rows[Stage.MSSQL] or 0, sample)
         compared = {
-            key: compare_with_source(mssql, lake, starrocks, table, key, sample=chosen)
+            key: compare_with_source(
+                mssql, lake, starrocks, table, key, sample=chosen, without=found.older.get(key, ())
+            )
             for key in table.partition_keys
         }
         return replace(found, level=level, compared=compared, sampled=chosen is not None)
@@ -194,6 +220,7 @@ def _compare(
     expected = {}
     unmeasured = []
     moved: dict[str, list[Difference]] = {}
+    made_under = _made_under(lake, table, translator)
     try:
         for key in table.partition_keys:
             expected[key] = measure_source(mssql, table, table.key_range(key), level)
@@ -217,6 +244,9 @@ def _compare(
                 total += loaded.rows
                 if key not in expected:
                     continue
+                if key in made_under:
+                    expected[key] = comparable(expected[key], table, made_under[key])
+                    loaded = comparable(loaded, table, made_under[key])
                 unequal = expected[key].differences(loaded)
                 if expected[key].values.keys() - loaded.values.keys():
                     extracted = _extracted(lake, table, key, translator)
@@ -233,7 +263,23 @@ def _compare(
             rows[Stage.STARROCKS] = total
         except ObjectNotFoundError:
             rows[Stage.STARROCKS] = None
-    return TableValidation(table, rows, differences, level, unmeasured, moved=moved)
+    older = {key: table.added_since(table_id) for key, table_id in made_under.items()}
+    older = {key: columns for key, columns in older.items() if columns}
+    return TableValidation(table, rows, differences, level, unmeasured, moved=moved, older=older)
+
+
+def _made_under(lake: Lake, table: TablePlan, translator: MigrationTranslator) -> dict[str, str]:
+    """Partition keys whose committed rows are older than the table's last evolution: table ids."""
+    if not table.evolutions:
+        return {}
+    path = translator.asset_key(Stage.ICEBERG, table).path
+    store = ReceiptStore(lake, table.source_database)
+    found = {key: store.find(CommitReceipt, path, key) for key in table.partition_keys}
+    return {
+        key: receipt.table_id
+        for key, receipt in found.items()
+        if receipt is not None and table.evolved_since(receipt.table_id)
+    }
 
 
 def _extracted(
@@ -242,9 +288,9 @@ def _extracted(
     """What the extraction of the committed files measured; None when that is not known."""
     path = translator.asset_key(Stage.ICEBERG, table).path
     receipt = ReceiptStore(lake, table.source_database).find(CommitReceipt, path, partition_key)
-    if receipt is None or receipt.table_id != table.table_id or not receipt.fingerprint.values:
+    if receipt is None or not table.holds(receipt.table_id) or not receipt.fingerprint.values:
         return None
-    return receipt.fingerprint
+    return comparable(receipt.fingerprint, table, receipt.table_id)
 
 
 def in_own_units(

@@ -143,7 +143,7 @@ def _check_receipts(table: TablePlan, receipts: Sequence[ExtractReceipt]) -> Non
     seen: set[int] = set()
     for receipt in receipts:
         name = f"The receipt of {table.full_name}, partition {receipt.partition_key},"
-        if receipt.table_id != table.table_id:
+        if not table.holds(receipt.table_id):
             raise PlanError(
                 f"{name} was made under another plan (table id {receipt.table_id}, the plan says "
                 f"{table.table_id}).",
@@ -244,7 +244,7 @@ class _Commit:
                 if any(_may_have_landed(intent, receipt, found) for intent in intents):
                     raise _spent(self.table, receipt, "a snapshot that has expired")
         unchecked = [r for r in todo if any(f.path not in self.checked for f in r.files)]
-        for checked in check_files(unchecked, metadata, self.lake.store):
+        for checked in check_files(self.table, unchecked, metadata, self.lake.store):
             self.checked[checked.file_path] = checked
         self.intents.save(intent_of)
 

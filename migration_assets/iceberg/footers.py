@@ -11,6 +11,7 @@ from migration_assets.errors import ObjectNotFoundError, ReceiptError
 from migration_assets.iceberg.driver_errors import translate_errors
 from migration_assets.iceberg.file_store import FileStore
 from migration_assets.iceberg.tables import schema_differences
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import DataFile, ExtractReceipt
 
 if TYPE_CHECKING:
@@ -26,14 +27,21 @@ EXTRACT_AGAIN = "Extract again: re-materialize the mssql asset of this partition
 
 
 def check_files(
-    receipts: Sequence[ExtractReceipt], metadata: TableMetadata, store: FileStore
+    table: TablePlan,
+    receipts: Sequence[ExtractReceipt],
+    metadata: TableMetadata,
+    store: FileStore,
 ) -> list[pyiceberg.manifest.DataFile]:
     """Read the footers of all files of some receipts and compare them with what the receipts say.
 
     `Transaction.add_files` compares none of this, and reads each footer with two requests more.
 
+    Files of a receipt that is older than an evolution of the table may lack the columns that came,
+    and have narrower types.
+
     Args:
-        receipts: of one table.
+        table: the plan of the table.
+        receipts: of that table.
         metadata: the table's, whose schema the files must have.
         store: where the files are.
 
@@ -50,6 +58,7 @@ def check_files(
     schema = metadata.schema()
     check = partial(
         _check_file,
+        table=table,
         metadata=metadata,
         store=store,
         statistics_plan=compute_statistics_plan(schema, metadata.properties),
@@ -65,12 +74,18 @@ def _check_file(
     receipt: ExtractReceipt,
     file: DataFile,
     *,
+    table: TablePlan,
     metadata: TableMetadata,
     store: FileStore,
     statistics_plan: dict[int, StatisticsCollector],
     field_ids: dict[str, int],
 ) -> pyiceberg.manifest.DataFile:
-    from pyiceberg.io.pyarrow import data_file_statistics_from_parquet_metadata, pyarrow_to_schema
+    from pyiceberg.io.pyarrow import (
+        compute_statistics_plan,
+        data_file_statistics_from_parquet_metadata,
+        parquet_path_to_id_mapping,
+        pyarrow_to_schema,
+    )
     from pyiceberg.manifest import DataFile as IcebergFile
     from pyiceberg.manifest import DataFileContent, FileFormat
 
@@ -86,8 +101,12 @@ def _check_file(
         written = pyarrow_to_schema(footer.schema.to_arrow_schema())
     except ValueError as error:
         raise _unfit(receipt, f"{file.path} has no usable schema ({error})") from error
-    if differing := schema_differences(schema, written):
+    if differing := schema_differences(schema, written, *_allowed(table, receipt)):
         raise _unfit(receipt, f"{file.path} does not fit the table: {'; '.join(differing)}")
+    if receipt.table_id != table.table_id:
+        # Its own, perhaps narrower types; readers promote bounds as they promote values.
+        statistics_plan = compute_statistics_plan(written, metadata.properties)
+        field_ids = parquet_path_to_id_mapping(written)
     statistics = data_file_statistics_from_parquet_metadata(
         parquet_metadata=footer,
         stats_columns=statistics_plan,
@@ -116,6 +135,13 @@ def _check_file(
         key_metadata=None,
         **statistics.to_serialized_dict(),
     )
+
+
+def _allowed(table: TablePlan, receipt: ExtractReceipt) -> tuple[frozenset[int], bool]:
+    """Field ids that a receipt's files may lack, and whether types may be narrower."""
+    came = table.added_since(receipt.table_id)
+    ids = frozenset(column.field_id for column in table.columns if column.name in came)
+    return ids, receipt.table_id != table.table_id
 
 
 def _read_footer(file: DataFile, store: FileStore) -> tuple[Any, int]:

@@ -84,8 +84,12 @@ def _read_file(
     try:
         with closing(lake.store.open_input(path)) as stream, pq.ParquetFile(stream) as file:
             names = _names(file.schema_arrow, table, path)
-            for batch in file.iter_batches(BATCH_ROWS, columns=names):
-                columns = [batch.column(name) for name in names]
+            present = [name for name in names if name is not None]
+            for batch in file.iter_batches(BATCH_ROWS, columns=present):
+                columns = [
+                    pa.nulls(batch.num_rows, field.type) if name is None else batch.column(name)
+                    for name, field in zip(names, schema, strict=True)
+                ]
                 arrays = [
                     values if values.type == field.type else values.cast(field.type)
                     for values, field in zip(columns, schema, strict=True)
@@ -97,13 +101,18 @@ def _read_file(
         ) from error
 
 
-def _names(schema: pa.Schema, table: TablePlan, path: str) -> list[str]:
-    """The names that the planned columns have in a file, in the plan's order."""
+def _names(schema: pa.Schema, table: TablePlan, path: str) -> list[str | None]:
+    """The names that the planned columns have in a file, in the plan's order.
+
+    None for a column that came later than the file may have: Iceberg reads NULL there.
+    """
+    came = {name for evolution in table.evolutions for name in evolution.added}
     by_id = {int((field.metadata or {}).get(FIELD_ID, -1)): field.name for field in schema}
-    missing = [column.name for column in table.columns if column.field_id not in by_id]
+    lacking = [column.name for column in table.columns if column.field_id not in by_id]
+    missing = [name for name in lacking if name not in came]
     if missing:
         raise ReceiptError(
             f"{path} has no columns {', '.join(missing)} of {table_name(table)}.",
             next_step=EXTRACT_AGAIN,
         )
-    return [by_id[column.field_id] for column in table.columns]
+    return [by_id.get(column.field_id) for column in table.columns]

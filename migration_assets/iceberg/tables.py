@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from migration_assets.errors import (
@@ -13,6 +13,7 @@ from migration_assets.errors import (
     SchemaDriftError,
     UnsupportedError,
 )
+from migration_assets.evolution import is_wider
 from migration_assets.iceberg.conflicts import retry_conflicts
 from migration_assets.iceberg.driver_errors import translate_errors
 from migration_assets.iceberg.lake import Lake
@@ -84,8 +85,23 @@ def open_table(lake: Lake, table: TablePlan) -> Table:
         found = _create(lake, table)
     if TABLE_ID_PROPERTY not in found.properties:
         found = _take_over(lake, table, found)
+    found = _with_planned_ids(lake, table, found)
     check_table(table, found)
     return found
+
+
+def _with_planned_ids(lake: Lake, table: TablePlan, found: Table) -> Table:
+    """Give a table that was only just made the plan's field ids.
+
+    Catalogs number fields afresh, in order, when they create a table; those of a plan that goes on
+    from another are in no order. A table without any snapshot yet can lose nothing by it.
+    """
+    is_new = last_sequence_number(found) == 0
+    is_ours = found.properties.get(TABLE_ID_PROPERTY) == table.table_id
+    if not (is_new and is_ours and _differences(table, found)):
+        return found
+    _empty(table, found, {})
+    return load_table(lake, table) or found
 
 
 def open_own_table(lake: Lake, table: TablePlan) -> Table | None:
@@ -114,6 +130,12 @@ def check_table(table: TablePlan, found: Table) -> None:
     name, differing = table_name(table), _differences(table, found)
     table_id = found.properties.get(TABLE_ID_PROPERTY)
     if table_id != table.table_id:
+        if table_id is not None and table.holds(table_id):
+            raise PlanError(
+                f"{name} has the columns of an earlier plan (table id {table_id}, the plan says "
+                f"{table.table_id}): {'; '.join(differing) or 'its types became wider'}.",
+                next_step=f"Run `migration-assets evolve {table.full_name}`: its rows stay.",
+            )
         why = "; ".join(differing) or "its source, key ranges or StarRocks table changed"
         raise PlanError(
             f"{name} holds rows of another plan (table id {table_id}, the plan says "
@@ -305,14 +327,32 @@ def _differences(table: TablePlan, found: Table) -> list[str]:
     return differing
 
 
-def schema_differences(planned: Schema, actual: Schema) -> list[str]:
-    """Compare two schemas by field id, name and type; each difference as half a sentence."""
+def schema_differences(
+    planned: Schema,
+    actual: Schema,
+    may_miss: Collection[int] = (),
+    allow_narrower: bool = False,  # noqa: FBT001, FBT002 - goes with the one before
+) -> list[str]:
+    """Compare two schemas by field id, name and type; each difference as half a sentence.
+
+    Args:
+        planned: what is wanted.
+        actual: what is there.
+        may_miss: field ids that need not be there.
+        allow_narrower: types may be such as Iceberg reads as the planned ones.
+    """
     wanted, there = _fields(planned), _fields(actual)
     differing = []
     for field_id, column in wanted.items():
         if field_id not in there:
+            if field_id in may_miss:
+                continue
             differing.append(f"field {field_id} ({' '.join(column)}) is missing")
-        elif there[field_id] != column:
+        elif there[field_id] != column and not (
+            allow_narrower
+            and there[field_id][0] == column[0]
+            and is_wider(there[field_id][1], column[1])
+        ):
             differing.append(
                 f"field {field_id} is {' '.join(there[field_id])}, planned is {' '.join(column)}"
             )

@@ -5,7 +5,7 @@ Needs no more than `db_datareader` and `VIEW DEFINITION`; what it had to do with
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from migration_assets.errors import (
     SchemaDriftError,
     UnsupportedError,
 )
+from migration_assets.evolution import is_wider
 from migration_assets.key_types import text_sql
 from migration_assets.mssql.catalog import (
     Catalog,
@@ -240,15 +241,23 @@ def describe_columns(
 
 
 def check_columns(client: SqlServer, table: TablePlan) -> None:
-    """Make sure that the planned columns are still what they were, before the first row is read.
+    """Make sure that the columns are still what they were, before the first row is read.
 
-    Columns that the plan does not have are no matter: they may have been left out on purpose.
+    A column that the plan neither has nor leaves out has come since: its values would be lost
+    without a word, so it is an error too. A column that takes NULL no more does no harm.
 
     Raises:
         ObjectNotFoundError: the table is gone, or this login no longer sees it.
         SchemaDriftError: names the first column that differs.
     """
-    remedy = f"Run `migration-assets plan` again, then `migration-assets reset {table.full_name}`."
+
+    def then(command: str) -> str:
+        return (
+            f"Run `migration-assets plan` again, then `migration-assets {command} "
+            f"{table.full_name}`"
+        )
+
+    reset, evolve = f"{then('reset')}.", f"{then('evolve')}, which keeps the migrated rows."
     now = {name: (kind, nullable) for name, kind, nullable in describe_columns(client, table)}
     if not now:
         raise ObjectNotFoundError(
@@ -256,17 +265,44 @@ def check_columns(client: SqlServer, table: TablePlan) -> None:
             "this login does not see it.",
             next_step="Check the permissions, or run `migration-assets plan` again.",
         )
+    came = _came(table, now)
     for column in table.columns:
         where = f"Column {column.source_name} of {table.full_name}"
         if column.source_name not in now:
-            raise SchemaDriftError(f"{where} does not exist any more.", next_step=remedy)
+            renamed = f" Or it is one of those that came since: {', '.join(came)}." if came else ""
+            raise SchemaDriftError(f"{where} does not exist any more.{renamed}", next_step=reset)
         kind, nullable = now[column.source_name]
         if kind.declaration != column.mssql_type:
             raise SchemaDriftError(
                 f"{where} is {kind.declaration} now, it was {column.mssql_type} when planned.",
-                next_step=remedy,
+                next_step=evolve if is_wider(column.mssql_type, kind.declaration) else reset,
+            )
+        if column.collation and kind.collation and column.collation != kind.collation:
+            raise SchemaDriftError(
+                f"{where} has the collation {kind.collation} now, it had {column.collation} when "
+                "planned.",
+                next_step=f"Run `migration-assets plan` again: it says what {table.full_name} "
+                "needs.",
             )
         if nullable and not column.nullable:
             raise SchemaDriftError(
-                f"{where} takes NULL now, it did not when planned.", next_step=remedy
+                f"{where} takes NULL now, it did not when planned.",
+                next_step=reset if column.source_name in table.primary_key else evolve,
             )
+    if came:
+        kinds = [f"{name} {now[name][0].declaration}" for name in came]
+        raise SchemaDriftError(
+            f"{table.full_name} has columns that it did not have when planned: {', '.join(kinds)}.",
+            next_step=evolve
+            if all(now[name][1] for name in came)
+            else f"{reset[:-1]} (a column that takes NULL needs only `evolve`); or leave them out: "
+            "exclude_columns in migration.yaml.",
+        )
+
+
+def _came(table: TablePlan, now: Collection[str]) -> list[str]:
+    """Columns that the plan neither has nor leaves out; none when it does not say what it leaves."""
+    if table.left_out is None:
+        return []
+    known = {column.source_name for column in table.columns} | set(table.left_out)
+    return [name for name in now if name not in known]

@@ -16,6 +16,7 @@ from migration_assets.mssql.introspection import introspect
 from migration_assets.mssql.keys import measure_keys
 from migration_assets.plan import Consistency, MigrationPlan
 from migration_assets.planner import keys_to_measure, plan
+from migration_assets.replanning import stamped, take_over
 from migration_assets.rules import Rules
 from migration_assets.schema import SourceDatabase
 from migration_assets.settings import LakeSettings, MssqlSettings, SparkSettings, StarRocksSettings
@@ -28,6 +29,7 @@ def make_plan(
     *,
     measure: bool = False,
     costs: QueryCosts | None = None,
+    old: MigrationPlan | None = None,
 ) -> MigrationPlan:
     """Introspect the source and plan its migration; nothing is written anywhere.
 
@@ -37,6 +39,7 @@ def make_plan(
         rules: the user's wishes.
         measure: count the rows that lossy conversions concern; a scan of each table with some.
         costs: gets what each query cost.
+        old: the plan in force, of which what still holds is taken over; None to plan from nothing.
 
     Raises:
         MigrationError: SQL Server cannot be reached or asked, or the rules do not fit it.
@@ -50,6 +53,9 @@ def make_plan(
         made = plan(
             database, rules, warehouse=lake.warehouse, has_cluster=not SparkSettings.load().local
         )
+        made = stamped(made, database, rules, warehouse=lake.warehouse)
+        if old is not None:
+            made = take_over(made, old, rules)
         if not measure:
             return made
         tables = tuple(with_affected(client, table) for table in made.tables)

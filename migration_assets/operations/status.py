@@ -132,7 +132,7 @@ def _stage_states(
             state = State.FAILED
         elif name != "MATERIALIZED":
             state = State.MISSING
-        elif not version.startswith(f"{table.table_id}-"):
+        elif not table.holds(version.partition("-")[0]):
             state = State.STALE
         elif partition_key in failed_checks:
             state = State.CHECK_FAILED

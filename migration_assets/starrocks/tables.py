@@ -87,6 +87,12 @@ def ensure_table(client: StarRocks, table: TablePlan) -> None:
             _refuse_drift(table, found)
             return
         if found.is_of(table):
+            if table.holds(ddl.table_id_of(found.comment) or ""):
+                raise SchemaDriftError(
+                    f"{subject(table)} has the columns of an earlier plan: its table id is "
+                    f"{ddl.table_id_of(found.comment)}, that of the plan is {table.table_id}.",
+                    next_step=f"Run `migration-assets evolve {table.full_name}`: its rows stay.",
+                )
             raise SchemaDriftError(
                 f"{subject(table)} was made under another plan: its table id is "
                 f"{ddl.table_id_of(found.comment)}, that of the plan is {table.table_id}.",

@@ -224,7 +224,7 @@ def changed(bench: Bench) -> Changed:
     project.run("run", *words).ok()
     rules = project.folder / "migration.yaml"
     rules.write_text(RULES + "  dbo.Changed: {partitions: 8}\n", encoding="utf-8")
-    project.run("plan").ok()
+    project.run("plan", "--yes").ok()
     assert len(project.table("dbo.Changed")["key_ranges"]) == 8
     run = project.run("run", "--until", "iceberg", *words)
     states = bench.states("dbo.Changed")

@@ -256,6 +256,14 @@ class TestTables:
             in sr.refused("CREATE TABLE t (id INT) DUPLICATE KEY(id) PROPERTIES('nonsense'='9')")[1]
         )
 
+    def test_modify_keeps_every_digit_and_null(self, sr: Client) -> None:
+        create(sr, "id INT, d DECIMAL(10,2)")
+        refused = sr.refused
+        assert refused("ALTER TABLE t MODIFY COLUMN d DECIMAL(11,4)")[0] == 1064
+        assert refused("ALTER TABLE t MODIFY COLUMN d DECIMAL(12,2) NOT NULL")[0] == 1064
+        sr("ALTER TABLE t MODIFY COLUMN d DECIMAL(12,2) NULL")
+        assert ("d", "decimal(12,2)") in [row[:2] for row in sr("DESC t")]
+
     def test_alter(self, sr: Client) -> None:
         create(sr, "id INT, v VARCHAR(5), n BIGINT")
         sr("INSERT INTO t VALUES (1, 'a', 2)")
@@ -274,6 +282,8 @@ class TestTables:
         number, text = sr.refused("ALTER TABLE t MODIFY COLUMN v VARCHAR(10)")
         assert number == 1064
         assert text.startswith("A schema change operation is in progress on the table t")
+        jobs = sr("SHOW ALTER TABLE COLUMN FROM d WHERE TableName = 't'")
+        assert [row[9] for row in jobs] == ["FINISHED", "RUNNING"]
         sr("ALTER TABLE t RENAME u")
         create(sr, "id INT")
         sr("ALTER TABLE t SWAP WITH u")

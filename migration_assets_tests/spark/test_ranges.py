@@ -31,7 +31,7 @@ def bench(
     with running(tmp_path_factory.mktemp("bench")) as made:
         (made.project.folder / "migration.yaml").write_text(RULES)
         made.project.settings = {**made.project.settings, **spark_settings}
-        made.project.run("plan").ok()
+        made.project.run("plan", "--yes").ok()
         yield made
 
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -330,6 +331,85 @@ def write_plan(folder: Path) -> None:
     table = table_plan([("id", INT)], key=["id"], cuts=["10"])
     plan = MigrationPlan(server="s", database="shop", tables=(table,))
     (folder / "migration_plan.json").write_text(plan.to_json(), encoding="utf-8")
+
+
+@pytest.fixture
+def replan(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[Ended, bool]]:
+    """`plan` over a plan of `dbo.t` with the columns given; and whether the file was written."""
+    for name in ("HOST", "USER", "PASSWORD", "DATABASE"):
+        monkeypatch.setenv(f"MSSQL_{name}", "x")
+
+    def run(*arguments: str, columns: list[Any] | None = None, **values: Any) -> tuple[Ended, bool]:
+        write_plan(tmp_path)
+        path = tmp_path / "migration_plan.json"
+        before = path.read_bytes()
+        table = table_plan(columns or [("id", INT)], key=["id"], cuts=["10"])
+        made = MigrationPlan(server="s", database="shop", tables=(table.replaced(**values),))
+        monkeypatch.setattr("migration_assets.operations.planning.make_plan", lambda *_, **__: made)
+        return call("plan", *arguments), path.read_bytes() != before
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "values", "code", "is_written"),
+    [
+        ([], {}, OK, False),
+        (["--detailed-exitcode"], {"rows": 12345}, OK, False),
+        ([], {"verification": "count"}, OK, True),
+        (["--detailed-exitcode"], {"verification": "count"}, 2, True),
+        (["--detailed-exitcode", "--dry-run"], {"verification": "count"}, 2, False),
+        (["--dry-run"], {"verification": "count"}, OK, False),
+        ([], {"namespace": "other"}, FAILED, False),
+        (["--detailed-exitcode"], {"namespace": "other"}, FAILED, False),
+        (["--yes"], {"namespace": "other"}, OK, True),
+        (["--yes", "--detailed-exitcode"], {"namespace": "other"}, 2, True),
+        (["--detailed-exitcode", "--dry-run"], {"namespace": "other"}, 2, False),
+        (["--dry-run", "--yes"], {"namespace": "other"}, OK, False),
+    ],
+)
+def test_what_plan_writes_and_how_it_ends(
+    replan: Callable[..., tuple[Ended, bool]],
+    arguments: list[str],
+    values: dict[str, Any],
+    code: int,
+    *,
+    is_written: bool,
+) -> None:
+    ended, was_written = replan(*arguments, **values)
+    assert (ended.code, was_written) == (code, is_written), ended
+    if "namespace" in values:
+        assert "migration-assets reset dbo.t" in ended.out
+
+
+def test_a_terminal_is_asked(
+    replan: Callable[..., tuple[Ended, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([False, True])
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("click.confirm", lambda *_, **__: next(answers))
+    ended, was_written = replan(namespace="other")
+    assert (ended.code, was_written) == (FAILED, False)
+    ended, was_written = replan(namespace="other")
+    assert (ended.code, was_written) == (OK, True)
+
+
+def test_a_plan_that_cannot_be_read_is_replaced_only_when_accepted(
+    replan: Callable[..., tuple[Ended, bool]], call: Call, tmp_path: Path
+) -> None:
+    replan()
+    path = tmp_path / "migration_plan.json"
+    for arguments, code in (([], WRONG_USE), (["--fresh"], FAILED), (["--fresh", "--yes"], OK)):
+        path.write_text("{", encoding="utf-8")
+        assert call("plan", *arguments).code == code
+        assert (path.read_text(encoding="utf-8") == "{") is (code != OK)
+
+
+def test_with_detailed_exitcode_every_error_is_1(call: Call) -> None:
+    assert call("plan").code == WRONG_USE
+    assert call("plan", "--detailed-exitcode").code == FAILED
 
 
 @pytest.mark.parametrize(

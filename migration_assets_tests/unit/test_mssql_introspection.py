@@ -263,3 +263,25 @@ def test_a_dropped_table_is_said_to_be_gone():
     server = ScriptedServer({r"sys\.types": TYPES})
     with pytest.raises(ObjectNotFoundError, match=r"dbo.orders is not in database shop"):
         check_columns(server, plan(("id", "int", False)))
+
+
+def test_a_column_that_came_is_named_with_the_remedy():
+    known = ("id", "int", False)
+    with pytest.raises(SchemaDriftError, match=r"did not have when planned: who .* evolve dbo.ord"):
+        check_columns(shop(), plan(known).replaced(left_out=("spot",)))
+    check_columns(shop(), plan(known).replaced(left_out=("who", "spot")))
+    check_columns(shop(), plan(known))  # a plan that does not say what it leaves out
+
+
+def test_a_wider_column_is_evolved_and_a_stricter_one_does_no_harm():
+    who = ("who", "nvarchar(60)", True)
+    with pytest.raises(SchemaDriftError, match=r"was nvarchar\(60\) when planned.* evolve dbo.ord"):
+        check_columns(shop(), plan(("id", "int", False), who))
+    check_columns(shop(), plan(("id", "int", True), ("who", "nvarchar(128)", True)))
+
+
+def test_another_collation_is_drift():
+    table = plan(("id", "int", False), ("who", "nvarchar(128)", True))
+    other = table.columns[1].model_copy(update={"collation": "Polish_CI_AS"})
+    with pytest.raises(SchemaDriftError, match="it had Polish_CI_AS when planned"):
+        check_columns(shop(), table.replaced(columns=(table.columns[0], other)))

@@ -26,6 +26,7 @@ from migration_assets.sandbox.starrocks.errors import (
 from migration_assets.sandbox.starrocks.expressions import literal, name
 from migration_assets.sandbox.starrocks.lexer import Reader
 from migration_assets.sandbox.starrocks.tables import (
+    Alteration,
     Column,
     Database,
     Partition,
@@ -246,16 +247,25 @@ def _add_column(
     added = f"{name(column.name)} {column.type.duckdb}{default}"
     session.cursor.execute(f"ALTER TABLE {stored} ADD COLUMN {added}")
     table.columns.insert(at, column)
+    _note_alteration(table, 0.0)
 
 
 def _modify_column(session: Session, table: Table, stored: str, column: Column) -> None:
     found = table.column(column.name)
     if found is None:
         raise StarRocksError(f"Column does not exists: {column.name}")
+    if found.name in (*table.partition_columns, *table.hash_columns):
+        raise unsupported("modifying a partition or bucket column")
+    if found.nullable and not column.nullable:
+        raise StarRocksError(f"Can not change from nullable to non-nullable: {column.name}")
     old, new = found.type, column.type
     wider = old.family == new.family == "integer" and INTEGERS.index(new.name) >= INTEGERS.index(
         old.name
     )
+    if old.name == new.name == "DECIMAL":
+        # ColumnType.isSchemaChangeAllowedInvolvingDecimalV3: no digit may be lost on either side.
+        whole = (old.precision - old.scale, new.precision - new.scale)
+        wider = old.scale <= new.scale and whole[0] <= whole[1]
     if old.name == new.name == "VARCHAR":
         if new.length < old.length:
             raise StarRocksError("Cannot shorten string length")
@@ -270,7 +280,12 @@ def _modify_column(session: Session, table: Table, stored: str, column: Column) 
     table.columns[table.columns.index(found)] = Column(
         found.name, new, column.nullable, column.default, column.comment
     )
-    table.altering_until = time.monotonic() + SCHEMA_CHANGE_SECONDS
+    _note_alteration(table, SCHEMA_CHANGE_SECONDS)
+
+
+def _note_alteration(table: Table, seconds: float) -> None:
+    table.altering_until = time.monotonic() + seconds
+    table.alterations.append(Alteration(time.time(), table.altering_until))
 
 
 def drop(session: Session, reader: Reader) -> None:

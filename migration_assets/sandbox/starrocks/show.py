@@ -96,6 +96,29 @@ def _create_table(session: Session, reader: Reader) -> Table:
     return ["Table", "Create Table"], [[table.name, table.define()]]
 
 
+def _alterations(session: Session, reader: Reader) -> Table:
+    names = _from(reader) or ([session.database] if session.database else [])
+    if not names:
+        raise StarRocksError("No database selected", 1046)
+    rows = []
+    for table in session.server.metadata.database(names[-1]).tables.values():
+        for one in table.alterations:
+            is_over = time.monotonic() >= one.until
+            finished = moment(one.created + max(0.0, one.until - time.monotonic()))
+            rows.append(
+                [one.id, table.name, moment(one.created), finished if is_over else None,
+                 table.name, table.id, table.id, "1:0", 0, "FINISHED" if is_over else "RUNNING",
+                 "", None if is_over else "0/1", 86400]
+            )  # fmt: skip
+    return _ALTERATION, rows
+
+
+_ALTERATION = (
+    "JobId", "TableName", "CreateTime", "FinishTime", "IndexName", "IndexId", "OriginIndexId",
+    "SchemaVersion", "TransactionId", "State", "Msg", "Progress", "Timeout",
+)  # fmt: skip
+
+
 def _create_catalog(session: Session, reader: Reader) -> Table:
     name = reader.name()
     catalog = session.external(name)
@@ -217,6 +240,7 @@ _SHOWS: dict[str, tuple[str, Callable[[Session, Reader], Table]]] = {
     "DATABASES": ("Database", _databases),
     "SCHEMAS": ("Database", _databases),
     "TABLES": ("", _tables),
+    "ALTER TABLE COLUMN": ("TableName", _alterations),
     "CREATE TABLE": ("Table", _create_table),
     "CREATE CATALOG": ("Catalog", _create_catalog),
     "CATALOGS": ("Catalog", _catalogs),

@@ -59,6 +59,15 @@ class Partition:
     changed: float = field(default_factory=time.time)
 
 
+@dataclass(frozen=True)
+class Alteration:
+    """A schema change: `created` in seconds since 1970, `until` on the monotonic clock."""
+
+    created: float
+    until: float
+    id: int = field(default_factory=next_id)
+
+
 @dataclass
 class Table:
     """A table definition with its partitions.
@@ -67,6 +76,7 @@ class Table:
         automatic: partitions come into being as rows need them (expression partitioning).
         overwriting: INSERT OVERWRITE jobs that run.
         altering_until: monotonic time until which a schema change is in progress.
+        alterations: its schema changes so far.
         lock: held while rows are swapped.
     """
 
@@ -87,6 +97,7 @@ class Table:
     created: float = field(default_factory=time.time)
     overwriting: int = 0
     altering_until: float = 0.0
+    alterations: list[Alteration] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def column(self, column: str) -> Column | None:
