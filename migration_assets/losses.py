@@ -18,7 +18,8 @@ class TableLoss:
         mssql_types: their declared types.
         what: what is lost, or when a load may stop.
         remedy: what `migration.yaml` would have to say to keep it; empty when there is nothing.
-        affected: rows concerned, summed over the columns; None unless all of them were counted.
+        affected: values concerned, of all the columns; None unless all of them were counted.
+        countable: whether SQL Server can tell which values it concerns.
     """
 
     columns: tuple[str, ...]
@@ -26,11 +27,12 @@ class TableLoss:
     what: str
     remedy: str
     affected: int | None
+    countable: bool
 
     @property
     def sentence(self) -> str:
         """All of it."""
-        rows = "" if self.affected is None else f" in {self.affected:,} rows"
+        rows = "" if self.affected is None else f", in {self.affected:,} values"
         remedy = f" To keep it: {self.remedy}." if self.remedy else ""
         types = ", ".join(self.mssql_types)
         return f"{', '.join(self.columns)} of type {types}: {self.what}{rows}.{remedy}"
@@ -61,4 +63,5 @@ def _loss(columns: list[ColumnPlan]) -> TableLoss:
         what=first.note,
         remedy="" if chosen else "; ".join(remedies),
         affected=sum(counts) if len(counts) == len(columns) else None,
+        countable=any(column.loses for column in columns),
     )
