@@ -6,8 +6,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from migration_assets.conversions import Loss
+from migration_assets.naming import bracketed
 from migration_assets.plan import ColumnPlan, Fidelity, TablePlan
-from migration_assets.type_mapping import MAX_STARROCKS_BYTES, quoted
+from migration_assets.type_mapping import MAX_STARROCKS_BYTES
 
 _AFFECTED = {
     Loss.FRACTIONS: "DATEPART(nanosecond, {c}) / 100 % 10 <> 0",
@@ -86,7 +87,7 @@ def affected_sql(column: ColumnPlan) -> str | None:
     For values that may be too long it is true of those that may be: SQL Server before 2019 cannot
     tell how many bytes of UTF-8 a text has.
     """
-    c = quoted(column.source_name)
+    c = bracketed(column.source_name)
     conditions = [_AFFECTED[loss].replace("{c}", c) for loss in column.loses if loss in _AFFECTED]
     if Loss.LONG_VALUES in column.loses:
         limit = MAX_STARROCKS_BYTES

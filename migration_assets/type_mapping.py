@@ -53,6 +53,7 @@ from migration_assets.conversions import (
     Offsets,
 )
 from migration_assets.errors import UnsupportedError
+from migration_assets.naming import bracketed
 from migration_assets.plan import (
     MIGRATED_AT,
     SOURCE_PARTITION,
@@ -384,14 +385,9 @@ def _planned(  # noqa: PLR0917 - the cells of a row, in the table's order
         source_name=column.name,
         mssql_type=column.type.declaration,
         collation=column.type.collation,
-        select_expression=select.replace("{c}", quoted(column.name)),
+        select_expression=select.replace("{c}", bracketed(column.name)),
         measure=measure,
     )
-
-
-def quoted(name: str) -> str:
-    """A column's name as T-SQL identifier: `[a]]b]`."""
-    return f"[{name.replace(']', ']]')}]"
 
 
 def _target_bytes(mssql_type: MssqlType) -> int:
