@@ -1,12 +1,19 @@
-"""What changes on the way, for people to read before data moves; from the plan's columns, pure."""
+"""What changes on the way: said before data moves, counted, and how to keep it; pure."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
 
+from migration_assets.conversions import Loss
+from migration_assets.naming import bracketed
 from migration_assets.plan import ColumnPlan, Fidelity, TablePlan
-from migration_assets.type_mapping import remedy
+from migration_assets.type_mapping import MAX_STARROCKS_BYTES
+
+_AFFECTED = {
+    Loss.FRACTIONS: "DATEPART(nanosecond, {c}) / 100 % 10 <> 0",
+    Loss.OFFSETS: "DATEPART(tzoffset, {c}) <> 0",
+}
 
 
 @dataclass(frozen=True)
@@ -18,7 +25,8 @@ class TableLoss:
         mssql_types: their declared types.
         what: what is lost, or when a load may stop.
         remedy: what `migration.yaml` would have to say to keep it; empty when there is nothing.
-        affected: rows concerned, summed over the columns; None unless all of them were counted.
+        affected: values concerned, of all the columns; None unless all of them were counted.
+        countable: whether SQL Server can tell which values it concerns.
     """
 
     columns: tuple[str, ...]
@@ -26,11 +34,12 @@ class TableLoss:
     what: str
     remedy: str
     affected: int | None
+    countable: bool
 
     @property
     def sentence(self) -> str:
         """All of it."""
-        rows = "" if self.affected is None else f" in {self.affected:,} rows"
+        rows = "" if self.affected is None else f", in {self.affected:,} values"
         remedy = f" To keep it: {self.remedy}." if self.remedy else ""
         types = ", ".join(self.mssql_types)
         return f"{', '.join(self.columns)} of type {types}: {self.what}{rows}.{remedy}"
@@ -61,4 +70,30 @@ def _loss(columns: list[ColumnPlan]) -> TableLoss:
         what=first.note,
         remedy="" if chosen else "; ".join(remedies),
         affected=sum(counts) if len(counts) == len(columns) else None,
+        countable=any(column.loses for column in columns),
     )
+
+
+def remedy(loss: Loss, iceberg_type: str) -> str:
+    """What keeps it, as `migration.yaml` has it."""
+    if loss is not Loss.LONG_VALUES:
+        return f"{loss.value}: column or text"
+    return "long_values: cut or iceberg" if iceberg_type == "string" else "long_values: iceberg"
+
+
+def affected_sql(column: ColumnPlan) -> str | None:
+    """T-SQL that is true of the rows whose value would change; None where there are none.
+
+    For values that may be too long it is true of those that may be: SQL Server before 2019 cannot
+    tell how many bytes of UTF-8 a text has.
+    """
+    c = bracketed(column.source_name)
+    conditions = [_AFFECTED[loss].replace("{c}", c) for loss in column.loses if loss in _AFFECTED]
+    if Loss.LONG_VALUES in column.loses:
+        limit = MAX_STARROCKS_BYTES
+        value, factor = column.select_expression, 1
+        if column.measure == "text":
+            value, factor = f"CAST({value} AS nvarchar(max))", 2
+            limit = MAX_STARROCKS_BYTES // 3
+        conditions.append(f"DATALENGTH({value}) > {factor * limit}")
+    return " OR ".join(conditions) or None

@@ -83,15 +83,21 @@ class Claim(IntEnum):
     """The rule had to change the source's name."""
 
 
+def bracketed(name: str) -> str:
+    """Any name of SQL Server's as T-SQL takes it: `[a]]b]`.
+
+    https://learn.microsoft.com/sql/relational-databases/databases/database-identifiers
+    """
+    return f"[{name.replace(']', ']]')}]"
+
+
 def full_name(schema: str, name: str) -> str:
     """`schema.name` as people write it, and never that of another table.
 
     A part with a dot stands in brackets, as in T-SQL: `a.b` in schema `c` is `c.[a.b]`, and `b` in
     schema `c.a` is `[c.a].b`.
     """
-    return ".".join(
-        "[" + part.replace("]", "]]") + "]" if "." in part else part for part in (schema, name)
-    )
+    return ".".join(bracketed(part) if "." in part else part for part in (schema, name))
 
 
 def legal_name(source: str, kind: NameKind) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from migration_assets.errors import ConfigurationError, PlanError
 from migration_assets.key_distribution import balanced, imbalance
 from migration_assets.key_types import Line, can_be_key, line_of
+from migration_assets.naming import bracketed
 from migration_assets.plan import KeyRange
 from migration_assets.schema import Column, KeyCuts, MssqlType, SourceTable
 
@@ -335,7 +336,7 @@ def predicate(key_range: KeyRange) -> str | None:
         return f"{_hash(key_range)} = {key_range.source_partition}"
     if key_range.column is None or (key_range.lower is None and key_range.upper is None):
         return None
-    columns = [_quoted(name) for name in key_range.key_columns]
+    columns = [bracketed(name) for name in key_range.key_columns]
     lower = () if key_range.lower is None else (key_range.lower, *key_range.more_lower)
     upper = () if key_range.upper is None else (key_range.upper, *key_range.more_upper)
     if not lower and len(upper) == 1:
@@ -383,13 +384,9 @@ def _hash(key_range: KeyRange) -> str:
     spreads them into the higher ones
     (https://learn.microsoft.com/sql/t-sql/functions/checksum-transact-sql).
     """
-    columns = ", ".join(_quoted(name) for name in key_range.hash_columns)
+    columns = ", ".join(bracketed(name) for name in key_range.hash_columns)
     mixed = f"CAST(CHECKSUM({columns}) AS bigint) * 1640531527 / 65536"
     return f"ABS({mixed} % {key_range.hash_of})"
-
-
-def _quoted(name: str) -> str:
-    return f"[{name.replace(']', ']]')}]"
 
 
 def _must_line_of(mssql_type: MssqlType) -> Line:

@@ -99,10 +99,10 @@ def _losses(losses: Iterable[tuple[TablePlan, TableLoss]]) -> Padding:
         heading = Text(f"{table.full_name}: {', '.join(loss.columns)}", style="bold")
         heading.append(f"  {', '.join(loss.mssql_types)}", style="not bold")
         grid.add_row(heading)
-        rows = "not counted: plan --measure does"
+        counted = " (Not counted: plan --measure does.)" if loss.countable else ""
         if loss.affected is not None:
-            rows = f"concerns {loss.affected:,} of {table.rows:,} rows"
-        grid.add_row(Padding(Text(f"{_sentence(loss.what)} ({rows})"), (0, 0, 0, 2)))
+            counted = f" It concerns {loss.affected:,} values in {table.rows:,} rows."
+        grid.add_row(Padding(Text(f"{_sentence(loss.what)}{counted}"), (0, 0, 0, 2)))
         if loss.remedy:
             grid.add_row(
                 Padding(Text(f"To keep it, in migration.yaml: {loss.remedy}"), (0, 0, 0, 2))

@@ -53,6 +53,7 @@ from migration_assets.conversions import (
     Offsets,
 )
 from migration_assets.errors import UnsupportedError
+from migration_assets.naming import bracketed
 from migration_assets.plan import (
     MIGRATED_AT,
     SOURCE_PARTITION,
@@ -70,8 +71,6 @@ if TYPE_CHECKING:
 
 EXACT, LOSSY, REFUSED = Fidelity.EXACT, Fidelity.LOSSY, Fidelity.REFUSED
 MAX_STARROCKS_BYTES = 1_048_576
-
-
 LONGEST_KEPT = 262_144
 """Characters to which a text is cut that is too long for StarRocks: none has more than 4 bytes."""
 
@@ -146,10 +145,6 @@ _ADDED = {
         "the offset from UTC in minutes",
     ),
 }  # fmt: skip
-_AFFECTED = {
-    Loss.FRACTIONS: "DATEPART(nanosecond, {c}) / 100 % 10 <> 0",
-    Loss.OFFSETS: "DATEPART(tzoffset, {c}) <> 0",
-}
 _SRID = AddedColumn("_srid", "{c}.STSrid", "int", "INT", "integer", "its spatial reference system")
 _BASE_TYPE = "CAST(SQL_VARIANT_PROPERTY({c}, 'BaseType') AS nvarchar(128))"
 _VARIANT_TYPE = AddedColumn(
@@ -328,31 +323,6 @@ def map_added(column: Column, added: AddedColumn, *, name: str, field_id: int) -
     return planned.model_copy(update={"note": added.note, "added": True})
 
 
-def remedy(loss: Loss, iceberg_type: str) -> str:
-    """What keeps it, as `migration.yaml` has it."""
-    if loss is not Loss.LONG_VALUES:
-        return f"{loss.value}: column or text"
-    return "long_values: cut or iceberg" if iceberg_type == "string" else "long_values: iceberg"
-
-
-def affected_sql(column: ColumnPlan) -> str | None:
-    """T-SQL that is true of the rows whose value would change; None where there are none.
-
-    For values that may be too long it is true of those that may be: SQL Server before 2019 cannot
-    tell how many bytes of UTF-8 a text has.
-    """
-    c = _quoted(column.source_name)
-    conditions = [_AFFECTED[loss].replace("{c}", c) for loss in column.loses if loss in _AFFECTED]
-    if Loss.LONG_VALUES in column.loses:
-        limit = MAX_STARROCKS_BYTES
-        value, factor = column.select_expression, 1
-        if column.measure == "text":
-            value, factor = f"CAST({value} AS nvarchar(max))", 2
-            limit = MAX_STARROCKS_BYTES // 3
-        conditions.append(f"DATALENGTH({value}) > {factor * limit}")
-    return " OR ".join(conditions) or None
-
-
 def _selected(row: TypeMapping, mssql_type: MssqlType) -> str:
     """T-SQL that reads a column; text of double-byte code pages as nvarchar.
 
@@ -415,13 +385,9 @@ def _planned(  # noqa: PLR0917 - the cells of a row, in the table's order
         source_name=column.name,
         mssql_type=column.type.declaration,
         collation=column.type.collation,
-        select_expression=select.replace("{c}", _quoted(column.name)),
+        select_expression=select.replace("{c}", bracketed(column.name)),
         measure=measure,
     )
-
-
-def _quoted(name: str) -> str:
-    return f"[{name.replace(']', ']]')}]"
 
 
 def _target_bytes(mssql_type: MssqlType) -> int:

@@ -10,7 +10,8 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 
-from migration_assets.type_mapping import TYPE_MAPPINGS, TypeMapping, remedy
+from migration_assets.losses import remedy
+from migration_assets.type_mapping import TYPE_MAPPINGS, TypeMapping
 
 _HEAD = ("SQL Server", "Iceberg", "StarRocks", "Kept", "Note", "Choices")
 _DECLARED = {

@@ -157,13 +157,13 @@ def _losses(page: Page) -> Iterator[str]:
         yield f"**{text(group.what)}**"
         yield ""
         yield from _table(
-            ["Table", "Columns", "Type", "Rows", "To keep it"],
+            ["Table", "Columns", "Type", "Values in rows", "To keep it"],
             [
                 (
                     name,
                     ", ".join(loss.columns),
                     ", ".join(loss.mssql_types),
-                    "not counted" if loss.affected is None else f"{loss.affected:,} of {rows:,}",
+                    "not counted" if loss.affected is None else f"{loss.affected:,} in {rows:,}",
                     loss.remedy,
                 )
                 for name, loss, rows in group.places

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from migration_assets.losses import affected_sql
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.select import MAX_SELECT_LIST, table_name
 from migration_assets.plan import TablePlan
-from migration_assets.type_mapping import affected_sql
 
 
 def affected_statements(table: TablePlan) -> tuple[tuple[tuple[str, ...], str], ...]:

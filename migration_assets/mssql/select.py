@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from migration_assets import partitioning
 from migration_assets.fingerprint import tsql_query
+from migration_assets.naming import bracketed
 from migration_assets.plan import KeyRange, TablePlan, VerificationLevel
 
 MAX_SELECT_LIST = 4_000
@@ -15,7 +16,7 @@ MAX_SELECT_LIST = 4_000
 
 def quote(name: str) -> str:
     """A name as T-SQL identifier: `[a]]b]`."""
-    return "[" + name.replace("]", "]]") + "]"
+    return bracketed(name)
 
 
 def table_name(schema: str, name: str) -> str:

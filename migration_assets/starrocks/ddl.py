@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from migration_assets.errors import ConfigurationError, PlanError, UnsupportedError
+from migration_assets.naming import bracketed
 from migration_assets.plan import SOURCE_PARTITION, TablePlan, TargetColumn
 from migration_assets.settings import CatalogType, LakeSettings, StarRocksSettings
 from migration_assets.starrocks.names import Named, literal, native_table, quote
@@ -159,7 +160,7 @@ def table_comment(table: TablePlan) -> str:
 def source_name(table: TablePlan) -> str:
     """The source, unambiguous: `[server].[database].[schema].[table]`."""
     parts = (table.source_server, table.source_database, table.source_schema, table.source_name)
-    return ".".join(f"[{part.replace(']', ']]')}]" for part in parts)
+    return ".".join(bracketed(part) for part in parts)
 
 
 def table_id_of(comment: str) -> str | None:

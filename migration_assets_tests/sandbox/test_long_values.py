@@ -102,5 +102,5 @@ def test_the_plan_counts_them(sandbox: Sandbox, tmp_path: Path) -> None:
     # SQL Server counts UTF-16 units: every value of more than a third of the limit may be too long.
     assert column["affected"] == 3
     assert "long.notes: body" in shown
-    assert "concerns 3 of 5 rows" in shown
+    assert "It concerns 3 values in 5 rows" in shown
     assert "long_values: cut or iceberg" in shown
