@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -244,28 +245,52 @@ def _compare(
                 total += loaded.rows
                 if key not in expected:
                     continue
-                if key in made_under:
-                    expected[key] = comparable(expected[key], table, made_under[key])
-                    loaded = comparable(loaded, table, made_under[key])
-                unequal = expected[key].differences(loaded)
-                if expected[key].values.keys() - loaded.values.keys():
-                    extracted = _extracted(lake, table, key, translator)
-                    if extracted is None:
-                        unmeasured.append(key)
-                    else:
-                        unequal += in_own_units(expected[key], extracted, loaded)
-                if unequal:
-                    differences.setdefault(key, []).extend(unequal)
-                    receipt = _extracted(lake, table, key, translator)
-                    since = receipt.differences(expected[key]) if receipt is not None else []
-                    if receipt is not None and since and not receipt.differences(loaded):
-                        moved[key] = since
+                extracted = cache(partial(_extracted, lake, table, key, translator))
+                one = _compare_loaded(expected[key], loaded, extracted, table, made_under.get(key))
+                if one.differences:
+                    differences.setdefault(key, []).extend(one.differences)
+                if one.moved:
+                    moved[key] = one.moved
+                if one.is_unmeasured:
+                    unmeasured.append(key)
             rows[Stage.STARROCKS] = total
         except ObjectNotFoundError:
             rows[Stage.STARROCKS] = None
     older = {key: table.added_since(table_id) for key, table_id in made_under.items()}
     older = {key: columns for key, columns in older.items() if columns}
     return TableValidation(table, rows, differences, level, unmeasured, moved=moved, older=older)
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """What comparing a loaded partition with the source found; see `TableValidation`."""
+
+    differences: list[Difference]
+    moved: list[Difference]
+    is_unmeasured: bool
+
+
+def _compare_loaded(
+    source: Fingerprint,
+    loaded: Fingerprint,
+    extracted: Callable[[], Fingerprint | None],
+    table: TablePlan,
+    made_under: str | None,
+) -> _Loaded:
+    if made_under is not None:
+        source = comparable(source, table, made_under)
+        loaded = comparable(loaded, table, made_under)
+    differences = source.differences(loaded)
+    is_unmeasured = False
+    if source.values.keys() - loaded.values.keys():
+        receipt = extracted()
+        is_unmeasured = receipt is None
+        if receipt is not None:
+            differences += in_own_units(source, receipt, loaded)
+    moved: list[Difference] = []
+    if differences and (receipt := extracted()) is not None and not receipt.differences(loaded):
+        moved = receipt.differences(source)
+    return _Loaded(differences, moved, is_unmeasured)
 
 
 def _made_under(lake: Lake, table: TablePlan, translator: MigrationTranslator) -> dict[str, str]:

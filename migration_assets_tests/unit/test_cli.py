@@ -278,7 +278,7 @@ def test_plan_counts_tablets_for_the_replicas_of_the_setting(
 ) -> None:
     write_plan(tmp_path)
     made = MigrationPlan.load(tmp_path / "migration_plan.json")
-    monkeypatch.setattr("migration_assets.operations.planning.make_plan", lambda *_, **__: made)
+    monkeypatch.setattr("migration_assets.plan_command.make_plan", lambda *_, **__: made)
     for name in ("HOST", "USER", "PASSWORD", "DATABASE"):
         monkeypatch.setenv(f"MSSQL_{name}", "x")
     monkeypatch.setenv("STARROCKS_REPLICATION_NUM", "1")
@@ -347,7 +347,7 @@ def replan(
         before = path.read_bytes()
         table = table_plan(columns or [("id", INT)], key=["id"], cuts=["10"])
         made = MigrationPlan(server="s", database="shop", tables=(table.replaced(**values),))
-        monkeypatch.setattr("migration_assets.operations.planning.make_plan", lambda *_, **__: made)
+        monkeypatch.setattr("migration_assets.plan_command.make_plan", lambda *_, **__: made)
         return call("plan", *arguments), path.read_bytes() != before
 
     return run
