@@ -24,7 +24,8 @@ from migration_assets.schema import Column, MssqlType, SourceTable
 
 MAX_WINDOWS = MAX_PARTITIONS - 1
 """With the range before them they are as many as other partitions may be. StarRocks makes no more
-partitions of a table by itself, either (`max_automatic_partition_number`, 4096)."""
+partitions of a table by itself, either: `max_automatic_partition_number`, 4096
+(https://docs.starrocks.io/docs/table_design/expression_partitioning/)."""
 
 UNASKED_WINDOWS = {Period.DAY: 1_100, Period.MONTH: 240, Period.YEAR: 100}
 """So many windows, no more, without a rule that says where they begin: one row of 1753-01-01 would
