@@ -180,6 +180,8 @@ def test_only_that_window_and_the_new_ones_are_migrated_in_order(later: Bench) -
     assert all(re.search(r"'2024-0[345]-01", text) for text in later.seen["reads"])
     expected = [(0, 0), (0, 1), (0, 2), (202401, 3), (202402, 4), (202402, 5), (202403, 6),
                 (202403, 100), (202404, 101), (202404, 102), (202405, 7), (202405, 103)]  # fmt: skip
+    root = later.table("orders").location().rsplit("/", 2)[0]
+    root += f"/.migration/receipts/{later.settings['MSSQL_DATABASE']}"
     for name in ("orders", "payments"):
         assert later.rows(name) == (expected, expected)
         table = later.table(name)
@@ -191,4 +193,6 @@ def test_only_that_window_and_the_new_ones_are_migrated_in_order(later: Bench) -
             if manifest.added_snapshot_id == snapshot.snapshot_id
             and (entries := manifest.fetch_manifest_entry(table.io))
         ]
+        note = f"{root}/starrocks/dbo/{name}/open-window"
+        assert table.io.new_input(note).open().read() == b"202405", "later loads look at it"
         assert numbers[0] == {202403}, "later windows wait for the one that has got an end"
