@@ -19,6 +19,7 @@ MigrationError
     ConnectionLimitError      a server or our own pool has no connection to give
     OperationTimeoutError     an operation took longer than its timeout
     CommitConflictError       another writer was first
+    EarlierWindowError        an earlier time window has rows that belong to this one
     ServerBusyError           throttled, deadlock victim, out of some resource for now
 ```
 
@@ -114,6 +115,10 @@ class OperationTimeoutError(TransientError):
 
 class CommitConflictError(TransientError):
     """Another writer was first."""
+
+
+class EarlierWindowError(TransientError):
+    """An earlier time window still has rows that belong to this one: it must be migrated first."""
 
 
 class ServerBusyError(TransientError):

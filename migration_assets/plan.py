@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import date
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -206,6 +207,46 @@ class KeyRange(FrozenModel):
 _LATER_RANGE_FIELDS = ("more_columns", "more_lower", "more_upper", "hash_columns", "hash_of")
 
 
+class Period(StrEnum):
+    """What a time window is."""
+
+    DAY = "day"
+    MONTH = "month"
+    YEAR = "year"
+
+
+EARLIER = 0
+"""`source_partition` of NULL and of what is before the first time window; its key is `earlier`."""
+EARLIER_KEY = "earlier"
+
+_DIGITS = {Period.DAY: 8, Period.MONTH: 6, Period.YEAR: 4}
+
+
+class Window(FrozenModel):
+    """A table is partitioned by windows of time; `windows.py` makes them.
+
+    Attributes:
+        column: source column of dates.
+        by: what a window is.
+        first: the first day of the first window.
+    """
+
+    column: str
+    by: Period
+    first: date
+
+    def key(self, source_partition: int) -> str:
+        """Partition key of a window: `2024-01-31`, `2024-01` or `2024` for 20240131, 202401, 2024."""
+        if source_partition == EARLIER:
+            return EARLIER_KEY
+        digits = str(source_partition).zfill(_DIGITS[self.by])
+        return "-".join(filter(None, (digits[:4], digits[4:6], digits[6:])))
+
+    def __str__(self) -> str:
+        """`by month of ordered_at from 2023-01-01`."""
+        return f"by {self.by.value} of {self.column} from {self.first.isoformat()}"
+
+
 class Evolution(FrozenModel):
     """A change of a table's columns that keeps its rows, as `migration-assets evolve` makes it.
 
@@ -232,8 +273,10 @@ class TablePlan(FrozenModel):
         location: data location, an URI without a trailing slash, fixed for good.
         isolated: partition keys of its own, so that its runs are not shared with other tables.
         cut_by: where the ranges come from: `histogram`, `walk` over an index, `arithmetic` over a
-            key whose histogram is even, `bounds` (arithmetic without a histogram) or `hash`; empty
-            for a table in one piece.
+            key whose histogram is even, `bounds` (arithmetic without a histogram), `window` or `hash`;
+            empty for a table in one piece.
+        window: what the ranges follow from where they are windows of time: more may come at the
+            end while the table id stays.
         warnings: what the user must know before data moves.
         evolutions: changes of columns since the rows that are there may have been made, oldest
             first.
@@ -256,6 +299,7 @@ class TablePlan(FrozenModel):
     primary_key: tuple[str, ...] = ()
     key_ranges: tuple[KeyRange, ...]
     cut_by: str = ""
+    window: Window | None = None
     isolated: bool = False
     engine: Engine = Engine.ARROW
     verification: VerificationLevel = VerificationLevel.FULL
@@ -279,7 +323,7 @@ class TablePlan(FrozenModel):
     def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what older plans do not have, so that they keep their id."""
         content: dict[str, Any] = handler(self)
-        return {k: v for k, v in content.items() if v or k != "cut_by"}
+        return {k: v for k, v in content.items() if v or k not in ("cut_by", "window")}
 
     @property
     def full_name(self) -> str:
@@ -303,8 +347,11 @@ class TablePlan(FrozenModel):
 
     @cached_property
     def partition_keys(self) -> tuple[str, ...]:
-        """Dagster's partition keys in range order: `p000`, `p001`, ..."""
+        """Dagster's partition keys in range order: `p000`, `p001`, ... or `2024-01`, ..."""
         prefix = f"{self.namespace}-{self.iceberg_table}-" if self.isolated else ""
+        if self.window is not None:
+            numbers = (key_range.source_partition for key_range in self.key_ranges)
+            return tuple(f"{prefix}{self.window.key(number)}" for number in numbers)
         return tuple(f"{prefix}p{key_range.source_partition:03d}" for key_range in self.key_ranges)
 
     @cached_property
@@ -325,6 +372,16 @@ class TablePlan(FrozenModel):
                 f"{self.partition_keys[0]} to {self.partition_keys[-1]}.",
                 next_step="Use a partition key that `migration-assets status` lists.",
             ) from None
+
+    def range_id(self, partition_key: str) -> str:
+        """Hash of a range that may change while the table id stays: of time windows; else empty.
+
+        Raises:
+            PlanError: the table has no such partition.
+        """
+        if self.window is None:
+            return ""
+        return content_hash(self.key_range(partition_key).identity)[:8]
 
     def replaced(self, **values: Any) -> TablePlan:
         """A copy with other values; unlike `model_copy` it takes no cached id along."""
@@ -347,6 +404,13 @@ class TablePlan(FrozenModel):
     def generation(self) -> str:
         """The table id since which no partition had to be made again."""
         return self.evolutions[0].table_id if self.evolutions else self.table_id
+
+    @property
+    def cut(self) -> list[Any]:
+        """What makes it cut otherwise: its ranges, or what windows of time follow from."""
+        if self.window is not None:
+            return ["window", *self.window.model_dump(mode="json").values()]
+        return [key_range.identity for key_range in self.key_ranges]
 
     @cached_property
     def table_id(self) -> str:
@@ -375,7 +439,7 @@ class TablePlan(FrozenModel):
                 self.starrocks_table,
                 *self.sort_key,
             ],
-            "ranges": [key_range.identity for key_range in self.key_ranges],
+            "ranges": self.cut,
         }
         return content_hash(identity)
 

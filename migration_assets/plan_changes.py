@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from migration_assets.evolution import obstacles, source_of
+from migration_assets.partitioning import predicate
 from migration_assets.plan import ColumnPlan, KeyRange, MigrationPlan, TablePlan
+from migration_assets.windows import extension
 
 
 class Kind(StrEnum):
@@ -27,6 +29,8 @@ class Remedy(StrEnum):
     RESET = "reset"
     RUN = "run"
     """Its partitions have other keys in Dagster, so all of them count as missing."""
+    WINDOWS = "windows"
+    """Time windows followed: the one that was open has got an end and is migrated again."""
 
 
 class Area(StrEnum):
@@ -149,6 +153,8 @@ def _remedy(old: TablePlan, new: TablePlan) -> tuple[Remedy, tuple[str, ...]]:
         if new.holds(old.table_id):
             return Remedy.EVOLVE, ()
         return Remedy.RESET, tuple(obstacles(old, new)) or ("the order of columns changes",)
+    if extension(old, new) is not None:
+        return Remedy.WINDOWS, ()
     if old.partition_keys != new.partition_keys:
         return Remedy.RUN, ("the partitions have other keys",)
     return Remedy.NONE, ()
@@ -180,7 +186,15 @@ def _described(column: ColumnPlan) -> str:
 
 
 def _ranges(old: TablePlan, new: TablePlan) -> Iterator[Change]:
-    if old.key_ranges != new.key_ranges:
+    extended = extension(old, new)
+    if extended is not None:
+        for key in extended.narrowed:
+            was, now = (_rows(table.key_range(key)) for table in (old, new))
+            yield Change(Area.RANGES, Kind.CHANGED, f"window {key}", was, now)
+        first, last = extended.added[0], extended.added[-1]
+        added = first if first == last else f"{first} to {last}"
+        yield Change(Area.RANGES, Kind.ADDED, "windows", new=added)
+    elif old.key_ranges != new.key_ranges:
         was, now = _cuts(old.key_ranges), _cuts(new.key_ranges)
         if was == now:
             now = f"{now}, other bounds"
@@ -193,6 +207,10 @@ def _ranges(old: TablePlan, new: TablePlan) -> Iterator[Change]:
             f"{old.partition_keys[0]}, ...",
             f"{new.partition_keys[0]}, ...",
         )
+
+
+def _rows(key_range: KeyRange) -> str:
+    return predicate(key_range) or "all rows"
 
 
 def _cuts(ranges: tuple[KeyRange, ...]) -> str:

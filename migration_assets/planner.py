@@ -48,6 +48,7 @@ from migration_assets.plan import (
     SkippedTable,
     TablePlan,
     VerificationLevel,
+    Window,
 )
 from migration_assets.rules import Rules, Split, TableRules
 from migration_assets.schema import (
@@ -58,6 +59,7 @@ from migration_assets.schema import (
     TableKind,
 )
 from migration_assets.type_mapping import MAX_STARROCKS_BYTES, audit_columns
+from migration_assets.windows import WindowRequest, make_windows, window_request
 
 _T = TypeVar("_T")
 
@@ -149,11 +151,23 @@ def keys_to_measure(database: SourceDatabase, rules: Rules) -> list[KeyRequest]:
     for table in _select(database, rules)[0]:
         wishes = rules.for_table(table.full_name)
         count = _count(table, wishes)
-        if count > 1 and wishes.split is None:
+        if count > 1 and wishes.split is None and wishes.window is None:
             choice = choose_key(table, wishes.partition_column)
             if choice.columns:
                 keys.append(KeyRequest(table, choice.columns, count))
     return keys
+
+
+def windows_to_measure(database: SourceDatabase, rules: Rules) -> list[WindowRequest]:
+    """Name the tables that rules want partitioned by windows of time.
+
+    The caller puts what it learns into `SourceTable.window_span` and `window_notes`.
+
+    Raises:
+        ConfigurationError: a rule names a column that the table does not have or that has no dates.
+    """
+    wished = [(t, rules.for_table(t.full_name).window) for t in _select(database, rules)[0]]
+    return [window_request(table, window) for table, window in wished if window is not None]
 
 
 def _count(table: SourceTable, wishes: TableRules) -> int:
@@ -226,6 +240,7 @@ def _plan_table(
         primary_key=key,
         key_ranges=ranges,
         cut_by=cut.cut_by,
+        window=cut.window,
         isolated=_chosen(wishes.isolated, _is_long(table, ranges)),
         verification=_chosen(wishes.verification, VerificationLevel.FULL),
         on_existing=_chosen(wishes.on_existing, OnExisting.REFUSE),
@@ -276,9 +291,13 @@ class _Ranges:
     ranges: tuple[KeyRange, ...]
     cut_by: str
     warnings: tuple[str, ...]
+    window: Window | None = None
 
 
 def _ranges(table: SourceTable, wishes: TableRules) -> _Ranges:
+    if wishes.window is not None:
+        window, ranges, notes = make_windows(table, wishes.window)
+        return _Ranges(ranges, "window", notes, window)
     count = _count(table, wishes)
     warnings = []
     if wishes.partitions is not None and count != wishes.partitions:

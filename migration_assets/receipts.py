@@ -75,6 +75,8 @@ class Receipt(FrozenModel):
     Attributes:
         table_id: the table's id in the plan it was made under.
         attempt: unique id of the extraction that everything downstream goes back to.
+        range_id: of the range its rows were extracted by, see `TablePlan.range_id`; empty where
+            the table id says it.
         run_id: Dagster run that made it.
         seconds: wall time of the stage.
     """
@@ -86,6 +88,7 @@ class Receipt(FrozenModel):
     run_id: str
     rows: int
     seconds: float
+    range_id: str = ""
 
 
 SNAPSHOT = "snapshot"

@@ -20,6 +20,7 @@ tables:
     partitions: 64
   sales.Orders:
     exclude_columns: [Shape]
+    window: {column: PlacedAt, by: month}   # day | month | year, from:, until: docs/windows.md
     columns:
       PlacedAt: {fractions: text}
 ```
@@ -31,14 +32,23 @@ case, as most SQL Server databases do. In YAML a pattern that begins with `*` ne
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
+from datetime import date
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from migration_assets.conversions import (
     Conversions,
@@ -55,7 +65,14 @@ from migration_assets.naming import (
     STARROCKS_DATABASE_PATTERN,
     STARROCKS_TABLE_PATTERN,
 )
-from migration_assets.plan import Consistency, Engine, FrozenModel, OnExisting, VerificationLevel
+from migration_assets.plan import (
+    Consistency,
+    Engine,
+    FrozenModel,
+    OnExisting,
+    Period,
+    VerificationLevel,
+)
 from migration_assets.schema import SourceTable
 
 MAX_IDENTIFIER = 128
@@ -175,6 +192,44 @@ class ColumnRules(FrozenModel):
     invalid_text: InvalidText | None = None
 
 
+_DAY = re.compile(r"(\d{4})(?:-(\d{2}))?(?:-(\d{2}))?", re.ASCII)
+
+
+def _as_day(value: object) -> object:
+    """Take 2023 and `2023-01` as their first day."""
+    found = _DAY.fullmatch(str(value)) if isinstance(value, int | str) else None
+    if found is None:
+        return value
+    try:
+        return date(int(found[1]), int(found[2] or 1), int(found[3] or 1))
+    except ValueError:
+        return value
+
+
+Day = Annotated[date, BeforeValidator(_as_day)]
+
+
+class WindowRules(FrozenModel):
+    """Partition a table by windows of time; goes before all other rules about partitions.
+
+    Attributes:
+        column: a column of type date, datetime, datetime2, smalldatetime or datetimeoffset (whose
+            instants count in UTC), without case.
+        by: `day`, `month` or `year`.
+        first: `from` in migration.yaml: the first window has this day; default: the first period
+            with rows.
+        last: `until`: the last window has this day, and all that is later; default: the current
+            period by SQL Server's clock.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
+
+    column: str = Field(min_length=1)
+    by: Period
+    first: Day | None = Field(None, alias="from")
+    last: Day | None = Field(None, alias="until")
+
+
 class TableRules(DefaultRules):
     """Wishes about the tables of a pattern; also what holds for one table, all patterns merged.
 
@@ -182,6 +237,7 @@ class TableRules(DefaultRules):
         iceberg_table: name in Iceberg; default: the table's name, made legal.
         starrocks_table: name in StarRocks; default: that in Iceberg.
         partition_column: column that is cut into key ranges; default: the primary key's first.
+        window: partition by day, month or year of a column instead.
         location: URI of the data; default: `<warehouse>/<namespace>/<iceberg_table>`.
         columns: source column (without case) to wishes about it alone.
     """
@@ -189,6 +245,7 @@ class TableRules(DefaultRules):
     iceberg_table: str | None = Field(None, pattern=ICEBERG_TABLE_PATTERN)
     starrocks_table: str | None = Field(None, pattern=STARROCKS_TABLE_PATTERN)
     partition_column: str | None = Field(None, min_length=1)
+    window: WindowRules | None = None
     location: str | None = Field(None, pattern=r"^[a-z][a-z0-9+.-]*://.*[^/]/*$")
     columns: dict[str, ColumnRules] = Field(default_factory=dict)
 
@@ -367,7 +424,7 @@ def _content_error(path: Path, root: yaml.Node | None, entry: dict[str, Any]) ->
         message = message if is_ours else f"{message[0].lower()}{message[1:]}"
         return ConfigurationError(f"{where}: {key} is {entry['input']!r}: {message}.")
     model = _model_at(loc)
-    near = difflib.get_close_matches(str(loc[-1]).lower(), model.model_fields, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(loc[-1]).lower(), _keys(model), n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else "."
     return ConfigurationError(
         f"{where}: {key} is not a known key{hint}", next_step="" if near else _known(model)
@@ -379,7 +436,7 @@ def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
     if len(loc) == 1:
         return Rules
     if loc[0] == "tables" and len(loc) > 3:
-        return ColumnRules
+        return WindowRules if loc[2] == "window" else ColumnRules
     models: dict[str, type[BaseModel]] = {
         "defaults": DefaultRules,
         "spark_from": SparkFrom,
@@ -389,8 +446,12 @@ def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
     return models[str(loc[0])]
 
 
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
 def _known(model: type[BaseModel]) -> str:
-    return f"Known keys are {', '.join(model.model_fields)}."
+    return f"Known keys are {', '.join(_keys(model))}."
 
 
 def _line(node: yaml.Node | None, loc: tuple[str | int, ...]) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 
 from migration_assets import naming
@@ -157,6 +158,8 @@ class SourceTable:
             as T-SQL literals without quotes (`"42"`, `"2024-01-31"`, `"-12.50"`), None when empty.
         key_is_even: a histogram says that arithmetic between the bounds makes even parts.
         key_cuts: where it can be cut, as statistics or a walk over an index say; None if unknown.
+        window_span: a day of the first time window and one of the last, where a rule asks for
+            windows; `window_notes` has sentences about them.
         object_id: None where the server has no `sys.tables`.
         indexes: rowstore indexes over all rows, in the order of their ids.
         warnings: facts that can falsify a copy without an error, each a sentence.
@@ -173,6 +176,8 @@ class SourceTable:
     key_bounds: dict[str, tuple[str, str] | None] = field(default_factory=dict)
     key_is_even: bool = False
     key_cuts: KeyCuts | None = None
+    window_span: tuple[date, date] | None = None
+    window_notes: tuple[str, ...] = ()
     object_id: int | None = None
     indexes: tuple[SourceIndex, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -33,7 +33,14 @@ def data_version(receipt: Receipt) -> dg.DataVersion:
     The three assets of a partition are in step when their data versions are equal, which is also
     what Dagster's UI goes by.
     """
-    return dg.DataVersion(f"{receipt.table_id}-{receipt.attempt}")
+    range_id = f".{receipt.range_id}" if receipt.range_id else ""
+    return dg.DataVersion(f"{receipt.table_id}{range_id}-{receipt.attempt}")
+
+
+def is_valid(version: str, table: TablePlan, partition_key: str) -> bool:
+    """Whether what has a data version was made under the plan of the table, and of this range."""
+    table_id, _, range_id = version.partition("-")[0].partition(".")
+    return table.holds(table_id) and range_id == table.range_id(partition_key)
 
 
 def code(language: str, text: str) -> dg.MarkdownMetadataValue:

@@ -21,9 +21,10 @@ from pydantic import PrivateAttr, ValidationError
 
 from migration_assets.assets.failures import plain_failure, retry_or_fail
 from migration_assets.assets.history import speed_up
-from migration_assets.errors import MigrationError, ReceiptError
+from migration_assets.errors import MigrationError, ObjectNotFoundError, ReceiptError
 from migration_assets.plan import TablePlan
 from migration_assets.receipts import ExtractReceipt, Receipt, to_json
+from migration_assets.windows import check_range
 
 if TYPE_CHECKING:
     from migration_assets.iceberg.intents import StoredIntents
@@ -87,6 +88,21 @@ class ReceiptStore:
 
         return StoredIntents(self._lake.store, self._folder(asset_path))
 
+    def note(self, asset_path: Sequence[str], name: str) -> str | None:
+        """Read a note beside the receipts of an asset; None when there is none."""
+        try:
+            return self._lake.store.read(f"{self._folder(asset_path)}/{name}").decode()
+        except ObjectNotFoundError:
+            return None
+
+    def set_note(self, asset_path: Sequence[str], name: str, text: str | None) -> None:
+        """Keep a note beside the receipts of an asset; None removes it."""
+        uri = f"{self._folder(asset_path)}/{name}"
+        if text is None:
+            self._lake.store.delete([uri])
+        else:
+            self._lake.store.write(uri, text.encode())
+
     def delete(self, asset_path: Sequence[str]) -> int:
         """Remove all receipts and intents of an asset; returns how many."""
         uris = [entry[0] for entry in self._lake.store.list(self._folder(asset_path) + "/")]
@@ -127,7 +143,7 @@ def check_receipt(receipt: Receipt, table: TablePlan) -> None:
     """Refuse a receipt that is not valid under the plan of the table.
 
     Raises:
-        ReceiptError: names both table ids.
+        ReceiptError: names both table ids, or the time window that has another end now.
     """
     if not table.holds(receipt.table_id):
         raise ReceiptError(
@@ -135,6 +151,7 @@ def check_receipt(receipt: Receipt, table: TablePlan) -> None:
             f"{receipt.table_id}, the plan has {table.table_id}.",
             next_step="Materialize the upstream asset of this partition again.",
         )
+    check_range(receipt, table)
 
 
 class ReceiptIOManager(dg.ConfigurableIOManager):

@@ -20,9 +20,10 @@ from migration_assets.assets.checks import (
     target_verdicts,
 )
 from migration_assets.assets.failures import failures
-from migration_assets.assets.receipt_store import check_receipt
+from migration_assets.assets.receipt_store import ReceiptIOManager, check_receipt
 from migration_assets.assets.rows import compare_loaded
 from migration_assets.assets.translator import Stage
+from migration_assets.assets.windows import loading_window
 from migration_assets.iceberg.resource import LakeResource
 from migration_assets.plan import TablePlan, VerificationLevel
 from migration_assets.receipts import CommitReceipt, LoadReceipt
@@ -36,12 +37,13 @@ def build_starrocks_asset(
     """Build the asset that loads a table's commits, partition by partition."""
     specs = check_specs(spec, Stage.STARROCKS, table)
 
-    def starrocks_table(
+    def starrocks_table(  # noqa: PLR0917 - Dagster passes them by name
         context: dg.AssetExecutionContext,
         config: VerificationConfig,
         committed: CommitReceipt,
         lake: LakeResource,
         starrocks: StarRocksResource,
+        receipts: dg.ResourceParam[ReceiptIOManager],
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[LoadReceipt]]:
         from migration_assets.iceberg.partitions import snapshot_holding
         from migration_assets.starrocks.load import load_partition, measure
@@ -52,7 +54,10 @@ def build_starrocks_asset(
             check_receipt(committed, table)
             snapshot_id = snapshot_holding(lake.lake, table, committed)
             client, level = starrocks.client, config.level(table)
-            with client.connection():
+            with (
+                loading_window(receipts.store, spec.key.path, table, partition_key),
+                client.connection(),
+            ):
                 ensure_table(client, table)
                 load_partition(client, table, partition_key, snapshot_id, run_id=context.run_id)
                 # A newer commit may have come while StarRocks was reading the older one.
@@ -66,7 +71,9 @@ def build_starrocks_asset(
                     compared = compare_loaded(client, lake.lake, table, committed)
                     verdicts.append(rows_verdict(compared))
             receipt = LoadReceipt(
-                **committed.model_dump(include={"table_id", "partition_key", "source_partition"}),
+                **committed.model_dump(
+                    include={"table_id", "partition_key", "source_partition", "range_id"}
+                ),
                 attempt=committed.attempt,
                 run_id=context.run_id,
                 rows=committed.rows,

@@ -116,6 +116,8 @@ def _description(stage: Stage, table: TablePlan) -> str:
     key_range = table.key_ranges[-1]
     if len(keys) > 1 and key_range.key_columns:
         kind = "a hash" if key_range.hash_of else "ranges"
+        if table.window is not None:
+            kind = f"windows by {table.window.by.value}"
         columns = ", ".join(f"`{name}`" for name in key_range.key_columns)
         title += f" Partitions {keys[0]} to {keys[-1]} are {kind} of {columns}."
     known = [*table.warnings, *(loss.sentence for loss in table_losses(table))]

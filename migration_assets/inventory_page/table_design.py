@@ -89,6 +89,11 @@ def _partitions(table: TablePlan) -> str:
     by = f"By {SOURCE_PARTITION}, as in Iceberg and Dagster, so that one can be replaced alone: "
     if ranges == 1:
         return f"{by}one, since the table is small or has no key that is cut."
+    if table.window is not None:
+        return (
+            f"{by}{ranges - 1:,} windows {table.window}, as migration.yaml says, and one for what "
+            "is before and NULL."
+        )
     columns = ", ".join(dict.fromkeys(r.column for r in table.key_ranges if r.column))
     cut = f" of {columns}" if columns else ""
     return f"{by}{ranges:,} ranges{cut}, from the number of rows and bytes (or migration.yaml)."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from migration_assets.assets.build import DATA_VERSION_TAG, POINT_IN_TIME_TAG, point_tag
+from migration_assets.assets.build import DATA_VERSION_TAG, POINT_IN_TIME_TAG, is_valid, point_tag
 from migration_assets.assets.translator import MigrationTranslator, Stage
 from migration_assets.assets.validation import select_tables
 from migration_assets.errors import ConfigurationError, ObjectNotFoundError, PlanError
@@ -161,9 +161,10 @@ def _of_another_state(
         latest = _latest_tags(instance, translator.asset_key(Stage.MSSQL, table))
         for key in table.partition_keys:
             tags = latest.get(key, {})
-            is_valid = tags.get(DATA_VERSION_TAG, "").startswith(f"{table.table_id}-")
+            version = tags.get(DATA_VERSION_TAG, "")
+            is_current = version.startswith(table.table_id) and is_valid(version, table, key)
             is_made_again = table.full_name in again and (not keys or key in keys)
-            if is_valid and not is_made_again and (tags.get(POINT_IN_TIME_TAG) != point):
+            if is_current and not is_made_again and (tags.get(POINT_IN_TIME_TAG) != point):
                 yield f"{table.full_name} {key}"
 
 

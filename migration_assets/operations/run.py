@@ -24,6 +24,7 @@ from migration_assets.operations.status import (
     count_checks,
     end_dead_runs,
     failed_steps,
+    narrowed_windows,
     partition_statuses,
 )
 from migration_assets.operations.workers import (
@@ -232,7 +233,8 @@ def run_migration(
     end_dead_runs(instance)
     tables = select_tables(plan, selection.tables)
     work = list(_work(instance, tables, selection, translator))
-    schedule = Schedule(plan, work, translator)
+    narrowed = {t.full_name: narrowed_windows(instance, t, translator) for t in tables}
+    schedule = Schedule(plan, work, translator, narrowed)
     results = {
         table.full_name: TableResult(table.full_name, partitions)
         for table in tables

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from migration_assets.assets.build import DATA_VERSION_TAG
+from migration_assets.assets.build import DATA_VERSION_TAG, is_valid
 from migration_assets.assets.checks import CHECKS
 from migration_assets.assets.failures import retry_command
 from migration_assets.assets.receipt_store import HOST_TAG, PID_TAG
@@ -33,7 +33,7 @@ class State(StrEnum):
 
     `FAILED`: its own latest attempt failed or was interrupted. What lies downstream of a failure
     never ran: it is `MISSING`, or `STALE` when an earlier run made it. `STALE`: made under another
-    plan, or not from what now lies upstream. `CHECK_FAILED`: made, but its newest check failed,
+    plan, of a time window that has got an end since, or not from what now lies upstream. `CHECK_FAILED`: made, but its newest check failed,
     that of a `validate` included.
     """
 
@@ -132,7 +132,7 @@ def _stage_states(
             state = State.FAILED
         elif name != "MATERIALIZED":
             state = State.MISSING
-        elif not table.holds(version.partition("-")[0]):
+        elif not is_valid(version, table, partition_key):
             state = State.STALE
         elif partition_key in failed_checks:
             state = State.CHECK_FAILED
@@ -140,6 +140,31 @@ def _stage_states(
             state = State.DONE
         states[partition_key] = (state, version)
     return states
+
+
+def narrowed_windows(
+    instance: dg.DagsterInstance, table: TablePlan, translator: MigrationTranslator
+) -> list[str]:
+    """Partition keys of time windows that were committed or loaded when their end was another one.
+
+    Until they are migrated again they hold rows that belong to later windows.
+    """
+    import dagster as dg
+
+    if table.window is None:
+        return []
+    found = set()
+    for stage in (Stage.ICEBERG, Stage.STARROCKS):
+        tags = instance.event_log_storage.get_latest_tags_by_partition(
+            translator.asset_key(stage, table),
+            dg.DagsterEventType.ASSET_MATERIALIZATION,
+            [DATA_VERSION_TAG],
+        )
+        for key in table.partition_keys:
+            version = tags.get(key, {}).get(DATA_VERSION_TAG, "")
+            if version and not is_valid(version, table, key):
+                found.add(key)
+    return [key for key in table.partition_keys if key in found]
 
 
 def _failed_checks(
