@@ -70,8 +70,9 @@ def with_views(client: SqlServer, database: SourceDatabase, rules: Rules) -> Sou
         else table
         for table in tables
     ]
+    going = sum(t.kind is TableKind.VIEW and t.is_taken_in and not t.refusal for t in tables)
     staying = dict(database.not_migrated)
-    staying["views"] = max(staying.get("views", 0) - len(wanted), 0)
+    staying["views"] = max(staying.get("views", 0) - going, 0)
     return replace(
         database,
         tables=tuple(tables),
@@ -132,6 +133,10 @@ def _queries(client: SqlServer, database: SourceDatabase, rules: Rules) -> list[
         table = SourceTable(
             schema, short, TableSchema(()), rows=0, kind=TableKind.QUERY, query=query.select
         )
+        removal = rules.removal(name)
+        if removal is not None:
+            tables.append(replace(table, refusal=removal))
+            continue
         try:
             columns = describe_query(client, name, query.select)
         except ConfigurationError:

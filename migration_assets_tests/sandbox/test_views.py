@@ -58,7 +58,7 @@ class Bench:
 
     def __init__(self, folder: Path, sandbox: Sandbox) -> None:
         self.settings, self.folder = sandbox.settings, folder
-        self.project = Project(folder, {**sandbox.settings})
+        self.project = Project(folder, {**sandbox.settings, "MIGRATION_CONCURRENT_RUNS": "2"})
         self.log = Statements(folder / "statements" / "sqlserver.jsonl")
 
     def rules(self, *, like: str) -> None:
@@ -88,12 +88,29 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         made.project.close()
 
 
-def test_a_view_and_a_query_go_the_whole_way(bench: Bench) -> None:
-    planned = bench.project.run("plan", "-v", "--report", "report.md").ok()
+@pytest.fixture(scope="module")
+def planned(bench: Bench) -> str:
+    """What the first plan printed."""
+    return bench.project.run("plan", "-v", "--report", "report.md").ok().out
+
+
+def test_planning_again_shows_only_what_changed(bench: Bench, planned: str) -> None:
+    again = bench.project.run("plan", "--detailed-exitcode")
+    assert again.code == 0, str(again)
+    bench.rules(like="NOT LIKE")
+    changed = bench.project.run("plan", "--dry-run", "--detailed-exitcode")
+    assert changed.code == 2, str(changed)
+    assert "NOT LIKE N'50[%]%'" in changed.out
+    assert "because its query changes" in changed.out
+    assert "~ sales.totals  must be reset" in changed.out
+    assert "~ sales.vOrders" not in changed.out
+
+
+def test_a_view_and_a_query_go_the_whole_way(bench: Bench, planned: str) -> None:
     view, totals = (bench.project.table(f"sales.{name}") for name in ("vOrders", "totals"))
     assert [view["kind"], totals["kind"]] == ["view", "query"]
     assert [view["rows"], totals["rows"]] == [133, 21]
-    assert "Counting sales.totals by its key" in planned.out
+    assert "Counting sales.totals by its key" in planned
     assert (view["primary_key"], view["cut_by"]) == (["OrderId"], "walk")
     assert len(view["key_ranges"]) == 8
     assert view["key_ranges"][1]["column"] == "OrderId"
@@ -101,8 +118,9 @@ def test_a_view_and_a_query_go_the_whole_way(bench: Bench) -> None:
     assert any("is NULL in some rows" in warning for warning in totals["warnings"])
     assert "query" not in view
     report = (bench.folder / "report.md").read_text(encoding="utf-8")
-    (left,) = (line for line in report.splitlines() if "Leftover" in line and "views" in line)
-    assert "vOrders" not in left
+    views = report.split("## Not migrated")[1].split("## Tables in StarRocks")[0]
+    assert "Leftover" in views
+    assert "vOrders" not in views
 
     bench.project.run("run").ok()
     names = {n: f"Kunde Ä{n}" for n in range(1, 7)}
@@ -119,15 +137,3 @@ def test_a_view_and_a_query_go_the_whole_way(bench: Bench) -> None:
         assert loaded == committed
     said = bench.project.run("validate", "--level", "rows").ok().out
     assert "2 of 2 tables are equal." in said
-
-
-def test_planning_again_shows_only_what_changed(bench: Bench) -> None:
-    again = bench.project.run("plan", "--detailed-exitcode")
-    assert again.code == 0, str(again)
-    bench.rules(like="NOT LIKE")
-    changed = bench.project.run("plan", "--dry-run", "--detailed-exitcode")
-    assert changed.code == 2, str(changed)
-    assert "NOT LIKE N'50[%]%'" in changed.out
-    assert "because its query changes" in changed.out
-    assert "~ sales.totals  must be reset" in changed.out
-    assert "~ sales.vOrders" not in changed.out

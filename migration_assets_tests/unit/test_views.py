@@ -261,6 +261,15 @@ def test_a_key_that_is_none_is_a_warning(counted: Any, said: str) -> None:
     assert table.columns.primary_key == ("Id",)
 
 
+def test_a_query_that_is_excluded_is_not_asked_for() -> None:
+    client = server()
+    made = planned(client, {**RULES, "views": [], "exclude": "*.totals"})
+    assert made.tables == ()
+    assert client.asked == []
+    reasons = {s.source_name: s.reason for s in made.skipped}
+    assert reasons["totals"] == "excluded by the pattern *.totals in migration.yaml"
+
+
 def test_what_tables_conceal_is_a_warning() -> None:
     masked = Column("Mail", MssqlType("int", 4, 10), refusal=MASKED)
     filtered = source("People", masked, warnings=(f"{POLICY} dbo.own filters it.",))

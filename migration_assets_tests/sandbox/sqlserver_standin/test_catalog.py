@@ -130,6 +130,6 @@ def test_columns_of_views_are_in_the_catalog(server: Server) -> None:
     standard = (
         "SELECT c.COLUMN_NAME, c.DATA_TYPE FROM INFORMATION_SCHEMA.COLUMNS AS c "
         "JOIN INFORMATION_SCHEMA.TABLES AS t ON t.TABLE_NAME = c.TABLE_NAME "
-        "WHERE t.TABLE_TYPE = 'VIEW' ORDER BY c.ORDINAL_POSITION"
+        "WHERE t.TABLE_TYPE = 'VIEW' AND t.TABLE_NAME = 'v' ORDER BY c.ORDINAL_POSITION"
     )
     assert rows(connection, standard) == [("id", "int"), ("twice", "money")]
