@@ -26,6 +26,7 @@ from pydantic import (
 from migration_assets import naming
 from migration_assets.conversions import Loss
 from migration_assets.errors import PlanError
+from migration_assets.schema import TableKind
 
 PLAN_VERSION = 1
 """Version of the file's format; a plan of another version is refused, never guessed at."""
@@ -266,8 +267,11 @@ class TablePlan(FrozenModel):
 
     Attributes:
         source_schema: SQL Server schema; `source_name` is the table there.
+        kind: a table, a view or a query.
+        query: the text of a query, which stands in parentheses where a table has its name.
         rows: estimated rows when planned; `bytes` likewise, None if unknown.
-        primary_key: source names of the key's columns, in key order.
+        primary_key: source names of the key's columns, in key order; of a view or query those that
+            rules name, which may be NULL and need not be unique.
         sort_key: target names of the StarRocks sort key, in order; they come first in its table.
         namespace: Iceberg namespace (Glue database); `iceberg_table` is the table in it.
         location: data location, an URI without a trailing slash, fixed for good.
@@ -292,6 +296,8 @@ class TablePlan(FrozenModel):
     source_database: str
     source_schema: str
     source_name: str
+    kind: TableKind = TableKind.TABLE
+    query: str = ""
     rows: int
     bytes: int | None = None
     columns: tuple[ColumnPlan, ...]
@@ -323,7 +329,9 @@ class TablePlan(FrozenModel):
     def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what older plans do not have, so that they keep their id."""
         content: dict[str, Any] = handler(self)
-        return {k: v for k, v in content.items() if v or k not in ("cut_by", "window")}
+        if self.kind is TableKind.TABLE:
+            content.pop("kind", None)
+        return {k: v for k, v in content.items() if v or k not in {"cut_by", "query", "window"}}
 
     @property
     def full_name(self) -> str:
@@ -440,6 +448,7 @@ class TablePlan(FrozenModel):
                 *self.sort_key,
             ],
             "ranges": self.cut,
+            **({"query": self.query} if self.query else {}),
         }
         return content_hash(identity)
 

@@ -134,6 +134,7 @@ def _whole(table: TablePlan, kind: Kind) -> TableChange:
 def _compare(old: TablePlan, new: TablePlan) -> TableChange | None:
     changes = (
         *_changed(Area.SOURCE, "table", _dotted(source_of(old)), _dotted(source_of(new))),
+        *_changed(Area.SOURCE, "query", _one_line(old.query), _one_line(new.query)),
         *_columns(old, new),
         *_ranges(old, new),
         *_targets(old, new),
@@ -245,7 +246,7 @@ _COMPARED = frozenset(
     {
         *("columns", "audit_columns", "key_ranges", "warnings", "sort_key", "buckets"),
         *("namespace", "iceberg_table", "location", "starrocks_database", "starrocks_table"),
-        *("source_server", "source_database", "source_schema", "source_name"),
+        *("source_server", "source_database", "source_schema", "source_name", "query"),
     }
 )
 _NO_CHANGES = frozenset(
@@ -301,6 +302,10 @@ def _listed(area: Area, name: str, old: tuple[str, ...], new: tuple[str, ...]) -
     for text in old:
         if text not in new:
             yield Change(area, Kind.REMOVED, name, old=text)
+
+
+def _one_line(query: str) -> str:
+    return query.replace("\n", "\\n")
 
 
 def _dotted(parts: tuple[str, ...]) -> str:

@@ -185,14 +185,20 @@ def _select(database: SourceDatabase, rules: Rules) -> tuple[list[SourceTable], 
     chosen: dict[str, SourceTable] = {}
     skipped = []
     for table in sorted(database.tables, key=lambda t: _order(t.schema, t.name)):
-        if table.kind is not TableKind.TABLE:
+        if not table.is_candidate:
             article = "an" if table.kind.value[0] in "aeiou" else "a"
             skipped.append(_skip(table, f"it is {article} {table.kind.value}"))
-        elif reason := rules.exclusion(table.full_name) or table.refusal:
+        elif reason := _exclusion(table, rules) or table.refusal:
             skipped.append(_skip(table, reason))
         else:
             chosen[table.full_name] = table
     return list(chosen.values()), skipped
+
+
+def _exclusion(table: SourceTable, rules: Rules) -> str | None:
+    """Why the rules leave a table out; `include` is not about views and queries."""
+    whole = table.kind is TableKind.TABLE
+    return rules.exclusion(table.full_name) if whole else rules.removal(table.full_name)
 
 
 def _order(schema: str, name: str) -> tuple[str, ...]:
@@ -224,15 +230,20 @@ def _plan_table(
     is_key_whole = all(name in names for name in key)
     key_warnings = []
     if not key:
-        key_warnings.append("No primary key: duplicate rows cannot be told apart.")
+        missing = "primary key" if table.kind is TableKind.TABLE else "key"
+        key_warnings.append(f"No {missing}: duplicate rows cannot be told apart.")
     elif not is_key_whole:
         key_warnings.append("The primary key lost a column by exclude_columns: it is not used.")
         key = ()
+    if wishes.key and table.kind is TableKind.TABLE:
+        key_warnings.append("key has no effect: it is for views and queries.")
     return TablePlan(
         source_server=database.server,
         source_database=database.database,
         source_schema=table.schema,
         source_name=table.name,
+        kind=table.kind,
+        query=table.query,
         rows=table.rows,
         bytes=table.bytes,
         columns=columns,
@@ -389,7 +400,7 @@ class _Target:
 
 def _targets(database: SourceDatabase, rules: Rules, warehouse: str) -> dict[str, _Target]:
     """Settle the names of all tables of the database, by full name."""
-    tables = [table for table in database.tables if table.kind is TableKind.TABLE]
+    tables = [table for table in database.tables if table.is_candidate]
     wishes = {table.full_name: rules.for_table(table.full_name) for table in tables}
     namespaces, databases = {}, {}
     for table in tables:

@@ -168,7 +168,7 @@ def _continued(made: TablePlan, old: TablePlan, wishes: TableRules) -> TablePlan
 
 
 def _keeps_ranges(made: TablePlan, old: TablePlan) -> bool:
-    if not made.cut_rules or made.cut_rules != old.cut_rules:
+    if not made.cut_rules or made.cut_rules != old.cut_rules or made.query != old.query:
         return False
     if made.primary_key != old.primary_key or made.rows >= 2 * max(old.cut_rows or old.rows, 1):
         return False

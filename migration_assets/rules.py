@@ -15,6 +15,11 @@ defaults:                      # of every table
   offsets: column              # of datetimeoffset: drop | column | text
   long_values: stop            # above 1 MiB in StarRocks: stop | cut | iceberg
   invalid_text: stop           # unpaired surrogates in nvarchar: stop | replace
+views: ["sales.v_open*"]       # views to migrate as tables; default: none
+queries:                       # queries to migrate as tables, see docs/views.md
+  sales.order_totals:
+    select: SELECT OrderId, SUM(Price) AS Total FROM sales.OrderLines GROUP BY OrderId
+    key: [OrderId]
 tables:
   "sales.*":                   # later patterns win, key by key
     partitions: 64
@@ -73,7 +78,8 @@ from migration_assets.plan import (
     Period,
     VerificationLevel,
 )
-from migration_assets.schema import SourceTable
+from migration_assets.schema import SourceTable, TableKind
+from migration_assets.source_query import single_select
 
 MAX_IDENTIFIER = 128
 """SQL Server's limit of a name's length in characters."""
@@ -102,6 +108,20 @@ def _built(consistency: object) -> object:
         )
     return consistency
 
+
+def _distinct_names(queries: dict[str, QueryRules]) -> dict[str, QueryRules]:
+    """Refuse a query's name that is not `schema.name`, or another's but for case."""
+    seen: set[str] = set()
+    for name in queries:
+        if not _QUERY_NAME.fullmatch(name):
+            raise ValueError(f"{name} is not of the form schema.name")
+        if name.casefold() in seen:
+            raise ValueError(f"{name} is there twice")
+        seen.add(name.casefold())
+    return queries
+
+
+_QUERY_NAME = re.compile(r"[^\s.\[\]](?:[^.\[\]]*[^\s.\[\]])?\.[^\s.\[\]](?:[^.\[\]]*[^\s.\[\]])?")
 
 Patterns = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
 Namespace = Annotated[str, Field(pattern=NAMESPACE_PATTERN), AfterValidator(_not_reserved)]
@@ -238,6 +258,7 @@ class TableRules(DefaultRules):
         starrocks_table: name in StarRocks; default: that in Iceberg.
         partition_column: column that is cut into key ranges; default: the primary key's first.
         window: partition by day, month or year of a column instead.
+        key: columns that identify a row of a view or query, by which it is cut and compared.
         location: URI of the data; default: `<warehouse>/<namespace>/<iceberg_table>`.
         columns: source column (without case) to wishes about it alone.
     """
@@ -246,6 +267,7 @@ class TableRules(DefaultRules):
     starrocks_table: str | None = Field(None, pattern=STARROCKS_TABLE_PATTERN)
     partition_column: str | None = Field(None, min_length=1)
     window: WindowRules | None = None
+    key: Patterns = ()
     location: str | None = Field(None, pattern=r"^[a-z][a-z0-9+.-]*://.*[^/]/*$")
     columns: dict[str, ColumnRules] = Field(default_factory=dict)
 
@@ -258,6 +280,18 @@ class TableRules(DefaultRules):
             for choice in Conversions.model_fields
         }
         return Conversions.model_validate({c: w for c, w in wishes.items() if w is not None})
+
+
+class QueryRules(FrozenModel):
+    """A query that is migrated as if it were a table.
+
+    Attributes:
+        select: one SELECT whose columns all have names.
+        key: columns that identify a row, as `key` of `tables`, before which it goes.
+    """
+
+    select: Annotated[str, AfterValidator(single_select)]
+    key: Patterns = ()
 
 
 class SparkFrom(FrozenModel):
@@ -287,6 +321,8 @@ class Rules(FrozenModel):
         database_snapshot_folder: where the tool's has its files, on the server; default: beside
             those of the database.
         schemas: SQL Server schema (without case) to where its tables go.
+        views: views to migrate as if they were tables; `exclude` takes out again.
+        queries: `schema.name`, which no table has, to a query that is migrated under it.
         defaults: wishes for all tables.
         tables: pattern to wishes for the tables it matches; later patterns win, key by key.
     """
@@ -301,6 +337,10 @@ class Rules(FrozenModel):
     database_snapshot: str | None = Field(None, min_length=1, max_length=MAX_IDENTIFIER)
     database_snapshot_folder: str | None = Field(None, min_length=1)
     spark_from: SparkFrom = SparkFrom()
+    views: Patterns = ()
+    queries: Annotated[dict[str, QueryRules], AfterValidator(_distinct_names)] = Field(
+        default_factory=dict
+    )
     defaults: DefaultRules = DefaultRules()
     tables: dict[str, TableRules] = Field(default_factory=dict)
 
@@ -308,6 +348,16 @@ class Rules(FrozenModel):
         """Return why a table is left out, or None when it is to be migrated."""
         if not any(matches(pattern, full_name) for pattern in self.include):
             return "no include pattern of migration.yaml matches it"
+        return self.removal(full_name)
+
+    def takes_view(self, full_name: str) -> bool:
+        """Whether a view is to be migrated."""
+        return any(matches(pattern, full_name) for pattern in self.views) and (
+            self.removal(full_name) is None
+        )
+
+    def removal(self, full_name: str) -> str | None:
+        """Return why `exclude` takes out what something else takes in; None when it does not."""
         for pattern in self.exclude:
             if matches(pattern, full_name):
                 return f"excluded by the pattern {pattern} in migration.yaml"
@@ -327,6 +377,9 @@ class Rules(FrozenModel):
                 for name, of_column in given.pop("columns", {}).items():
                     columns.setdefault(name.casefold(), {}).update(of_column)
                 merged |= given
+        for name, query in self.queries.items():
+            if query.key and name.casefold() == full_name.casefold():
+                merged["key"] = query.key
         return TableRules.model_validate({**merged, "columns": columns})
 
     def for_schema(self, schema: str) -> SchemaRules:
@@ -337,20 +390,29 @@ class Rules(FrozenModel):
     def without_effect(self, tables: Sequence[SourceTable]) -> list[str]:
         """Name the patterns and schemas that match none of the tables, a sentence each."""
         names = [table.full_name for table in tables]
+        views = [table.full_name for table in tables if table.kind is TableKind.VIEW]
         schemas = {table.schema.casefold() for table in tables}
         given = {"include": self.include, "exclude": self.exclude, "tables": tuple(self.tables)}
         if self.include == ("*",):
             del given["include"]  # an empty database is no mistake in the rules
-        return [
-            f"migration.yaml: {key}: {pattern} matches no table."
-            for key, patterns in given.items()
-            for pattern in patterns
-            if not any(matches(pattern, name) for name in names)
-        ] + [
-            f"migration.yaml: schemas: {name} is no schema with tables."
-            for name in self.schemas
-            if name.casefold() not in schemas
-        ]
+        return (
+            [
+                f"migration.yaml: {key}: {pattern} matches no table."
+                for key, patterns in given.items()
+                for pattern in patterns
+                if not any(matches(pattern, name) for name in names)
+            ]
+            + [
+                f"migration.yaml: views: {pattern} matches no view."
+                for pattern in self.views
+                if not any(matches(pattern, name) for name in views)
+            ]
+            + [
+                f"migration.yaml: schemas: {name} is no schema with tables."
+                for name in self.schemas
+                if name.casefold() not in schemas
+            ]
+        )
 
 
 def matches(pattern: str, full_name: str) -> bool:
@@ -438,6 +500,7 @@ def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
     if loc[0] == "tables" and len(loc) > 3:
         return WindowRules if loc[2] == "window" else ColumnRules
     models: dict[str, type[BaseModel]] = {
+        "queries": QueryRules,
         "defaults": DefaultRules,
         "spark_from": SparkFrom,
         "schemas": SchemaRules,

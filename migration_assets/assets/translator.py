@@ -13,6 +13,7 @@ from migration_assets.losses import table_losses
 from migration_assets.naming import asset_names
 from migration_assets.partitioning import predicate
 from migration_assets.plan import ColumnPlan, Engine, TablePlan, TargetColumn
+from migration_assets.schema import TableKind
 
 
 class Stage(StrEnum):
@@ -143,6 +144,8 @@ def _facts(stage: Stage, table: TablePlan) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     match stage:
         case Stage.MSSQL:
+            if table.kind is not TableKind.TABLE:
+                facts["source"] = f"a {table.kind.value}"
             facts["rows when planned"] = table.rows
             facts["primary key"] = ", ".join(table.primary_key) or "none"
             if len(table.key_ranges) > 1:

@@ -9,7 +9,7 @@ from datetime import date
 from migration_assets.errors import MigrationError, OperationTimeoutError, PermanentError
 from migration_assets.key_types import text_sql
 from migration_assets.mssql.client import SqlServer
-from migration_assets.mssql.select import quote, table_name
+from migration_assets.mssql.select import quote, source_sql
 from migration_assets.plan import TablePlan
 from migration_assets.windows import (
     BEGUN_LATER,
@@ -96,7 +96,7 @@ def _first(client: SqlServer, request: WindowRequest, last: date) -> tuple[date,
     """The first day that has rows, but not too long ago; and a sentence where it is."""
     table, kind, by = request.table, request.column.type, request.rules.by
     limit = first_unasked(last, by, kind)
-    column, source = quote(request.column.name), table_name(table.schema, table.name)
+    column, source = quote(request.column.name), source_sql(table)
     lowest = text_sql(kind, f"MIN({column})")
     # Two subqueries, so that each is one seek where there is an index.
     sql = (

@@ -14,6 +14,7 @@ from migration_assets.mssql.costs import QueryCosts
 from migration_assets.mssql.database_snapshot import refuse_unsupported
 from migration_assets.mssql.introspection import introspect
 from migration_assets.mssql.keys import measure_keys
+from migration_assets.mssql.views import with_views
 from migration_assets.mssql.windows import measure_windows
 from migration_assets.plan import Consistency, MigrationPlan
 from migration_assets.planner import keys_to_measure, plan, windows_to_measure
@@ -49,7 +50,7 @@ def make_plan(
         if rules.consistency is Consistency.DATABASE_SNAPSHOT:
             refuse_unsupported(client)
         client.costs = costs
-        database = introspect(client)
+        database = with_views(client, introspect(client), rules)
         database = with_keys(client, database, rules)
         database = with_windows(client, database, rules, old)
         made = plan(
