@@ -81,6 +81,12 @@ class Consistency(StrEnum):
     DATABASE_SNAPSHOT = "database_snapshot"
 
 
+class TableConsistency(StrEnum):
+    """What a table may have instead of its plan's consistency."""
+
+    BARRIER = "barrier"
+
+
 class FrozenModel(BaseModel):
     """Base of all values that are stored: immutable, and unknown keys are an error."""
 
@@ -243,6 +249,9 @@ class TablePlan(FrozenModel):
             more; else 0.
         cut_rules: hash of the rules that the key ranges follow from; `target_rules` likewise of
             names and locations; empty in a plan that does not say.
+        consistency: instead of the plan's; None for that.
+        block_writers: its barrier may keep writers waiting for as long as the extraction takes,
+            where the database allows no SNAPSHOT transactions.
     """
 
     source_server: str
@@ -274,12 +283,14 @@ class TablePlan(FrozenModel):
     last_field_id: int = 0
     cut_rules: str = ""
     target_rules: str = ""
+    consistency: TableConsistency | None = None
+    block_writers: bool = False
 
     @model_serializer(mode="wrap")
     def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what older plans do not have, so that they keep their id."""
         content: dict[str, Any] = handler(self)
-        return {k: v for k, v in content.items() if v or k != "cut_by"}
+        return {k: v for k, v in content.items() if v or k not in _LATER_TABLE_FIELDS}
 
     @property
     def full_name(self) -> str:
@@ -295,6 +306,11 @@ class TablePlan(FrozenModel):
     def starrocks_columns(self) -> tuple[TargetColumn, ...]:
         """The target columns that StarRocks gets."""
         return tuple(column for column in self.target_columns if column.starrocks_type)
+
+    @property
+    def at_barrier(self) -> bool:
+        """Whether all partitions are extracted together, as of one point in time."""
+        return self.consistency is TableConsistency.BARRIER
 
     @property
     def by_source(self) -> dict[str, ColumnPlan]:
@@ -378,6 +394,9 @@ class TablePlan(FrozenModel):
             "ranges": [key_range.identity for key_range in self.key_ranges],
         }
         return content_hash(identity)
+
+
+_LATER_TABLE_FIELDS = ("cut_by", "consistency", "block_writers")
 
 
 class DatabaseSnapshot(FrozenModel):

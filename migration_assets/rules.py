@@ -55,7 +55,14 @@ from migration_assets.naming import (
     STARROCKS_DATABASE_PATTERN,
     STARROCKS_TABLE_PATTERN,
 )
-from migration_assets.plan import Consistency, Engine, FrozenModel, OnExisting, VerificationLevel
+from migration_assets.plan import (
+    Consistency,
+    Engine,
+    FrozenModel,
+    OnExisting,
+    TableConsistency,
+    VerificationLevel,
+)
 from migration_assets.schema import SourceTable
 
 MAX_IDENTIFIER = 128
@@ -77,11 +84,20 @@ def _not_reserved(name: str) -> str:
     return name
 
 
-def _built(consistency: object) -> object:
-    if consistency == "barrier":
+def _of_a_plan(consistency: object) -> object:
+    if consistency == TableConsistency.BARRIER.value:
         raise ValueError(
-            "a barrier of table locks is not built; use database_snapshot, or statement where the "
-            "server makes no database snapshots"
+            "a barrier is of one table, each at its own time; write it there: `tables: {dbo.accounts: "
+            "{consistency: barrier}}` (docs/consistency.md)"
+        )
+    return consistency
+
+
+def _of_a_table(consistency: object) -> object:
+    if consistency in {known.value for known in Consistency}:
+        raise ValueError(
+            f"{consistency} is of all tables; write it at the top: `consistency: {consistency}`. A "
+            "table of its own has only barrier"
         )
     return consistency
 
@@ -184,6 +200,9 @@ class TableRules(DefaultRules):
         partition_column: column that is cut into key ranges; default: the primary key's first.
         location: URI of the data; default: `<warehouse>/<namespace>/<iceberg_table>`.
         columns: source column (without case) to wishes about it alone.
+        consistency: `barrier`: all partitions show one point in time; default: the plan's.
+        block_writers: a barrier may keep writers waiting until the table is extracted, where the
+            database allows no SNAPSHOT transactions.
     """
 
     iceberg_table: str | None = Field(None, pattern=ICEBERG_TABLE_PATTERN)
@@ -191,6 +210,8 @@ class TableRules(DefaultRules):
     partition_column: str | None = Field(None, min_length=1)
     location: str | None = Field(None, pattern=r"^[a-z][a-z0-9+.-]*://.*[^/]/*$")
     columns: dict[str, ColumnRules] = Field(default_factory=dict)
+    consistency: Annotated[TableConsistency | None, BeforeValidator(_of_a_table)] = None
+    block_writers: bool | None = None
 
     def conversions(self, column: str) -> Conversions:
         """What is chosen for a source column: its own wishes, else the table's, else the default."""
@@ -226,6 +247,7 @@ class Rules(FrozenModel):
         spark_from: size above which a table goes through Spark, when SPARK_MASTER names a cluster.
         consistency: which rows are read as of one point in time: `none`, `statement` (those of a
             partition, where the database allows it) or `database_snapshot` (all of all tables).
+            A table may have `barrier` instead.
         database_snapshot: name of one that somebody else has made; default: the tool makes it.
         database_snapshot_folder: where the tool's has its files, on the server; default: beside
             those of the database.
@@ -240,7 +262,7 @@ class Rules(FrozenModel):
     schemas: dict[str, Annotated[SchemaRules, BeforeValidator(_as_schema_rules)]] = Field(
         default_factory=dict
     )
-    consistency: Annotated[Consistency, BeforeValidator(_built)] = Consistency.STATEMENT
+    consistency: Annotated[Consistency, BeforeValidator(_of_a_plan)] = Consistency.STATEMENT
     database_snapshot: str | None = Field(None, min_length=1, max_length=MAX_IDENTIFIER)
     database_snapshot_folder: str | None = Field(None, min_length=1)
     spark_from: SparkFrom = SparkFrom()

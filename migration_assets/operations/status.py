@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from migration_assets.assets.build import DATA_VERSION_TAG
+from migration_assets.assets.build import DATA_VERSION_TAG, NO_POINT, POINT_IN_TIME_TAG
 from migration_assets.assets.checks import CHECKS
 from migration_assets.assets.failures import retry_command
 from migration_assets.assets.receipt_store import HOST_TAG, PID_TAG
@@ -33,7 +33,7 @@ class State(StrEnum):
 
     `FAILED`: its own latest attempt failed or was interrupted. What lies downstream of a failure
     never ran: it is `MISSING`, or `STALE` when an earlier run made it. `STALE`: made under another
-    plan, or not from what now lies upstream. `CHECK_FAILED`: made, but its newest check failed,
+    plan, not from what now lies upstream, or, at a barrier, not as of one point in time. `CHECK_FAILED`: made, but its newest check failed,
     that of a `validate` included.
     """
 
@@ -118,8 +118,9 @@ def _stage_states(
     partitions = partitions_definition(table.partition_keys)
     statuses = instance.get_status_by_partition(key, table.partition_keys, partitions) or {}
     tags = instance.event_log_storage.get_latest_tags_by_partition(
-        key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
+        key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG, POINT_IN_TIME_TAG]
     )
+    is_torn = stage is Stage.MSSQL and _shows_several_states(table, tags)
     failed_checks = _failed_checks(instance, table, key)
     states: dict[str, tuple[State, str]] = {}
     for partition_key in table.partition_keys:
@@ -132,7 +133,7 @@ def _stage_states(
             state = State.FAILED
         elif name != "MATERIALIZED":
             state = State.MISSING
-        elif not table.holds(version.partition("-")[0]):
+        elif not table.holds(version.partition("-")[0]) or is_torn:
             state = State.STALE
         elif partition_key in failed_checks:
             state = State.CHECK_FAILED
@@ -140,6 +141,15 @@ def _stage_states(
             state = State.DONE
         states[partition_key] = (state, version)
     return states
+
+
+def _shows_several_states(table: TablePlan, tags: Mapping[str, Mapping[str, str]]) -> bool:
+    """Whether a table at a barrier has partitions that were not extracted together."""
+    if not table.at_barrier or len(table.partition_keys) == 1:
+        return False
+    made = [tags[key] for key in table.partition_keys if key in tags]
+    points = {of.get(POINT_IN_TIME_TAG, NO_POINT) for of in made}
+    return len(points) > 1 or NO_POINT in points
 
 
 def _failed_checks(
