@@ -118,9 +118,9 @@ def _stage_states(
     partitions = partitions_definition(table.partition_keys)
     statuses = instance.get_status_by_partition(key, table.partition_keys, partitions) or {}
     tags = instance.event_log_storage.get_latest_tags_by_partition(
-        key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG, POINT_IN_TIME_TAG]
+        key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
     )
-    is_torn = stage is Stage.MSSQL and _shows_several_states(table, tags)
+    is_torn = stage is Stage.MSSQL and _shows_several_states(instance, table, key)
     failed_checks = _failed_checks(instance, table, key)
     states: dict[str, tuple[State, str]] = {}
     for partition_key in table.partition_keys:
@@ -143,13 +143,34 @@ def _stage_states(
     return states
 
 
-def _shows_several_states(table: TablePlan, tags: Mapping[str, Mapping[str, str]]) -> bool:
+def _shows_several_states(
+    instance: dg.DagsterInstance, table: TablePlan, asset_key: dg.AssetKey
+) -> bool:
     """Whether a table at a barrier has partitions that were not extracted together."""
     if not table.at_barrier or len(table.partition_keys) == 1:
         return False
+    tags = latest_tags(instance, asset_key)
     made = [tags[key] for key in table.partition_keys if key in tags]
     points = {of.get(POINT_IN_TIME_TAG, NO_POINT) for of in made}
     return len(points) > 1 or NO_POINT in points
+
+
+def latest_tags(
+    instance: dg.DagsterInstance, asset_key: dg.AssetKey
+) -> dict[str, Mapping[str, str]]:
+    """Tags of each partition's newest materialization: two queries, however many there are."""
+    import dagster as dg
+
+    event = dg.DagsterEventType.ASSET_MATERIALIZATION
+    newest = instance.event_log_storage.get_latest_storage_id_by_partition(asset_key, event)
+    if not newest:
+        return {}
+    wanted = dg.AssetRecordsFilter(asset_key, storage_ids=list(newest.values()))
+    found = {}
+    for record in instance.fetch_materializations(wanted, limit=len(newest)).records:
+        if record.asset_materialization is not None and record.partition_key is not None:
+            found[record.partition_key] = record.asset_materialization.tags or {}
+    return found
 
 
 def _failed_checks(
