@@ -8,9 +8,11 @@ A barrier (`mssql/barrier.py`) does it for one table, whose partitions are then 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from migration_assets.errors import ConfigurationError
 from migration_assets.naming import bracketed
-from migration_assets.plan import Consistency, DatabaseSnapshot, Engine
+from migration_assets.plan import Consistency, DatabaseSnapshot, Engine, TablePlan
 from migration_assets.rules import MAX_IDENTIFIER, Rules, TableRules
 from migration_assets.schema import SourceDatabase
 
@@ -120,6 +122,12 @@ def check_barrier(
         "Writers of this table wait for as long as its extraction takes: its barrier is a lock, since "
         "ALLOW_SNAPSHOT_ISOLATION is OFF."
     ]
+
+
+def barrier_notes(tables: Sequence[TablePlan]) -> list[str]:
+    """Which tables are extracted behind a barrier."""
+    names = ", ".join(table.full_name for table in tables if table.at_barrier)
+    return [f"As of one point in time each, behind a barrier: {names}."] if names else []
 
 
 def no_snapshot_transactions(table: str, database: str) -> ConfigurationError:

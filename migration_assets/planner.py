@@ -16,7 +16,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from migration_assets.column_planner import plan_columns
-from migration_assets.consistency import check_barrier, consistency_notes, database_snapshot
+from migration_assets.consistency import (
+    barrier_notes,
+    check_barrier,
+    consistency_notes,
+    database_snapshot,
+)
 from migration_assets.errors import ConfigurationError, UnsupportedError
 from migration_assets.naming import (
     Claim,
@@ -122,7 +127,7 @@ def plan(
         database_snapshot=database_snapshot(database, rules),
         tables=tuple(planned),
         skipped=tuple(sorted(skipped, key=lambda s: _order(s.source_schema, s.source_name))),
-        notes=(*database.notes, *_notes(database, rules)),
+        notes=(*database.notes, *_notes(database, rules), *barrier_notes(planned)),
     )
 
 

@@ -13,14 +13,14 @@ import dagster as dg
 import pytest
 
 from migration_assets.assets import barrier_extraction
-from migration_assets.assets.barrier import refuse_differences, refuse_part
+from migration_assets.assets.barrier import build_barrier_asset, refuse_differences, refuse_part
 from migration_assets.assets.barrier_extraction import OneSet
 from migration_assets.assets.build import NO_POINT, point_tag
 from migration_assets.assets.checks import source_verdicts
 from migration_assets.assets.extractor import Extraction
 from migration_assets.assets.failures import retry_command
 from migration_assets.assets.mssql import consistency_metadata
-from migration_assets.definitions import build_definitions
+from migration_assets.definitions import build_definitions, build_resources
 from migration_assets.errors import (
     AccessDeniedError,
     ConfigurationError,
@@ -38,11 +38,13 @@ from migration_assets.operations.schedule import Schedule, Work
 from migration_assets.operations.status import State, partition_statuses
 from migration_assets.operations.workers import PartitionMade
 from migration_assets.plan import Engine, TableConsistency, TablePlan, VerificationLevel
+from migration_assets.plan_changes import compare_plans
 from migration_assets.receipts import DataFile, ExtractReceipt, Fingerprint, PointInTime
 from migration_assets.rules import load_rules
 from migration_assets_tests.unit.scripted_server import ScriptedServer
-from migration_assets_tests.unit.source_tables import only, source
+from migration_assets_tests.unit.source_tables import only, planned, source
 from migration_assets_tests.unit.test_consistency import BARE
+from migration_assets_tests.unit.test_replanning import big, made, text_of
 from migration_assets_tests.unit.test_run_selection import (
     ICEBERG,
     MSSQL,
@@ -97,6 +99,21 @@ def test_a_barrier_changes_nothing_of_the_table() -> None:
     assert found.table_id == plain.table_id
     assert plain.model_dump().keys().isdisjoint({"consistency", "block_writers"})
     assert TablePlan.model_validate(found.model_dump(mode="json")) == found
+
+
+def test_the_rule_cuts_nothing_anew_and_is_shown_as_a_change() -> None:
+    old = made(big(10**7, 10**7))
+    new = made(big(10**7, 10**7), old=old, rules=with_rules(block_writers=True))
+    (before,), (after,) = old.tables, new.tables
+    assert (before.cut_rules, before.key_ranges) == (after.cut_rules, after.key_ranges)
+    changes = text_of(compare_plans(old, new))
+    assert "consistency: barrier" in changes
+    assert "block writers" in changes
+
+
+def test_the_plan_names_the_tables_at_a_barrier() -> None:
+    notes = planned(source("a"), source("b"), rules={"tables": {"*.a": {"consistency": "barrier"}}})
+    assert notes.notes[-1] == "As of one point in time each, behind a barrier: dbo.a."
 
 
 def test_a_large_table_at_a_barrier_stays_with_the_arrow_engine() -> None:
@@ -403,3 +420,23 @@ def test_the_asset_is_made_in_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert policy == dg.BackfillPolicy.single_run()
     plain = assets[dg.AssetKey(["mssql", "dbo", "plain"])].backfill_policy
     assert plain != dg.BackfillPolicy.single_run()
+
+
+def test_a_single_partition_from_the_ui_is_refused_before_any_server_is_asked(
+    instance: dg.DagsterInstance,
+) -> None:
+    made = guarded().replaced(verification=VerificationLevel.NONE)
+    asset = build_barrier_asset(made, TRANSLATOR.asset_spec(MSSQL, made))
+    result = dg.materialize(
+        [asset],
+        instance=instance,
+        partition_key="p001",
+        resources={**build_resources(plan_of(made)), "receipts": dg.mem_io_manager},
+        raise_on_error=False,
+    )
+    (failed,) = result.get_step_failure_events()
+    failure = failed.step_failure_data.user_failure_data
+    assert failure is not None
+    assert "without p000 the others would show another" in str(failure.description)
+    assert "asset graph" in str(failure.metadata["next step"].value)
+    assert not result.get_asset_materialization_events()
