@@ -21,7 +21,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ from migration_assets.errors import (
     OperationTimeoutError,
     PermanentError,
     ServerBusyError,
+    StatementError,
 )
 from migration_assets.mssql.driver_errors import is_driver_error
 from migration_assets.mssql.point_in_time import Standpoint, find_standpoint
@@ -128,19 +129,36 @@ class Transaction:
                 next_step="It is tried again by itself, with all partitions.",
             )
 
+    @contextmanager
     def partition(
         self, key_range: KeyRange, *, batch_rows: int, level: VerificationLevel, consistency: str
-    ) -> AbstractContextManager[PartitionRead]:
-        """Start reading a key range. See `reader.read_within`."""
-        return read_within(
-            self._client,
-            self._connection,
-            self._table,
-            key_range,
-            batch_rows=batch_rows,
-            level=level,
-            consistency=consistency,
-        )
+    ) -> Iterator[PartitionRead]:
+        """Start reading a key range. See `reader.read_within`.
+
+        Raises:
+            ConnectionLostError: an error ended the transaction: lost row versions, a conflict, a
+                deadlock; what it says depends on the server's language, and a new set may work.
+            MigrationError: whatever else the driver's error means.
+        """
+        try:
+            with read_within(
+                self._client,
+                self._connection,
+                self._table,
+                key_range,
+                batch_rows=batch_rows,
+                level=level,
+                consistency=consistency,
+            ) as source:
+                yield source
+        except StatementError as error:
+            try:
+                self.check()
+            except ConnectionLostError as lost:
+                raise ConnectionLostError(
+                    f"{lost.found} ({error.found})", next_step=lost.next_step
+                ) from None
+            raise
 
 
 def _first_row(table: TablePlan) -> str:

@@ -16,6 +16,7 @@ from migration_assets.errors import (
     StatementError,
     TransientError,
 )
+from migration_assets.mssql import barrier as barrier_module
 from migration_assets.mssql.barrier import Transaction, open_barrier
 from migration_assets.mssql.introspection import introspect
 from migration_assets.mssql.point_in_time import Standpoint
@@ -214,6 +215,26 @@ def test_a_lock_that_is_lost_voids_what_was_read(sandbox, client, lake, tmp_path
 
 
 # -- void sets --------------------------------------------------------------------------------------
+
+
+def test_an_error_that_ends_a_transaction_is_worth_another_try(client, table, monkeypatch):
+    """Also where its words are in a language that nobody here knows."""
+
+    def versions_are_gone(*_, **__):
+        raise StatementError("Die Transaktion wurde zurückgesetzt.")
+
+    monkeypatch.setattr(barrier_module, "read_within", versions_are_gone)
+    given = {"batch_rows": 1, "level": VerificationLevel.NONE, "consistency": "barrier"}
+    with open_barrier(client, table) as barrier:
+        reader = barrier.readers[0]
+        with pytest.raises(StatementError), reader.partition(table.key_ranges[0], **given):
+            pass
+        reader.run("ROLLBACK TRANSACTION")
+        with (
+            pytest.raises(ConnectionLostError, match=r"ended a transaction.*\(Die Trans"),
+            reader.partition(table.key_ranges[0], **given),
+        ):
+            pass
 
 
 def test_who_writes_for_long_is_not_waited_for_without_end(sandbox, client, lake, table):
