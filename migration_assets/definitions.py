@@ -7,6 +7,7 @@ import warnings
 
 import dagster as dg
 
+from migration_assets.assets.barrier import build_barrier_asset
 from migration_assets.assets.iceberg import build_iceberg_asset
 from migration_assets.assets.mssql import build_mssql_asset
 from migration_assets.assets.receipt_store import ReceiptIOManager
@@ -66,6 +67,8 @@ def table_assets(
 def _extracting_asset(
     table: TablePlan, spec: dg.AssetSpec, *, consistency: Consistency
 ) -> dg.AssetsDefinition:
+    if table.at_barrier:
+        return build_barrier_asset(table, spec)
     if table.engine is Engine.SPARK:
         # PySpark is imported only where a table needs it.
         from migration_assets.assets.spark import build_spark_asset

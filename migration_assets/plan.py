@@ -83,6 +83,12 @@ class Consistency(StrEnum):
     DATABASE_SNAPSHOT = "database_snapshot"
 
 
+class TableConsistency(StrEnum):
+    """What a table may have instead of its plan's consistency."""
+
+    BARRIER = "barrier"
+
+
 class FrozenModel(BaseModel):
     """Base of all values that are stored: immutable, and unknown keys are an error."""
 
@@ -290,6 +296,9 @@ class TablePlan(FrozenModel):
             more; else 0.
         cut_rules: hash of the rules that the key ranges follow from; `target_rules` likewise of
             names and locations; empty in a plan that does not say.
+        consistency: instead of the plan's; None for that.
+        block_writers: its barrier may keep writers waiting for as long as the extraction takes,
+            where the database allows no SNAPSHOT transactions.
     """
 
     source_server: str
@@ -324,6 +333,8 @@ class TablePlan(FrozenModel):
     last_field_id: int = 0
     cut_rules: str = ""
     target_rules: str = ""
+    consistency: TableConsistency | None = None
+    block_writers: bool = False
 
     @model_serializer(mode="wrap")
     def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -331,7 +342,7 @@ class TablePlan(FrozenModel):
         content: dict[str, Any] = handler(self)
         if self.kind is TableKind.TABLE:
             content.pop("kind", None)
-        return {k: v for k, v in content.items() if v or k not in {"cut_by", "query", "window"}}
+        return {k: v for k, v in content.items() if v or k not in _LATER_TABLE_FIELDS}
 
     @property
     def full_name(self) -> str:
@@ -347,6 +358,11 @@ class TablePlan(FrozenModel):
     def starrocks_columns(self) -> tuple[TargetColumn, ...]:
         """The target columns that StarRocks gets."""
         return tuple(column for column in self.target_columns if column.starrocks_type)
+
+    @property
+    def at_barrier(self) -> bool:
+        """Whether all partitions are extracted together, as of one point in time."""
+        return self.consistency is TableConsistency.BARRIER
 
     @property
     def by_source(self) -> dict[str, ColumnPlan]:
@@ -451,6 +467,9 @@ class TablePlan(FrozenModel):
             **({"query": self.query} if self.query else {}),
         }
         return content_hash(identity)
+
+
+_LATER_TABLE_FIELDS = frozenset({"cut_by", "consistency", "block_writers", "query", "window"})
 
 
 class DatabaseSnapshot(FrozenModel):

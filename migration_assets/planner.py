@@ -16,7 +16,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from migration_assets.column_planner import plan_columns
-from migration_assets.consistency import consistency_notes, database_snapshot
+from migration_assets.consistency import (
+    barrier_notes,
+    check_barrier,
+    consistency_notes,
+    database_snapshot,
+)
 from migration_assets.errors import ConfigurationError, UnsupportedError
 from migration_assets.naming import (
     Claim,
@@ -100,13 +105,21 @@ def plan(
     planned = []
     for table in tables:
         wishes = rules.for_table(table.full_name)
+        warnings = check_barrier(table, database, wishes, consistency=rules.consistency)
         try:
             made = _plan_table(database, table, wishes, targets[table.full_name])
         except UnsupportedError as error:
             skipped.append(_skip(table, str(error)))
         else:
-            engine = _chosen(wishes.engine, _engine(table, rules, has_cluster=has_cluster))
-            planned.append(made.model_copy(update={"engine": engine}))
+            has_workers = has_cluster and wishes.consistency is None
+            engine = _chosen(wishes.engine, _engine(table, rules, has_cluster=has_workers))
+            how = {
+                "engine": engine,
+                "consistency": wishes.consistency,
+                "block_writers": bool(wishes.block_writers),
+                "warnings": (*made.warnings, *warnings),
+            }
+            planned.append(made.model_copy(update=how))
     return MigrationPlan(
         server=database.server,
         database=database.database,
@@ -116,7 +129,7 @@ def plan(
         database_snapshot=database_snapshot(database, rules),
         tables=tuple(planned),
         skipped=tuple(sorted(skipped, key=lambda s: _order(s.source_schema, s.source_name))),
-        notes=(*database.notes, *_notes(database, rules)),
+        notes=(*database.notes, *_notes(database, rules), *barrier_notes(planned)),
     )
 
 

@@ -38,7 +38,15 @@ _NOT_ABOUT_CUTTING = frozenset(
     {
         *("namespace", "iceberg_table", "location", "starrocks_database", "starrocks_table"),
         *("isolated", "verification", "on_existing", "engine", "buckets", "consistency"),
-        *("exclude_columns", "columns", "fractions", "offsets", "long_values", "invalid_text"),
+        *(
+            "block_writers",
+            "exclude_columns",
+            "columns",
+            "fractions",
+            "offsets",
+            "long_values",
+            "invalid_text",
+        ),
     }
 )
 """All other rules count as rules about cutting: one that is not known here cuts anew, which is

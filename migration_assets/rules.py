@@ -76,6 +76,7 @@ from migration_assets.plan import (
     FrozenModel,
     OnExisting,
     Period,
+    TableConsistency,
     VerificationLevel,
 )
 from migration_assets.schema import SourceTable, TableKind
@@ -100,11 +101,20 @@ def _not_reserved(name: str) -> str:
     return name
 
 
-def _built(consistency: object) -> object:
-    if consistency == "barrier":
+def _of_a_plan(consistency: object) -> object:
+    if consistency == TableConsistency.BARRIER.value:
         raise ValueError(
-            "a barrier of table locks is not built; use database_snapshot, or statement where the "
-            "server makes no database snapshots"
+            "a barrier is of one table, each at its own time; write it there: `tables: {dbo.accounts: "
+            "{consistency: barrier}}` (docs/consistency.md)"
+        )
+    return consistency
+
+
+def _of_a_table(consistency: object) -> object:
+    if consistency in {known.value for known in Consistency}:
+        raise ValueError(
+            f"{consistency} is of all tables; write it at the top: `consistency: {consistency}`. A "
+            "table of its own has only barrier"
         )
     return consistency
 
@@ -261,6 +271,9 @@ class TableRules(DefaultRules):
         key: columns that identify a row of a view or query, by which it is cut and compared.
         location: URI of the data; default: `<warehouse>/<namespace>/<iceberg_table>`.
         columns: source column (without case) to wishes about it alone.
+        consistency: `barrier`: all partitions show one point in time; default: the plan's.
+        block_writers: a barrier may keep writers waiting until the table is extracted, where the
+            database allows no SNAPSHOT transactions.
     """
 
     iceberg_table: str | None = Field(None, pattern=ICEBERG_TABLE_PATTERN)
@@ -270,6 +283,8 @@ class TableRules(DefaultRules):
     key: Patterns = ()
     location: str | None = Field(None, pattern=r"^[a-z][a-z0-9+.-]*://.*[^/]/*$")
     columns: dict[str, ColumnRules] = Field(default_factory=dict)
+    consistency: Annotated[TableConsistency | None, BeforeValidator(_of_a_table)] = None
+    block_writers: bool | None = None
 
     def conversions(self, column: str) -> Conversions:
         """What is chosen for a source column: its own wishes, else the table's, else the default."""
@@ -317,6 +332,7 @@ class Rules(FrozenModel):
         spark_from: size above which a table goes through Spark, when SPARK_MASTER names a cluster.
         consistency: which rows are read as of one point in time: `none`, `statement` (those of a
             partition, where the database allows it) or `database_snapshot` (all of all tables).
+            A table may have `barrier` instead.
         database_snapshot: name of one that somebody else has made; default: the tool makes it.
         database_snapshot_folder: where the tool's has its files, on the server; default: beside
             those of the database.
@@ -333,7 +349,7 @@ class Rules(FrozenModel):
     schemas: dict[str, Annotated[SchemaRules, BeforeValidator(_as_schema_rules)]] = Field(
         default_factory=dict
     )
-    consistency: Annotated[Consistency, BeforeValidator(_built)] = Consistency.STATEMENT
+    consistency: Annotated[Consistency, BeforeValidator(_of_a_plan)] = Consistency.STATEMENT
     database_snapshot: str | None = Field(None, min_length=1, max_length=MAX_IDENTIFIER)
     database_snapshot_folder: str | None = Field(None, min_length=1)
     spark_from: SparkFrom = SparkFrom()

@@ -134,6 +134,7 @@ class MssqlSettings(_PasswordSettings):
     application_intent: ApplicationIntent = ApplicationIntent.READ_WRITE
     pool_size: int = Field(2, ge=1)
     pool_timeout_s: int = Field(DEFAULT_TIMEOUT_S, ge=1)
+    lock_timeout_s: int = Field(5, ge=1)
     batch_rows: int = Field(65_536, ge=1)
 
     @property

@@ -16,13 +16,18 @@ DATA_VERSION_TAG = "dagster/data_version"
 
 
 POINT_IN_TIME_TAG = "migration/point-in-time"
-"""Tag of an extraction: the database snapshot it was read from."""
+"""Tag of an extraction: the database snapshot it was read from, or the barrier."""
+
+NO_POINT = "none"
+"""Value of that tag for rows that share their point in time with no other partition."""
 
 
 def point_tag(point: PointInTime | None) -> str:
-    """Value of that tag; `none` for rows that were read from no database snapshot."""
+    """Value of that tag."""
+    if point is not None and point.barrier:
+        return point.barrier
     if point is None or not point.database_snapshot or point.created is None:
-        return "none"
+        return NO_POINT
     # A tag's value may hold no colons, blanks and the like; names do.
     return content_hash([point.database_snapshot, point.created.isoformat()])
 

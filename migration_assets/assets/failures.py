@@ -138,7 +138,11 @@ def place(stage: Stage, table: TablePlan, partition_key: str | None) -> dict[str
 
 
 def retry_command(table: TablePlan, partition_key: str | None = None) -> str:
-    """The command that makes the failed partitions of a table again."""
+    """The command that makes the failed partitions of a table again.
+
+    A table at a barrier is extracted whole, if it has to be.
+    """
     name = shlex.quote(table.full_name)
-    partitions = "" if partition_key is None else f" --partitions {partition_key}"
+    is_whole = partition_key is None or table.at_barrier
+    partitions = "" if is_whole else f" --partitions {partition_key}"
     return f"migration-assets run --failed --tables {name}{partitions}"

@@ -36,8 +36,9 @@ class Work:
 
     @property
     def is_ranged(self) -> bool:
-        """Whether Spark makes its first stage, many partitions in a step."""
-        return self.table.engine is Engine.SPARK and Stage.MSSQL in self.stages
+        """Whether many partitions are extracted in a step: by Spark, or at a barrier."""
+        is_together = self.table.engine is Engine.SPARK or self.table.at_barrier
+        return is_together and Stage.MSSQL in self.stages
 
 
 def stages_between(first: Stage, last: Stage) -> tuple[Stage, ...]:
@@ -50,7 +51,8 @@ class Schedule:
 
     Tables of the arrow engine go through all stages in a run per partition key, small tables
     together. Tables of Spark are extracted first, all neighbouring partitions of all such tables in
-    one run; what of it was made then goes on partition by partition like the others.
+    one run; what of it was made then goes on partition by partition like the others. So are tables
+    at a barrier, all of whose partitions go on or none.
 
     Later time windows wait until those that have got an end since they were migrated are over.
     """
@@ -90,7 +92,15 @@ class Schedule:
         """The runs that can begin once another has ended."""
         made = self._made.pop(batch.run_id, set())
         ranged = self._ranged.pop(batch.run_id, [])
-        going_on = [item for item in ranged if item in made and len(item.stages) > 1]
+        # What a process did not live to note is not known to be of the same point in time.
+        torn = {
+            item.table.full_name for item in ranged if item not in made and item.table.at_barrier
+        }
+        going_on = [
+            item
+            for item in ranged
+            if item in made and item.table.full_name not in torn and len(item.stages) > 1
+        ]
         items = ranged or self._items(batch)
         released = self._released([item for item in items if item not in going_on])
         return [

@@ -152,6 +152,8 @@ class QueryTranslator(ExpressionTranslator):
             return sql, Source(alias, source.columns)
         unique = f"d{next(_names)}"
         catalog = node.text("catalog")
+        hints = {h.name.upper() for g in node.args.get("hints") or [] for h in g.expressions}
+        self.session.hint(hints, [part for part in (catalog, schema, name) if part])
         columns, relation = self.session.relation(self, catalog, schema, name, unique)
         denied = self.session.denied_columns(catalog, schema, name)
         return f"{relation} AS {unique}", Source(alias, columns, schema, denied)
