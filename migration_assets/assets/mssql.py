@@ -55,7 +55,7 @@ def build_mssql_asset(
         from migration_assets.mssql.reader import measure_partition
 
         partition_key, level = context.partition_key, config.level(table)
-        with failures(context, Stage.MSSQL, table, partition_key):
+        with failures(context, Stage.MSSQL, table, partition_key) as attempt:
             standpoint = find_standpoint(mssql.client, consistency, table.source_database)
             check_columns(mssql.client, table)
             extraction = Extraction(
@@ -72,7 +72,7 @@ def build_mssql_asset(
             verdicts = source_verdicts(receipt, again)
             result = dg.MaterializeResult(
                 value=receipt,
-                metadata=extract_metadata(receipt, table),
+                metadata={**extract_metadata(receipt, table), **attempt.metadata()},
                 data_version=data_version(receipt),
                 tags={POINT_IN_TIME_TAG: point_tag(receipt.point_in_time)},
             )

@@ -19,7 +19,7 @@ from urllib.parse import quote
 import dagster as dg
 from pydantic import PrivateAttr, ValidationError
 
-from migration_assets.assets.failures import plain_failure, retry_or_fail
+from migration_assets.assets.failures import Retries, plain_failure, retry_or_fail
 from migration_assets.assets.history import speed_up
 from migration_assets.errors import MigrationError, ReceiptError
 from migration_assets.plan import TablePlan
@@ -194,4 +194,5 @@ def _failure(
     error: MigrationError, context: dg.InputContext | dg.OutputContext
 ) -> dg.Failure | dg.RetryRequested:
     about = f"{'/'.join(context.asset_key.path)} {context.partition_key}"
-    return retry_or_fail(plain_failure(error, about), context.step_context.previous_attempt_count)
+    retries = Retries.before(context.step_context)
+    return retry_or_fail(plain_failure(error, about), retries, at_least_s=error.wait_s)

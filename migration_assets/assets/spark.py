@@ -28,7 +28,7 @@ from migration_assets.assets.checks import (
     source_verdicts,
 )
 from migration_assets.assets.extractor import ExecutorExtraction, Extraction, with_moved
-from migration_assets.assets.failures import failures, range_failure, retry_or_fail
+from migration_assets.assets.failures import Attempt, failures, range_failure, retry_or_fail
 from migration_assets.assets.mssql import extract_metadata
 from migration_assets.assets.receipt_store import ReceiptIOManager
 from migration_assets.assets.translator import Stage
@@ -86,7 +86,7 @@ def build_spark_asset(
 
         _refuse_checks_alone(context, table, spec)
         keys, alone = context.partition_keys, not context.has_partition_key_range
-        with failures(context, Stage.MSSQL, table, keys[0] if alone else None):
+        with failures(context, Stage.MSSQL, table, keys[0] if alone else None) as attempt:
             extraction = Extraction(
                 table=table,
                 run_id=context.run_id,
@@ -100,9 +100,9 @@ def build_spark_asset(
             extracted = Extracted({**done, **new.receipts}, new.errors)
             compare = partial(_verdicts, mssql=mssql.client, extraction=extraction)
             if alone:
-                yield from _conclude_partition(table, specs, extracted, compare, spec.key)
+                yield from _conclude_partition(table, specs, extracted, compare, spec.key, attempt)
             else:
-                _conclude_range(context, table, specs, extracted, compare, receipts)
+                _conclude_range(context, table, specs, extracted, compare, receipts, attempt)
 
     definition: dg.AssetsDefinition = mssql_table
     return definition
@@ -271,12 +271,13 @@ def _verdicts(
     return source_verdicts(receipt, again)
 
 
-def _conclude_partition(
+def _conclude_partition(  # noqa: PLR0917 - what such a step is made of
     table: TablePlan,
     specs: Sequence[dg.AssetCheckSpec],
     extracted: Extracted,
     compare: Compare,
     asset_key: dg.AssetKey,
+    attempt: Attempt,
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[ExtractReceipt]]:
     """End a step of one partition, as the arrow engine's ends."""
     for error in extracted.errors.values():
@@ -285,7 +286,7 @@ def _conclude_partition(
     result = dg.MaterializeResult(
         asset_key=asset_key,
         value=receipt,
-        metadata=extract_metadata(receipt, table),
+        metadata={**extract_metadata(receipt, table), **attempt.metadata()},
         data_version=data_version(receipt),
         tags={POINT_IN_TIME_TAG: point_tag(receipt.point_in_time)},
     )
@@ -302,6 +303,7 @@ def _conclude_range(  # noqa: PLR0917 - what such a step is made of
     extracted: Extracted,
     compare: Compare,
     receipts: ReceiptIOManager,
+    attempt: Attempt,
 ) -> None:
     """End a step of many partitions: log what was made of each, and fail for the rest."""
     errors = dict(extracted.errors)
@@ -321,7 +323,9 @@ def _conclude_range(  # noqa: PLR0917 - what such a step is made of
     if errors:
         made = len(context.partition_keys) - len(errors)
         failed = range_failure(errors, Stage.MSSQL, table, made=made)
-        raise retry_or_fail(failed, context.retry_number) from next(iter(errors.values()))
+        at_least_s = max(error.wait_s for error in errors.values())
+        outcome = retry_or_fail(failed, attempt.retries, at_least_s=at_least_s)
+        raise outcome from next(iter(errors.values()))
 
 
 def _materialization(

@@ -48,7 +48,7 @@ def build_starrocks_asset(
         from migration_assets.starrocks.tables import ensure_table
 
         partition_key, started = context.partition_key, time.perf_counter()
-        with failures(context, Stage.STARROCKS, table, partition_key):
+        with failures(context, Stage.STARROCKS, table, partition_key) as attempt:
             check_receipt(committed, table)
             snapshot_id = snapshot_holding(lake.lake, table, committed)
             client, level = starrocks.client, config.level(table)
@@ -85,6 +85,7 @@ def build_starrocks_asset(
                         f"WHERE source_partition = {receipt.source_partition}",
                     ),
                     "seconds": round(receipt.seconds, 3),
+                    **attempt.metadata(),
                 },
                 data_version=data_version(receipt),
             )
