@@ -104,7 +104,7 @@ def failures(
         partition=partition_key,
         stage=stage.value,
         attempt=context.retry_number + 1,
-        run=context.run_id,
+        run=context.run.run_id,
     ) as tally:
         events.event("started")
         retries = Retries.before(context.get_step_execution_context())

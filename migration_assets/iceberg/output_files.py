@@ -148,8 +148,10 @@ class LocalOutput(OutputFile):
         self._temporary.replace(self._path)
 
     def _discard(self) -> None:
-        self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        try:
+            self._file.close()  # writes what is buffered, which a full disk refuses again
+        finally:
+            self._temporary.unlink(missing_ok=True)
 
 
 class S3Output(OutputFile):
