@@ -36,7 +36,7 @@ def build_iceberg_asset(
                 lake.lake,
                 table,
                 [extracted],
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 plan_id=plan_id,
                 intents=receipts.store.intents(spec.key.path),
             )

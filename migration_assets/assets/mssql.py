@@ -60,7 +60,7 @@ def build_mssql_asset(
             check_columns(mssql.client, table)
             extraction = Extraction(
                 table=table,
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 level=level,
                 standpoint=standpoint,
                 batch_rows=config.batch_rows or mssql.client.settings.batch_rows,

@@ -148,11 +148,11 @@ class ReceiptIOManager(dg.ConfigurableIOManager):
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Tag the run with its host and process, and make its events cheap to store."""
-        if context.instance is not None and context.run_id is not None:
+        if context.instance is not None and context.run is not None:
             if "DAGSTER_HOME" in os.environ:
                 speed_up(Path(os.environ["DAGSTER_HOME"]))
             tags = {HOST_TAG: socket.gethostname(), PID_TAG: str(os.getpid())}
-            context.instance.add_run_tags(context.run_id, tags)
+            context.instance.add_run_tags(context.run.run_id, tags)
 
     @property
     def store(self) -> ReceiptStore:

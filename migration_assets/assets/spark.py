@@ -89,7 +89,7 @@ def build_spark_asset(
         with failures(context, Stage.MSSQL, table, keys[0] if alone else None) as attempt:
             extraction = Extraction(
                 table=table,
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 level=config.level(table),
                 standpoint=find_standpoint(mssql.client, consistency, table.source_database),
                 batch_rows=config.batch_rows or mssql.client.settings.batch_rows,

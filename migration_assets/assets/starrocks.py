@@ -54,7 +54,7 @@ def build_starrocks_asset(
             client, level = starrocks.client, config.level(table)
             with client.connection():
                 ensure_table(client, table)
-                load_partition(client, table, partition_key, snapshot_id, run_id=context.run_id)
+                load_partition(client, table, partition_key, snapshot_id, run_id=context.run.run_id)
                 # A newer commit may have come while StarRocks was reading the older one.
                 snapshot_holding(lake.lake, table, committed)
                 verdicts = []
@@ -68,7 +68,7 @@ def build_starrocks_asset(
             receipt = LoadReceipt(
                 **committed.model_dump(include={"table_id", "partition_key", "source_partition"}),
                 attempt=committed.attempt,
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 rows=committed.rows,
                 seconds=time.perf_counter() - started,
                 snapshot_id=snapshot_id,

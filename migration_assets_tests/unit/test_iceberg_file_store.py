@@ -200,13 +200,17 @@ def files_limited_to(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+def write_pieces(uri: str, pieces: list[bytes]) -> None:
+    with STORE.open_output(uri) as file:
+        for piece in pieces:
+            file.write(piece)
+
+
 @pytest.mark.parametrize("piece", [2**22, 1000])
 def test_a_full_disk_stops_the_file_for_good_and_leaves_nothing(tmp_path: Path, piece: int) -> None:
     uri, data = f"file://{tmp_path}/data/x.parquet", b"x" * piece
     with files_limited_to(2**21), pytest.raises(ConfigurationError) as raised:
-        with LocalFileStore().open_output(uri) as file:
-            for _ in range(2**22 // piece + 1):
-                file.write(data)
+        write_pieces(uri, [data] * (2**22 // piece + 1))
     assert f"{uri}: the disk is full, or nothing can be written there" in raised.value.found
     assert "Free space" in raised.value.next_step
     assert list((tmp_path / "data").iterdir()) == []
