@@ -14,6 +14,7 @@ from migration_assets.assets.failures import Retries, failures, plain_failure, r
 from migration_assets.assets.translator import Stage
 from migration_assets.errors import AccessDeniedError, ServerBusyError
 from migration_assets.settings import RetrySettings
+from migration_assets.starrocks.server_errors import understand
 from migration_assets_tests.unit.tables import INT, table_plan
 
 TABLE = table_plan([("id", INT)], key=["id"])
@@ -138,6 +139,21 @@ def test_a_fault_s_own_wait_is_a_least_one(monkeypatch: pytest.MonkeyPatch) -> N
     asked = retry_or_fail(failed, Retries(), at_least_s=30)
     assert isinstance(asked, dg.RetryRequested)
     assert asked.seconds_to_wait <= 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "least_s"),
+    [
+        ("too many versions. tablet_id: 10087, version_count: 1001, limit: 1000", 30),
+        ("current running txns on db 10005 is 1000, larger than limit 1000", 10),
+        ("No alive backends", 5),
+    ],
+)
+def test_a_step_gives_starrocks_the_time_to_recover(answer: str, least_s: float) -> None:
+    error = understand(1064, answer, subject="Table dbo.t", server="sr:9030")
+    asked = retry_or_fail(plain_failure(error, "dbo.t"), Retries(), at_least_s=error.wait_s)
+    assert isinstance(asked, dg.RetryRequested)
+    assert least_s <= asked.seconds_to_wait <= 1.5 * least_s
 
 
 @pytest.mark.parametrize("at_least_s", [0, 1, 30, 1000])
