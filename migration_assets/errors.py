@@ -35,17 +35,20 @@ class MigrationError(Exception):
 
     Attributes:
         next_step: what the reader should do, a full sentence; may be empty.
+        wait_s: a retry waits at least so long.
     """
 
-    def __init__(self, found: str, *, next_step: str = "") -> None:
+    def __init__(self, found: str, *, next_step: str = "", wait_s: float = 0.0) -> None:
         """Say what was found where.
 
         Args:
             found: names the object and what is wrong with it, a full sentence.
             next_step: what to do about it, a full sentence.
+            wait_s: what whoever was asked needs to recover; of no meaning where nothing is retried.
         """
         self.found = found
         self.next_step = next_step
+        self.wait_s = wait_s
         super().__init__(f"{found} {next_step}".strip())
 
 

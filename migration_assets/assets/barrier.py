@@ -62,12 +62,12 @@ def build_barrier_asset(table: TablePlan, spec: dg.AssetSpec) -> dg.AssetsDefini
         from migration_assets.mssql.point_in_time import Standpoint
 
         refuse_checks_alone(context, table, spec)
-        with failures(context, Stage.MSSQL, table, None):
+        with failures(context, Stage.MSSQL, table, None) as attempt:
             refuse_part(table, context.partition_keys)
             check_columns(mssql.client, table)
             extraction = Extraction(
                 table=table,
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 level=config.level(table),
                 standpoint=Standpoint(snapshot=False),  # the barrier gives another
                 batch_rows=config.batch_rows or mssql.client.settings.batch_rows,
@@ -76,7 +76,9 @@ def build_barrier_asset(table: TablePlan, spec: dg.AssetSpec) -> dg.AssetsDefini
             verdicts = {key: source_verdicts(made[key], _none) for key in made}
             if not context.has_partition_key_range:
                 ((key, receipt),) = made.items()
-                yield from conclude_partition(table, specs, receipt, verdicts[key], spec.key)
+                yield from conclude_partition(
+                    table, specs, receipt, verdicts[key], spec.key, attempt
+                )
                 return
             try:
                 refuse_differences(table, verdicts)

@@ -55,12 +55,12 @@ def build_mssql_asset(
         from migration_assets.mssql.reader import measure_partition
 
         partition_key, level = context.partition_key, config.level(table)
-        with failures(context, Stage.MSSQL, table, partition_key):
+        with failures(context, Stage.MSSQL, table, partition_key) as attempt:
             standpoint = find_standpoint(mssql.client, consistency, table.source_database)
             check_columns(mssql.client, table)
             extraction = Extraction(
                 table=table,
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 level=level,
                 standpoint=standpoint,
                 batch_rows=config.batch_rows or mssql.client.settings.batch_rows,
@@ -72,7 +72,7 @@ def build_mssql_asset(
             verdicts = source_verdicts(receipt, again)
             result = dg.MaterializeResult(
                 value=receipt,
-                metadata=extract_metadata(receipt, table),
+                metadata={**extract_metadata(receipt, table), **attempt.metadata()},
                 data_version=data_version(receipt),
                 tags={POINT_IN_TIME_TAG: point_tag(receipt.point_in_time)},
             )

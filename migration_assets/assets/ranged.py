@@ -13,6 +13,7 @@ from migration_assets.assets.build import (
     point_tag,
 )
 from migration_assets.assets.checks import Verdict, conclude
+from migration_assets.assets.failures import Attempt
 from migration_assets.assets.mssql import extract_metadata
 from migration_assets.assets.translator import Stage
 from migration_assets.errors import VerificationError
@@ -38,12 +39,13 @@ def refuse_checks_alone(
         )
 
 
-def conclude_partition(
+def conclude_partition(  # noqa: PLR0917 - what such a step is made of
     table: TablePlan,
     specs: Sequence[dg.AssetCheckSpec],
     receipt: ExtractReceipt,
     verdicts: Sequence[Verdict],
     asset_key: dg.AssetKey,
+    attempt: Attempt,
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[ExtractReceipt]]:
     """End a step of one partition, as the arrow engine's ends.
 
@@ -53,7 +55,7 @@ def conclude_partition(
     result = dg.MaterializeResult(
         asset_key=asset_key,
         value=receipt,
-        metadata=extract_metadata(receipt, table),
+        metadata={**extract_metadata(receipt, table), **attempt.metadata()},
         data_version=data_version(receipt),
         tags={POINT_IN_TIME_TAG: point_tag(receipt.point_in_time)},
     )

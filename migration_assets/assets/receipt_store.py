@@ -19,7 +19,7 @@ from urllib.parse import quote
 import dagster as dg
 from pydantic import PrivateAttr, ValidationError
 
-from migration_assets.assets.failures import plain_failure, retry_or_fail
+from migration_assets.assets.failures import Retries, plain_failure, retry_or_fail
 from migration_assets.assets.history import speed_up
 from migration_assets.errors import MigrationError, ObjectNotFoundError, ReceiptError
 from migration_assets.plan import TablePlan
@@ -165,11 +165,11 @@ class ReceiptIOManager(dg.ConfigurableIOManager):
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Tag the run with its host and process, and make its events cheap to store."""
-        if context.instance is not None and context.run_id is not None:
+        if context.instance is not None and context.run is not None:
             if "DAGSTER_HOME" in os.environ:
                 speed_up(Path(os.environ["DAGSTER_HOME"]))
             tags = {HOST_TAG: socket.gethostname(), PID_TAG: str(os.getpid())}
-            context.instance.add_run_tags(context.run_id, tags)
+            context.instance.add_run_tags(context.run.run_id, tags)
 
     @property
     def store(self) -> ReceiptStore:
@@ -211,4 +211,5 @@ def _failure(
     error: MigrationError, context: dg.InputContext | dg.OutputContext
 ) -> dg.Failure | dg.RetryRequested:
     about = f"{'/'.join(context.asset_key.path)} {context.partition_key}"
-    return retry_or_fail(plain_failure(error, about), context.step_context.previous_attempt_count)
+    retries = Retries.before(context.step_context)
+    return retry_or_fail(plain_failure(error, about), retries, at_least_s=error.wait_s)

@@ -23,7 +23,7 @@ from migration_assets.assets.checks import (
     source_verdicts,
 )
 from migration_assets.assets.extractor import ExecutorExtraction, Extraction, with_moved
-from migration_assets.assets.failures import failures, range_failure, retry_or_fail
+from migration_assets.assets.failures import Attempt, failures, range_failure, retry_or_fail
 from migration_assets.assets.ranged import (
     conclude_partition,
     differs,
@@ -85,10 +85,10 @@ def build_spark_asset(
 
         refuse_checks_alone(context, table, spec)
         keys, alone = context.partition_keys, not context.has_partition_key_range
-        with failures(context, Stage.MSSQL, table, keys[0] if alone else None):
+        with failures(context, Stage.MSSQL, table, keys[0] if alone else None) as attempt:
             extraction = Extraction(
                 table=table,
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 level=config.level(table),
                 standpoint=find_standpoint(mssql.client, consistency, table.source_database),
                 batch_rows=config.batch_rows or mssql.client.settings.batch_rows,
@@ -102,9 +102,11 @@ def build_spark_asset(
                 for error in extracted.errors.values():
                     raise error
                 (receipt,) = extracted.receipts.values()
-                yield from conclude_partition(table, specs, receipt, compare(receipt), spec.key)
+                yield from conclude_partition(
+                    table, specs, receipt, compare(receipt), spec.key, attempt
+                )
             else:
-                _conclude_range(context, table, specs, extracted, compare, receipts)
+                _conclude_range(context, table, specs, extracted, compare, receipts, attempt)
 
     definition: dg.AssetsDefinition = mssql_table
     return definition
@@ -269,6 +271,7 @@ def _conclude_range(  # noqa: PLR0917 - what such a step is made of
     extracted: Extracted,
     compare: Compare,
     receipts: ReceiptIOManager,
+    attempt: Attempt,
 ) -> None:
     """End a step of many partitions: log what was made of each, and fail for the rest."""
     errors = dict(extracted.errors)
@@ -288,4 +291,6 @@ def _conclude_range(  # noqa: PLR0917 - what such a step is made of
     if errors:
         made = len(context.partition_keys) - len(errors)
         failed = range_failure(errors, Stage.MSSQL, table, made=made)
-        raise retry_or_fail(failed, context.retry_number) from next(iter(errors.values()))
+        at_least_s = max(error.wait_s for error in errors.values())
+        outcome = retry_or_fail(failed, attempt.retries, at_least_s=at_least_s)
+        raise outcome from next(iter(errors.values()))

@@ -50,7 +50,7 @@ def build_starrocks_asset(
         from migration_assets.starrocks.tables import ensure_table
 
         partition_key, started = context.partition_key, time.perf_counter()
-        with failures(context, Stage.STARROCKS, table, partition_key):
+        with failures(context, Stage.STARROCKS, table, partition_key) as attempt:
             check_receipt(committed, table)
             snapshot_id = snapshot_holding(lake.lake, table, committed)
             client, level = starrocks.client, config.level(table)
@@ -59,7 +59,7 @@ def build_starrocks_asset(
                 client.connection(),
             ):
                 ensure_table(client, table)
-                load_partition(client, table, partition_key, snapshot_id, run_id=context.run_id)
+                load_partition(client, table, partition_key, snapshot_id, run_id=context.run.run_id)
                 # A newer commit may have come while StarRocks was reading the older one.
                 snapshot_holding(lake.lake, table, committed)
                 verdicts = []
@@ -75,7 +75,7 @@ def build_starrocks_asset(
                     include={"table_id", "partition_key", "source_partition", "range_id"}
                 ),
                 attempt=committed.attempt,
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 rows=committed.rows,
                 seconds=time.perf_counter() - started,
                 snapshot_id=snapshot_id,
@@ -92,6 +92,7 @@ def build_starrocks_asset(
                         f"WHERE source_partition = {receipt.source_partition}",
                     ),
                     "seconds": round(receipt.seconds, 3),
+                    **attempt.metadata(),
                 },
                 data_version=data_version(receipt),
             )

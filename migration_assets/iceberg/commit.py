@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from migration_assets import events
 from migration_assets.errors import (
     CommitConflictError,
     EarlierWindowError,
@@ -83,6 +84,7 @@ _retry_unreachable = retry(
     ),
     stop=stop_after_attempt(3),
     wait=wait_random_exponential(multiplier=0.5, max=10),
+    before_sleep=events.before_sleep("commit"),
     reraise=True,
 )
 

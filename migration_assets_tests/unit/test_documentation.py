@@ -28,6 +28,7 @@ SETTINGS = [
     settings.LakeSettings,
     settings.StarRocksSettings,
     settings.SparkSettings,
+    settings.RetrySettings,
     settings.ProjectSettings,
 ]
 
