@@ -107,9 +107,16 @@ _EXPIRED = Meaning(
 )
 _CERTIFICATE = Meaning(
     ConfigurationError,
-    "Install the authority that signed it on this machine, or set "
-    "MSSQL_TRUST_SERVER_CERTIFICATE=yes on a network that you trust.",
+    "Install the authority that signed it on this machine, or let SSL_CERT_FILE name a file of "
+    "authorities, or set MSSQL_TRUST_SERVER_CERTIFICATE=yes on a network that you trust (which "
+    "MSSQL_ENCRYPT=strict does not heed).",
     "The certificate of SQL Server {server} is not trusted here: {text}",
+)
+_OTHER_NAME = Meaning(
+    ConfigurationError,
+    "Set MSSQL_HOST to a name that the certificate has, or MSSQL_HOST_NAME_IN_CERTIFICATE to the "
+    "name to expect; Microsoft's ODBC driver finds names only, no addresses.",
+    "The certificate of SQL Server {server} is for another host: {text}",
 )
 _NO_TLS = Meaning(
     ConfigurationError,
@@ -161,11 +168,12 @@ BY_NUMBER: dict[int, Meaning] = {
 """Error number to meaning; other numbers are a `StatementError`."""
 
 BY_TEXT: tuple[tuple[str, Meaning | int], ...] = (
+    (r"(host ?name.*(mismatch|does not match))|does not match host ?name|wrong host", _OTHER_NAME),
     (r"certificate verify failed|certificate.*not trusted|self.signed certificate", _CERTIFICATE),
-    (r"host ?name.*(mismatch|does not match)|wrong host", _CERTIFICATE),
     (r"encryption (is )?not supported|unsupported protocol|wrong version number", _NO_TLS),
     (r"SSL Provider|SSL routines|TLS handshake", _NO_TLS),
     (r"Cannot open database", 4060),
+    (r"maximum number of .{1,12} user connections", 17809),
     (r"Login failed", 18456),
     (r"permission was denied|permission denied", 229),
     (r"Invalid object name", 208),
@@ -220,6 +228,16 @@ def is_driver_error(error: BaseException) -> bool:
     """Whether an exception was raised by one of the two drivers (or by Arrow on behalf of one)."""
     module = type(error).__module__.partition(".")[0]
     return module in {"pymssql", "_mssql", "mssql_python"}
+
+
+def is_doubtful(error: BaseException) -> bool:
+    """Whether a refused connection of pymssql may have had another cause than it says.
+
+    FreeTDS says `connection failed` (20002) whatever TLS complained about. And pymssql 2.4 repeats a
+    connection limit (17809) for every later login of the process that fails: its severity is above
+    that of a wrong password, and the gravest message is kept.
+    """
+    return _parts(error)[0] in _DOUBTFUL
 
 
 def translate(
@@ -278,6 +296,7 @@ def _parts(error: BaseException) -> tuple[int | None, str, str]:
     return number, "", _one_line(words)
 
 
+_DOUBTFUL = {20002, 17809}
 _DBLIB = re.compile(r"DB-Lib error message (\d+), severity (\d+):\s*([^\n]*(?:\nNet-Lib[^\n]*)?)")
 _TIMED_OUT, _UNREACHABLE, _SERVER_SAID_NO = 20003, 20009, 20018
 _LOGIN_FAILED, _LOGIN_FAILED_SEVERITY = 18456, 14

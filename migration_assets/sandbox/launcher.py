@@ -186,7 +186,9 @@ class Sandbox:
                 "MSSQL_USER": "sa",
                 "MSSQL_PASSWORD": self._passwords["sqlserver"],
                 "MSSQL_DATABASE": SQLSERVER_DATABASE,
-                "MSSQL_ENCRYPT": "no",
+                # As by default, but for the certificate, which nobody signed.
+                "MSSQL_ENCRYPT": "yes",
+                "MSSQL_TRUST_SERVER_CERTIFICATE": "yes",
             }
         aws = {}
         if "aws" in self.names:

@@ -20,6 +20,9 @@ def main() -> None:
     parser.add_argument("--password", default="")
     parser.add_argument("--limit", type=int, help="max_user_connections of every user")
     parser.add_argument("--statements", type=Path, help="directory for the statement log")
+    parser.add_argument(
+        "--certificate", type=Path, metavar="FILE", help="offer TLS; where to write the certificate"
+    )
     parser.add_argument("--exit-with-parent", action="store_true", help="stop when stdin ends")
     given = parser.parse_args()
     server = StarRocksStandIn(
@@ -28,6 +31,7 @@ def main() -> None:
         password=given.password,
         limit=given.limit,
         statements=given.statements,
+        certificate=given.certificate,
     )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
