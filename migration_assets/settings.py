@@ -177,6 +177,7 @@ class LakeSettings(_Settings):
     session_token: SecretStr | None = Field(None, validation_alias="AWS_SESSION_TOKEN")
     profile: str | None = Field(None, validation_alias="AWS_PROFILE")
     endpoint_url: str | None = Field(None, validation_alias="AWS_ENDPOINT_URL")
+    ca_bundle: str | None = Field(None, validation_alias="AWS_CA_BUNDLE")
     bucket: str | None = Field(None, validation_alias="S3_BUCKET")
     warehouse_path: str = Field("warehouse", validation_alias="S3_WAREHOUSE_PATH")
     catalog_type: CatalogType = Field(CatalogType.GLUE, validation_alias="ICEBERG_CATALOG_TYPE")

@@ -66,6 +66,9 @@ _RULES = (
           ServerBusyError, "the service is busy or failed for now", "Try again later."),
     _Rule(r"Timeout|timed out|TIMEOUT|curlCode: 28", OperationTimeoutError, "no answer came in time",
           "Check that the endpoint is reachable from here, or raise S3_REQUEST_TIMEOUT_S."),
+    _Rule(r"CERTIFICATE_VERIFY_FAILED|curlCode: (?:60|77)", ConfigurationError,
+          "its certificate is not trusted here",
+          "Let AWS_CA_BUNDLE name a file with the authority that signed it."),
     _Rule(r"EndpointConnection|ConnectionError|ConnectionClosed|ConnectionReset|ConnectionRefused"
           r"|ConnectionAborted|NETWORK_CONNECTION|curlCode|BrokenPipe|IncompleteRead|ProtocolError"
           r"|ResponseStreaming|CommitStateUnknown|SSLError|HTTPClientError",
@@ -137,6 +140,8 @@ def _symptom(error: Exception) -> str:
         return f"{response['Error'].get('Code', '')} HTTP {status}"
     names = " ".join(base.__name__ for base in type(error).__mro__ if base is not object)
     text = str(error)
+    if "[SSL: CERTIFICATE_VERIFY_FAILED]" in text:
+        return "CERTIFICATE_VERIFY_FAILED"
     if isinstance(error, OSError):
         # pyarrow: "When reading key 'k' in bucket 'b': AWS Error SLOW_DOWN during …".
         return f"{names.replace('OSError', '')} {error.strerror or text[text.find('AWS Error') :]}"

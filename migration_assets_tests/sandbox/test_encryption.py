@@ -15,9 +15,10 @@ from migration_assets.errors import (
     ConnectionLostError,
     MigrationError,
 )
+from migration_assets.iceberg.lake import Lake
 from migration_assets.mssql.client import SqlServer
 from migration_assets.sandbox.launcher import Sandbox
-from migration_assets.settings import StarRocksSettings
+from migration_assets.settings import LakeSettings, StarRocksSettings
 from migration_assets.starrocks.resource import StarRocks
 from migration_assets_tests.sandbox import sources
 
@@ -128,21 +129,27 @@ def test_a_server_without_tls_where_it_is_demanded(tmp_path: Path) -> None:
 
 def test_a_server_that_demands_it_and_one_that_gives_few_connections(tmp_path: Path) -> None:
     words = ["--encryption=required"]
-    with sources.running("", tmp_path, *words, limits={"sqlserver": 1}) as forced:
-        with sources.client(forced, encrypt="no") as client:
-            assert by_freetds(client) == "TRUE"
+    with (
+        sources.running("", tmp_path, *words, limits={"sqlserver": 1}) as forced,
+        sources.client(forced, encrypt="no") as client,
+    ):
+
+        def ask_alone(ask: Callable[[SqlServer], str]) -> str:
+            found = ask(client)
             client.close()
-            sources.open_connections(forced.control("sqlserver"))
-            assert by_odbc(client) == "TRUE"
-            sources.open_connections(forced.control("sqlserver"))
-            with client.connection():
-                for ask in (by_freetds, by_odbc):
-                    assert isinstance(refusal(ask, forced), ConnectionLimitError)
-            client.close()
-            sources.open_connections(forced.control("sqlserver"))
-            # pymssql goes on saying 17809, though the server says 18456.
-            assert isinstance(refusal(by_freetds, forced, password="wrong"), AccessDeniedError)
-            assert by_freetds(client) == "TRUE"
+            assert sources.open_connections(forced.control("sqlserver")) == 0
+            return found
+
+        assert ask_alone(by_freetds) == "TRUE"
+        assert ask_alone(by_odbc) == "TRUE"
+        with client.connection():
+            for ask in (by_freetds, by_odbc):
+                assert isinstance(refusal(ask, forced), ConnectionLimitError)
+        client.close()
+        assert sources.open_connections(forced.control("sqlserver")) == 0
+        # pymssql goes on saying 17809, though the server says 18456.
+        assert isinstance(refusal(by_freetds, forced, password="wrong"), AccessDeniedError)
+        assert ask_alone(by_freetds) == "TRUE"
 
 
 # -- StarRocks -------------------------------------------------------------------------------------
@@ -181,3 +188,28 @@ def test_starrocks_over_tls_by_setting(tmp_path: Path) -> None:
         assert cipher(starrocks(plain)) == ""
         with pytest.raises(ConfigurationError, match="offers no TLS, which STARROCKS_TLS=yes"):
             cipher(starrocks(plain, tls="yes"))
+
+
+# -- S3 and Glue -----------------------------------------------------------------------------------
+
+
+def test_s3_and_glue_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "own.pem"
+    with Sandbox(["aws"], extra_arguments={"aws": [f"--certificate={own}"]}) as sandbox:
+        for name, value in sandbox.settings.items():
+            monkeypatch.setenv(name, value.replace("http://", "https://"))
+        monkeypatch.setenv("S3_MAX_ATTEMPTS", "2")
+        with Lake(LakeSettings.load(_env_file=None)) as lake:
+            for touch in (
+                lambda: list(lake.store.list("s3://lake/")),  # boto3
+                lambda: lake.store.open_input("s3://lake/probe").read(),  # pyarrow
+            ):
+                with pytest.raises(ConfigurationError, match="AWS_CA_BUNDLE"):
+                    touch()
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(own))
+        with Lake(LakeSettings.load(_env_file=None)) as lake:
+            lake.catalog.create_namespace("made")
+            assert lake.catalog.list_namespaces() == [("made",)]
+            lake.store.write("s3://lake/probe", b"x")
+            with lake.store.open_input("s3://lake/probe") as file:
+                assert file.read() == b"x"

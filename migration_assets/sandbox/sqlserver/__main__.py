@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+from migration_assets.sandbox.control import PASSWORD_VARIABLE
 from migration_assets.sandbox.sqlserver.encryption import Offer
 from migration_assets.sandbox.sqlserver.server import FAKE_PASSWORD, SqlServerStandIn
 
@@ -54,7 +55,10 @@ def _wait_for_end_of_input(stop: threading.Event) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m migration_assets.sandbox.sqlserver")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--password", default=FAKE_PASSWORD, help="of the login sa")
+    parser.add_argument(
+        "--password", default=os.environ.get(PASSWORD_VARIABLE, FAKE_PASSWORD),
+        help=f"of the login sa; visible to everybody on this machine, unlike {PASSWORD_VARIABLE}",
+    )  # fmt: skip
     parser.add_argument("--database", default="shop")
     parser.add_argument("--statements", type=Path, help="directory of the statement log")
     parser.add_argument("--limit", type=int, help="refuse connections above this many")

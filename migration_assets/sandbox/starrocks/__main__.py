@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import threading
 from pathlib import Path
 
+from migration_assets.sandbox.control import PASSWORD_VARIABLE
 from migration_assets.sandbox.starrocks.server import StarRocksStandIn
 
 
@@ -17,7 +19,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A stand-in for StarRocks. It is not StarRocks.")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--user", default="root")
-    parser.add_argument("--password", default="")
+    parser.add_argument(
+        "--password", default=os.environ.get(PASSWORD_VARIABLE, ""),
+        help=f"visible to everybody on this machine, unlike {PASSWORD_VARIABLE}",
+    )  # fmt: skip
     parser.add_argument("--limit", type=int, help="max_user_connections of every user")
     parser.add_argument("--statements", type=Path, help="directory for the statement log")
     parser.add_argument(

@@ -315,9 +315,9 @@ class Connection:
 
 def _feed(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
     while data:
-        place = protocol.get_buffer(len(data))
+        place = memoryview(protocol.get_buffer(len(data)))
         count = min(len(place), len(data))
-        memoryview(place)[:count] = data[:count]
+        place[:count] = data[:count]
         protocol.buffer_updated(count)
         data = data[count:]
 
