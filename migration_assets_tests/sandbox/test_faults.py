@@ -360,18 +360,16 @@ def test_no_secret_is_in_anything_that_was_written(bench: Bench, replaced: Repla
     denied = project.run("doctor", **wrong)
     assert denied.code == 1
     assert "refused the login" in denied.out
-    assert "the login was refused" in denied.out
+    assert "login was refused" in denied.out  # StarRocks
     process = project.start_run("--tables", "dbo.Fine", **wrong)
     seen = canaries.command_lines(60, process)
     assert process.wait(WAIT_S) == 1
     assert any(b"migration-assets" in line and b"dbo.Fine" in line for line in seen)
     assert any(b"migration_assets.sandbox.sqlserver" in line for line in seen)
 
-    places = {"command lines": canaries.secrets_in(b"\n".join(seen))}
-    places |= {
-        f"output {n}": canaries.secrets_in(text.encode()) for n, text in enumerate(project.said)
-    }
-    places |= dict(canaries.places_in(project.folder))
+    places = [("command lines", canaries.secrets_in(b"\n".join(seen)))]
+    places += [("output", canaries.secrets_in(text.encode())) for text in project.said]
+    places += canaries.places_in(project.folder)
     settings = project.settings
     keys = {
         "endpoint_url": settings["AWS_ENDPOINT_URL"], "region_name": settings["AWS_REGION"],
@@ -381,13 +379,13 @@ def test_no_secret_is_in_anything_that_was_written(bench: Bench, replaced: Repla
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=settings["S3_BUCKET"]):
         for entry in page["Contents"]:
             answer = s3.get_object(Bucket=settings["S3_BUCKET"], Key=entry["Key"])
-            places[f"s3 {entry['Key']}"] = canaries.secrets_in(answer["Body"].read())
+            places.append((f"s3 {entry['Key']}", canaries.secrets_in(answer["Body"].read())))
     tables = glue.get_tables(DatabaseName="dbo")["TableList"]
-    places["glue"] = canaries.secrets_in(json.dumps(tables, default=str).encode())
+    places.append(("glue", canaries.secrets_in(json.dumps(tables, default=str).encode())))
     s3.close()
     glue.close()
-    assert {place: found for place, found in places.items() if found} == {}
-    names = " ".join(places)
+    assert [(place, found) for place, found in places if found] == []
+    names = " ".join(place for place, _ in places)
     for kind in ("report.html", "migration_plan.json", ".db:event_logs", "output", "receipts",
                  ".parquet", "metadata.json", "statements", "compute_logs"):  # fmt: skip
         assert kind in names, f"{kind} was not looked at"
