@@ -19,6 +19,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from migration_assets.errors import ConfigurationError
 
 DEFAULT_TIMEOUT_S = 30
+_HOST_NAME = r"^[^\s;{}\[\]]+$"
+"""Host names and addresses, without what would end a value in a driver's configuration."""
 RENAMED = {
     "MSSQL_DRIVER": "nothing: the ODBC driver comes with mssql-python",
     "SPARK_JDBC_NUM_PARTITIONS": "`partitions` in migration.yaml",
@@ -43,6 +45,21 @@ def _encrypt_mode(value: object) -> object:
     aliases = {"true": "yes", "mandatory": "yes", "1": "yes", "false": "no", "optional": "no"}
     text = str(value).strip().lower()
     return aliases.get(text, "no" if text == "0" else text)
+
+
+class TlsMode(StrEnum):
+    """Whether connections to StarRocks are encrypted."""
+
+    NO = "no"
+    PREFER = "prefer"
+    """Where the server offers it, and without a look at its certificate."""
+    YES = "yes"
+
+
+def _tls_mode(value: object) -> object:
+    aliases = {"true": "yes", "1": "yes", "required": "yes", "false": "no", "0": "no"}
+    text = str(value).strip().lower()
+    return aliases.get(text, {"preferred": "prefer"}.get(text, text))
 
 
 class CatalogType(StrEnum):
@@ -129,6 +146,8 @@ class MssqlSettings(_PasswordSettings):
     database: str
     encrypt: Annotated[EncryptMode, BeforeValidator(_encrypt_mode)] = EncryptMode.YES
     trust_server_certificate: bool = False
+    host_name_in_certificate: str | None = Field(None, pattern=_HOST_NAME)
+    ca_file: str | None = Field(None, validation_alias="SSL_CERT_FILE")
     login_timeout_s: int = Field(DEFAULT_TIMEOUT_S, ge=1)
     query_timeout_s: int = Field(3600, ge=1)
     application_intent: ApplicationIntent = ApplicationIntent.READ_WRITE
@@ -142,6 +161,13 @@ class MssqlSettings(_PasswordSettings):
         r"""`host,port`, or `host\\instance` as given: a named instance finds its own port."""
         return self.host if "\\" in self.host else f"{self.host},{self.port}"
 
+    @property
+    def verifies(self) -> bool:
+        """Whether the server must prove who it is; `strict` demands it whatever is trusted."""
+        return self.encrypt is EncryptMode.STRICT or (
+            self.encrypt is EncryptMode.YES and not self.trust_server_certificate
+        )
+
 
 class LakeSettings(_Settings):
     """Object store and Iceberg catalog."""
@@ -152,6 +178,7 @@ class LakeSettings(_Settings):
     session_token: SecretStr | None = Field(None, validation_alias="AWS_SESSION_TOKEN")
     profile: str | None = Field(None, validation_alias="AWS_PROFILE")
     endpoint_url: str | None = Field(None, validation_alias="AWS_ENDPOINT_URL")
+    ca_bundle: str | None = Field(None, validation_alias="AWS_CA_BUNDLE")
     bucket: str | None = Field(None, validation_alias="S3_BUCKET")
     warehouse_path: str = Field("warehouse", validation_alias="S3_WAREHOUSE_PATH")
     catalog_type: CatalogType = Field(CatalogType.GLUE, validation_alias="ICEBERG_CATALOG_TYPE")
@@ -193,6 +220,9 @@ class StarRocksSettings(_PasswordSettings):
     port: int = Field(9030, ge=1, le=65535)
     user: str
     password: SecretStr = SecretStr("")
+    tls: Annotated[TlsMode, BeforeValidator(_tls_mode)] = TlsMode.PREFER
+    tls_ca_file: str | None = None
+    tls_trust_server_certificate: bool = False
     catalog: str = "lake"
     pool_size: int = Field(2, ge=1)
     pool_timeout_s: int = Field(DEFAULT_TIMEOUT_S, ge=1)

@@ -61,6 +61,8 @@ def _symptom(error: Exception) -> str:
         return f"{response['Error'].get('Code', '')} HTTP {status}"
     names = " ".join(base.__name__ for base in type(error).__mro__ if base is not object)
     text = str(error)
+    if "[SSL: CERTIFICATE_VERIFY_FAILED]" in text:
+        return "CERTIFICATE_VERIFY_FAILED"
     if isinstance(error, OSError):
         # pyarrow: "When reading key 'k' in bucket 'b': AWS Error SLOW_DOWN during …".
         return f"{names.replace('OSError', '')} {error.strerror or text[text.find('AWS Error') :]}"

@@ -137,6 +137,13 @@ FAULTS: tuple[IcebergFault, ...] = (
         source=_BOTO,
     ),
     IcebergFault(
+        error=ConfigurationError,
+        meaning="its certificate is not trusted here",
+        symptom=r"CERTIFICATE_VERIFY_FAILED|curlCode: (?:60|77)",
+        next_step="Let AWS_CA_BUNDLE name a file with the authority that signed it.",
+        source=_BOTO,
+    ),
+    IcebergFault(
         error=ConnectionLostError,
         meaning="the endpoint could not be reached, or the connection broke",
         symptom=r"EndpointConnection|ConnectionError|ConnectionClosed|ConnectionReset"

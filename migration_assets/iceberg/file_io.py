@@ -68,6 +68,7 @@ def s3_filesystem(
     access_key_id: str | None = None,
     secret_access_key: str | None = None,
     session_token: str | None = None,
+    ca_bundle: str | None = None,
 ) -> Any:
     """Return the `pyarrow.fs.S3FileSystem` of these settings, one per process; nobody closes it.
 
@@ -80,7 +81,10 @@ def s3_filesystem(
         access_key_id: key; without one the ambient credentials are used, and renewed.
         secret_access_key: its secret.
         session_token: of temporary credentials.
+        ca_bundle: file of authorities; without one those of the system.
     """
+    # Only where it is set: the oldest pyarrow that we take has no such argument.
+    tls = {"tls_ca_file_path": ca_bundle} if ca_bundle else {}
     return S3FileSystem(
         access_key=access_key_id,
         secret_key=secret_access_key,
@@ -92,6 +96,7 @@ def s3_filesystem(
         retry_strategy=AwsStandardS3RetryStrategy(max_attempts=int(max_attempts)),
         # A file below one part goes as one PutObject when it is closed.
         allow_delayed_open=True,
+        **tls,
     )
 
 

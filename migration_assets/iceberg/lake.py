@@ -202,6 +202,8 @@ class Lake:
         }
         if settings.endpoint_url is not None:
             properties["s3.endpoint"] = settings.endpoint_url
+        if settings.ca_bundle is not None:
+            properties["s3.ca-bundle"] = settings.ca_bundle
         if (keys := self._keys_for_arrow()) is not None:
             properties |= {"s3.access-key-id": keys[0], "s3.secret-access-key": keys[1]}
             if keys[2] is not None:

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 from migration_assets.errors import (
     AccessDeniedError,
     ConnectionLimitError,
+    ConnectionLostError,
     MigrationError,
     ObjectNotFoundError,
 )
-from migration_assets.mssql.driver_errors import is_driver_error, translate
+from migration_assets.mssql import freetds
+from migration_assets.mssql.driver_errors import is_doubtful, is_driver_error, translate
 from migration_assets.mssql.odbc import connection_string, odbc_error, require_odbc_libraries
 from migration_assets.settings import ApplicationIntent, EncryptMode, MssqlSettings
 
@@ -191,10 +193,24 @@ class SqlServer:
         try:
             return self._open(self.settings.database)
         except pymssql.Error as error:
-            raise self._explained(error) from None
+            raise self._explained(self._asked_again(error)) from None
+
+    def _asked_again(self, error: Exception) -> Exception:
+        """What ODBC says, where pymssql does not say what the matter is.
+
+        One more attempt to connect, of a login that failed anyway. Where ODBC itself is missing, or
+        gets in (the limit may be gone by then), pymssql's word stands.
+        """
+        if not is_doubtful(error):
+            return error
+        try:
+            _close(self._open_odbc())
+        except Exception as other:  # noqa: BLE001 - whatever ODBC has, ours goes before it
+            return other if is_driver_error(other) else error
+        return error
 
     def _explained(self, error: Exception) -> Exception:
-        """Tell a wrong database from a wrong password.
+        """Tell a wrong database from a wrong password, and say what `strict` needs.
 
         SQL Server refuses the login for both, with two messages of which the drivers keep one. A
         login without a database tells; it costs one more attempt, of a login that failed anyway.
@@ -202,7 +218,11 @@ class SqlServer:
         import pymssql
 
         settings = self.settings
-        if not isinstance(self.translated(error), AccessDeniedError):
+        meaning = self.translated(error)
+        if settings.encrypt is EncryptMode.STRICT and isinstance(meaning, ConnectionLostError):
+            hint = "MSSQL_ENCRYPT=strict needs SQL Server 2022 or later."
+            return ConnectionLostError(meaning.found, next_step=f"{meaning.next_step} {hint}")
+        if not isinstance(meaning, AccessDeniedError):
             return error
         try:
             _close(self._open(""))
@@ -218,29 +238,25 @@ class SqlServer:
         import pymssql
 
         settings = self.settings
-        return pymssql.connect(
-            server=settings.host,
-            port=str(settings.port),
-            user=settings.user,
-            password=settings.password.get_secret_value(),
-            database=database,
-            login_timeout=settings.login_timeout_s,
-            timeout=settings.query_timeout_s,
-            appname=APPLICATION_NAME,
-            encryption=_FREETDS_ENCRYPTION[settings.encrypt],
-            read_only=settings.application_intent is ApplicationIntent.READ_ONLY,
-            tds_version="7.4",
-            autocommit=True,
-        )
+        with freetds.configured(settings):
+            return pymssql.connect(
+                server=settings.host,
+                port=str(settings.port),
+                user=settings.user,
+                password=settings.password.get_secret_value(),
+                database=database,
+                login_timeout=settings.login_timeout_s,
+                timeout=settings.query_timeout_s,
+                appname=APPLICATION_NAME,
+                encryption=freetds.encryption(settings),
+                read_only=settings.application_intent is ApplicationIntent.READ_ONLY,
+                tds_version="7.4",
+                autocommit=True,
+            )
 
     def _connect_odbc(self) -> mssql_python.Connection:
-        connect = _odbc_connect()
         try:
-            connection = connect(
-                connection_string(self.settings),
-                autocommit=True,
-                timeout=self.settings.login_timeout_s,
-            )
+            connection = self._open_odbc()
         except (ImportError, OSError, RuntimeError) as error:
             raise odbc_error(f"The ODBC driver for SQL Server cannot be loaded: {error}.") from None
         except Exception as error:
@@ -250,14 +266,13 @@ class SqlServer:
         connection.timeout = self.settings.query_timeout_s
         return connection
 
-
-# FreeTDS encrypts the login packet even with `request`, like ODBC's `no`; it does not check
-# certificates. `strict` (TDS 8.0) is not offered by pymssql: `require` is as near as it gets.
-_FREETDS_ENCRYPTION = {
-    EncryptMode.NO: "request",
-    EncryptMode.YES: "require",
-    EncryptMode.STRICT: "require",
-}
+    def _open_odbc(self) -> mssql_python.Connection:
+        freetds.export_authorities(self.settings)
+        return _odbc_connect()(
+            connection_string(self.settings),
+            autocommit=True,
+            timeout=self.settings.login_timeout_s,
+        )
 
 
 def run(

@@ -25,6 +25,17 @@ def is_driver_error(error: BaseException) -> bool:
     return module in {"pymssql", "_mssql", "mssql_python"}
 
 
+def is_doubtful(error: BaseException) -> bool:
+    """Whether a refused connection of pymssql may have had another cause than it says.
+
+    FreeTDS says `connection failed` (20002) whatever TLS complained about. And pymssql 2.4 keeps the
+    gravest message of the process: after a connection limit (17809, severity 20) every refused
+    login has that number, and no words. Of those, `_without_dblib` knows a wrong password.
+    """
+    number, _, words = _parts(error)
+    return number == _FAILED or words.startswith(_CHECK_MESSAGES)
+
+
 def translate(
     error: BaseException, *, server: str, database: str, user: str, doing: str = ""
 ) -> MigrationError:
@@ -71,6 +82,7 @@ def _parts(error: BaseException) -> tuple[int | None, str, str]:
     return number, "", _one_line(words)
 
 
+_FAILED, _CHECK_MESSAGES = 20002, "General SQL Server error: Check messages"
 _DBLIB = re.compile(r"DB-Lib error message (\d+), severity (\d+):\s*([^\n]*(?:\nNet-Lib[^\n]*)?)")
 _TIMED_OUT, _UNREACHABLE, _SERVER_SAID_NO = 20003, 20009, 20018
 _LOGIN_FAILED, _LOGIN_FAILED_SEVERITY = 18456, 14

@@ -69,13 +69,21 @@ _REACH = "Check MSSQL_HOST and MSSQL_PORT, and that a firewall lets this machine
 FAULTS: tuple[MssqlFault, ...] = (
     MssqlFault(
         error=ConfigurationError,
+        meaning="the server's certificate is for another host",
+        texts=(r"(host ?name.*(mismatch|does not match))|does not match host ?name|wrong host",),
+        next_step="Set MSSQL_HOST to a name that the certificate has, or "
+        "MSSQL_HOST_NAME_IN_CERTIFICATE to the name to expect; Microsoft's ODBC driver finds "
+        "names only, no addresses.",
+        sentence="The certificate of SQL Server {server} is for another host: {text}",
+        source=_TLS,
+    ),
+    MssqlFault(
+        error=ConfigurationError,
         meaning="the server's certificate is not trusted here",
-        texts=(
-            r"certificate verify failed|certificate.*not trusted|self.signed certificate",
-            r"host ?name.*(mismatch|does not match)|wrong host",
-        ),
-        next_step="Install the authority that signed it on this machine, or set "
-        "MSSQL_TRUST_SERVER_CERTIFICATE=yes on a network that you trust.",
+        texts=(r"certificate verify failed|certificate.*not trusted|self.signed certificate",),
+        next_step="Install the authority that signed it on this machine, or let SSL_CERT_FILE name "
+        "a file of authorities, or set MSSQL_TRUST_SERVER_CERTIFICATE=yes on a network that you "
+        "trust (which MSSQL_ENCRYPT=strict does not heed).",
         sentence="The certificate of SQL Server {server} is not trusted here: {text}",
         source=_TLS,
     ),
@@ -302,6 +310,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         error=ConnectionLimitError,
         meaning="the server gives no further connection",
         numbers=(17809, 17189, 10930, 40532),
+        texts=(r"maximum number of .{1,12} user connections",),
         next_step=f"{_RETRY} If it comes back, lower MIGRATION_CONCURRENT_RUNS or MSSQL_POOL_SIZE.",
         source=f"{_MICROSOFT}sql/database-engine/configure-windows/"
         "configure-the-user-connections-server-configuration-option",

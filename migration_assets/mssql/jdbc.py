@@ -38,6 +38,8 @@ def jdbc_url(settings: MssqlSettings) -> str:
         "applicationIntent": settings.application_intent.value,
         "applicationName": "migration_assets",
     }
+    if settings.host_name_in_certificate:
+        options["hostNameInCertificate"] = settings.host_name_in_certificate
     return f"jdbc:sqlserver://{server};" + ";".join(
         f"{name}={{{value.replace('}', '}}')}}}" for name, value in options.items()
     )

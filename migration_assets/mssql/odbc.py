@@ -61,6 +61,11 @@ def connection_string(settings: MssqlSettings) -> str:
         "PWD": _braced(settings.password.get_secret_value()),
         "Encrypt": settings.encrypt.value,
         "TrustServerCertificate": "yes" if settings.trust_server_certificate else "no",
+        **(
+            {"HostNameInCertificate": _braced(settings.host_name_in_certificate)}
+            if settings.host_name_in_certificate
+            else {}
+        ),
         "ApplicationIntent": settings.application_intent.value,
         "ConnectRetryCount": "0",
     }

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from migration_assets.errors import MigrationError
+from migration_assets.errors import MigrationError, PermanentError
 from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.output_files import local_path
 from migration_assets.mssql.client import SqlServer
@@ -19,11 +19,13 @@ from migration_assets.plan import KeyRange, TablePlan, VerificationLevel
 from migration_assets.receipts import ExtractReceipt, Fingerprint
 from migration_assets.schema import Column, MssqlType
 from migration_assets.settings import (
+    EncryptMode,
     LakeSettings,
     MssqlSettings,
     ProjectSettings,
     SparkSettings,
     StarRocksSettings,
+    TlsMode,
 )
 from migration_assets.starrocks.catalog import (
     check_catalog,
@@ -155,10 +157,60 @@ def _examine_mssql() -> Iterator[Finding]:
             system,
             [
                 ("connection", lambda: _first_line(client.query("SELECT @@VERSION")[0][0])),
+                ("encryption", partial(_mssql_encryption, client)),
                 ("permissions", permissions),
                 ("reading through ODBC", arrow),
             ],
         )
+
+
+def _mssql_encryption(client: SqlServer) -> str:
+    """Whether connections to SQL Server are encrypted and its certificate is checked.
+
+    SQL Server tells of a connection only who has VIEW SERVER STATE (2022: VIEW SERVER SECURITY
+    STATE; Azure SQL: VIEW DATABASE STATE); else we know what was demanded.
+    https://learn.microsoft.com/sql/relational-databases/system-dynamic-management-views/sys-dm-exec-connections-transact-sql
+    """
+    settings = client.settings
+    if settings.verifies:
+        checked = "certificate checked"
+    else:
+        checked = "certificate not checked (MSSQL_TRUST_SERVER_CERTIFICATE)"
+    try:
+        rows = client.query(
+            "SELECT encrypt_option FROM sys.dm_exec_connections WHERE session_id = @@SPID",
+            doing="Reading the encryption of this connection",
+        )
+    except PermanentError:
+        rows = []
+    if rows and str(rows[0][0]).upper() == "TRUE":
+        return (
+            f"encrypted, {checked if settings.encrypt is not EncryptMode.NO else 'by the server'}"
+        )
+    if settings.encrypt is not EncryptMode.NO:
+        # The drivers refuse a server that does not; a proxy in front of it may have ended it.
+        end = "but not where SQL Server sees it: a proxy ends it" if rows else checked
+        return f"encrypted, {end}"
+    return "not encrypted but for the login (MSSQL_ENCRYPT=no)"
+
+
+def _starrocks_encryption(client: StarRocks) -> str:
+    """What our own end of the connection knows: StarRocks has no Ssl_cipher in SHOW STATUS."""
+    settings = client.settings
+    with client.connection() as wire:
+        cipher = wire.cipher
+    if not cipher:
+        return f"not encrypted (STARROCKS_TLS={settings.tls.value})"
+    is_checked = settings.tls is TlsMode.YES and not settings.tls_trust_server_certificate
+    return f"{cipher}, certificate {'' if is_checked else 'not '}checked"
+
+
+def _lake_encryption(settings: LakeSettings) -> str:
+    if settings.local:
+        return "local files"
+    if (settings.endpoint_url or "https:").startswith("https:"):
+        return f"HTTPS, certificate checked{' by AWS_CA_BUNDLE' if settings.ca_bundle else ''}"
+    return "not encrypted (AWS_ENDPOINT_URL is http:)"
 
 
 def _first_line(text: object) -> str:
@@ -177,6 +229,7 @@ def _examine_lake() -> Iterator[Finding]:
     uri = f"{warehouse}/.migration/doctor-{uuid.uuid4().hex}"
     with lake:
         yield Finding(system, "settings", ok=True, found=f"{lake.name}, {warehouse}")
+        yield Finding(system, "encryption", ok=True, found=_lake_encryption(settings))
         yield from _chain(
             system,
             [
@@ -225,6 +278,7 @@ def _examine_starrocks(*, fix: bool, lake_is_fine: bool) -> Iterator[Finding]:
         yield Finding(system, "settings", ok=True, found=client.server)
         steps: list[tuple[str, Callable[[], object]]] = [
             ("connection", partial(server_version, client)),
+            ("encryption", partial(_starrocks_encryption, client)),
             ("create and drop a table", create),
             ("external catalog", catalog),
         ]

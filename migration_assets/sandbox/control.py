@@ -25,6 +25,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
 
+PASSWORD_VARIABLE = "MIGRATION_SANDBOX_PASSWORD"  # noqa: S105 - a name
+"""Environment variable from which a stand-in takes its password."""
+
 FaultKind = Literal["refuse", "drop", "delay", "error", "alter", "then", "unavailable", "late"]
 
 

@@ -32,7 +32,7 @@ from typing import IO, Any, Self
 import click
 
 from migration_assets.errors import ConfigurationError, PermanentError
-from migration_assets.sandbox.control import Control
+from migration_assets.sandbox.control import PASSWORD_VARIABLE, Control
 
 STAND_INS = ("sqlserver", "aws", "starrocks")
 """The names of the stand-ins, in the order in which they are shown."""
@@ -127,7 +127,8 @@ class Sandbox:
         deadline = time.monotonic() + self._timeout_s
         try:
             for name in self.names:
-                self._children[name] = _Child.start(name, self._arguments(name))
+                password = self._passwords[name]
+                self._children[name] = _Child.start(name, self._arguments(name), password)
             for child in self._children.values():
                 child.await_ready(deadline)
         except BaseException:
@@ -161,16 +162,15 @@ class Sandbox:
         return [name for name, child in self._children.items() if child.process.poll() is not None]
 
     def _arguments(self, name: str) -> list[str]:
-        # `--password=…` in one word: a generated password may begin with a dash.
         words = ["--port=0"]
         match name:
             case "sqlserver":
-                words += [f"--password={self._passwords[name]}", f"--database={SQLSERVER_DATABASE}"]
+                words.append(f"--database={SQLSERVER_DATABASE}")
                 words += [] if self._scale is None else [f"--sample={self._scale}"]
             case "aws":
                 words += [f"--bucket={BUCKET}"]
             case _:
-                words += ["--user=root", f"--password={self._passwords[name]}"]
+                words.append("--user=root")
         if self._statements_dir is not None:
             words.append(f"--statements={self._statements_dir.resolve()}")
         if name in self._limits:
@@ -186,7 +186,9 @@ class Sandbox:
                 "MSSQL_USER": "sa",
                 "MSSQL_PASSWORD": self._passwords["sqlserver"],
                 "MSSQL_DATABASE": SQLSERVER_DATABASE,
-                "MSSQL_ENCRYPT": "no",
+                # As by default, but for the certificate, which nobody signed.
+                "MSSQL_ENCRYPT": "yes",
+                "MSSQL_TRUST_SERVER_CERTIFICATE": "yes",
             }
         aws = {}
         if "aws" in self.names:
@@ -233,7 +235,7 @@ class _Child:
     control_url: str = ""
 
     @classmethod
-    def start(cls, name: str, arguments: Sequence[str]) -> _Child:
+    def start(cls, name: str, arguments: Sequence[str], password: str) -> _Child:
         stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
         # In a session of its own: Ctrl-C in the terminal is for the parent, which may still need
         # the stand-ins to drain what it has begun, and then stops them.
@@ -244,6 +246,8 @@ class _Child:
             stderr=stderr,
             text=True,
             start_new_session=True,
+            # Not an argument: everybody on this machine can see those.
+            env={**os.environ, PASSWORD_VARIABLE: password},
         )
         child = cls(name, process, stderr)
         threading.Thread(target=child._pump, name=f"stdout of {name}", daemon=True).start()

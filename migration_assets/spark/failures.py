@@ -23,6 +23,12 @@ _CRASHES = (
 )
 """What is said when the JVM died, ran out of memory or ended its context."""
 
+_UNTRUSTED = (
+    "PKIX path",
+    "Failed to validate the server name",
+    "could not establish a secure connection",
+    "SSLHandshakeException",
+)
 _LOST = ("ExecutorLostFailure", "FetchFailed", "Lost executor", "Worker exited unexpectedly")
 _BUSY = ("deadlock", "Connection reset", "The connection is closed", "timed out", "TCP/IP")
 
@@ -59,6 +65,14 @@ def translate(error: BaseException, doing: str) -> MigrationError:
             f"{doing}: the Python of Spark's executors has no module {missing[1]}.",
             next_step="Give them an environment with this project's dependencies: SPARK_PYTHON, or "
             "spark.archives in spark_conf/spark-defaults.conf (see docs/spark.md).",
+        )
+    if any(sign in text for sign in _UNTRUSTED):
+        return ConfigurationError(
+            f"{doing}: Java does not trust the other side's certificate, or there is no TLS "
+            f"({_gist(text)}).",
+            next_step="Import the authority into Java's trust store with keytool on every executor; "
+            "for SQL Server (SPARK_READER=jdbc) see MSSQL_ENCRYPT, MSSQL_TRUST_SERVER_CERTIFICATE "
+            "and MSSQL_HOST_NAME_IN_CERTIFICATE in docs/security.md.",
         )
     if "Cannot run program" in text:
         return ConfigurationError(

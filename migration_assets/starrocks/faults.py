@@ -103,6 +103,9 @@ _STARROCKS_AWS = (
 # The first rule that applies counts, so the precise ones go before the broad ones.
 # fmt: off
 FAULTS: tuple[StarRocksFault, ...] = (
+    _rule(ConfigurationError, "its certificate is for another host", 2003, 2026, pattern=r"certificate is not valid for|hostname mismatch", next_step="Set STARROCKS_HOST to a name that the certificate has.", source=_CLIENT),
+    _rule(ConfigurationError, "its certificate is not trusted here", 2003, 2026, pattern=r"certificate verify failed", next_step="Let STARROCKS_TLS_CA_FILE name a file with the authority that signed it, or set STARROCKS_TLS_TRUST_SERVER_CERTIFICATE=yes on a network that you trust.", source=_CLIENT),
+    _rule(ConfigurationError, "it offers no TLS, which STARROCKS_TLS=yes demands", 2026, next_step="Configure a keystore on the frontends (ssl_keystore_location), or set STARROCKS_TLS=prefer on a network that you trust.", source=_CLIENT),
     # 1203 only on one of several paths, 1064 else; both are refused before the password is looked at.
     _rule(ConnectionLimitError, "no connection is free", pattern=r"Reach (cluster-wide|user-level)", next_step=_FEWER, source=_CONNECTIONS),
     _rule(ConnectionLimitError, "no connection is free", 1040, 1203, next_step=_FEWER, source=_CONNECTIONS),

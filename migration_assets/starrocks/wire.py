@@ -10,11 +10,13 @@ import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import pymysql.connections
 
-from migration_assets.settings import StarRocksSettings
+from migration_assets.errors import ConfigurationError
+from migration_assets.settings import StarRocksSettings, TlsMode
 
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """A peer that vanished during an hour-long INSERT is noticed after 2 minutes; it also keeps load
@@ -49,6 +51,31 @@ _contexts: list[ssl.SSLContext] = []
 _context_lock = threading.Lock()
 
 
+@lru_cache(maxsize=4)
+def _context(ca_file: str | None, *, verify: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file)
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _verifying_context(settings: StarRocksSettings) -> ssl.SSLContext:
+    """The context of connections that have to be encrypted; made once, see `_create_ssl_ctx`.
+
+    Raises:
+        ConfigurationError: the file of authorities cannot be read.
+    """
+    try:
+        return _context(settings.tls_ca_file, verify=not settings.tls_trust_server_certificate)
+    except OSError as error:  # what OpenSSL raises of a file without certificates is one
+        raise ConfigurationError(
+            f"Settings: STARROCKS_TLS_CA_FILE names {settings.tls_ca_file}, which cannot be read "
+            f"as certificates: {error.strerror or error}.",
+            next_step="Let it name a file of trusted authorities in PEM format, or unset it.",
+        ) from None
+
+
 class Wire(pymysql.connections.Connection):
     """A pymysql connection whose timeout can differ from statement to statement."""
 
@@ -75,6 +102,8 @@ class Wire(pymysql.connections.Connection):
             # Anything else makes pymysql send SET AUTOCOMMIT, and StarRocks begin a transaction.
             autocommit=True,
             program_name="migration_assets",
+            ssl_disabled=settings.tls is TlsMode.NO,
+            ssl=_verifying_context(settings) if settings.tls is TlsMode.YES else None,
         )
         for name, value in _KEEPALIVE.items():
             if hasattr(socket, name):  # macOS has other names
@@ -86,6 +115,8 @@ class Wire(pymysql.connections.Connection):
         pymysql reads the system's certificates anew for each: 25 ms of CPU, a quarter of what a
         small partition costs, and then verifies nothing with them.
         """
+        if isinstance(sslp, ssl.SSLContext):
+            return sslp
         if sslp:
             return self._make_context(sslp)
         with _context_lock:
@@ -96,6 +127,12 @@ class Wire(pymysql.connections.Connection):
     def _make_context(self, given: dict[str, Any] | ssl.SSLContext) -> ssl.SSLContext:
         made: ssl.SSLContext = super()._create_ssl_ctx(given)  # type: ignore[misc] # not in the stubs
         return made
+
+    @property
+    def cipher(self) -> str:
+        """What the connection is encrypted with, `TLSv1.3 TLS_AES_256_GCM_SHA384`; empty for not."""
+        found = self._sock.cipher() if isinstance(self._sock, ssl.SSLSocket) else None
+        return f"{found[1]} {found[0]}" if found else ""
 
     def run(self, sql: str, *, timeout_s: float) -> Answer:
         """Run one statement.

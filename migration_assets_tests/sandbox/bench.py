@@ -12,6 +12,7 @@ from typing import Any
 
 from migration_assets.sandbox.control import Control
 from migration_assets.sandbox.launcher import Sandbox
+from migration_assets_tests.sandbox import canaries
 from migration_assets_tests.sandbox.project import (
     Project,
     Statements,
@@ -107,8 +108,11 @@ def running(folder: Path) -> Iterator[Bench]:
     (folder / "migration.yaml").write_text(RULES, encoding="utf-8")
     logs = folder / "statements"
     words = {"sqlserver": [f"--script={folder / 'tables.sql'}"]}
-    with Sandbox(scale=None, statements_dir=logs, extra_arguments=words) as sandbox:
-        project = Project(folder, sandbox.settings)
+    with Sandbox(
+        scale=None, statements_dir=logs, extra_arguments=words,
+        passwords=canaries.PASSWORDS,
+    ) as sandbox:  # fmt: skip
+        project = Project(folder, {**sandbox.settings, **canaries.SETTINGS})
         project.run("doctor", "--fix").ok()
         project.run("plan").ok()
         try:

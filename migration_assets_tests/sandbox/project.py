@@ -53,11 +53,13 @@ class Project:
     Attributes:
         settings: what the commands find in their environment, beside a bare PATH and HOME.
         processes: what `start` started; ended by `close`.
+        said: what each command printed that `execute` ran to its end.
     """
 
     folder: Path
     settings: Mapping[str, str]
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
     def environment(self, **changes: str | None) -> dict[str, str]:
         """A clean environment: nothing of the tests' own gets in; None removes a setting."""
@@ -87,6 +89,7 @@ class Project:
             command, cwd=self.folder, env=self.environment(**changes), capture_output=True,
             text=True, timeout=WAIT_S, check=False,
         )  # fmt: skip
+        self.said += [done.stdout, done.stderr]
         return Result(done.returncode, done.stdout, done.stderr)
 
     def start(self, *command: str, **changes: str | None) -> subprocess.Popen[str]:

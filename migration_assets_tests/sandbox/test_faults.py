@@ -6,10 +6,17 @@ it left. Only commands and what the servers received and hold are looked at.
 
 from __future__ import annotations
 
+import base64
 import io
+import json
+import sqlite3
+import zlib
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import boto3
 import dagster as dg
@@ -18,8 +25,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from migration_assets.sandbox.control import Fault
+from migration_assets_tests.sandbox import canaries
 from migration_assets_tests.sandbox.bench import DONE, ROWS, VALUES, Bench
-from migration_assets_tests.sandbox.project import Result
+from migration_assets_tests.sandbox.project import WAIT_S, Result
 
 # -- a value falsified, a partition that fails ------------------------------------------------------
 
@@ -321,3 +329,63 @@ def test_a_value_changed_in_a_committed_file_is_found_in_starrocks(
     assert "amount." in replaced.load.out
     replaced.healed.ok()
     bench.assert_arrived("Replaced", "Swapped")
+
+
+# -- secrets ---------------------------------------------------------------------------------------
+
+
+def test_a_secret_is_found_in_each_form_it_may_be_written_in(tmp_path: Path) -> None:
+    secret = canaries.PASSWORDS["sqlserver"]
+    assert not canaries.secrets_in(b"nothing of the kind")
+    for data in (
+        f"PWD={{{secret.replace('}', '}}')}}};".encode(),
+        base64.b64encode(b"?" + f"sa:{secret}!".encode()),
+        json.dumps({"message": json.dumps({"password": secret})}).encode(),
+        quote(secret, safe="").encode(),
+        zlib.compress(secret.encode()),
+        secret.encode("utf-16-le"),
+    ):
+        assert canaries.secrets_in(data) == {secret}, data
+    with closing(sqlite3.connect(tmp_path / "events.db")) as database:
+        database.execute("CREATE TABLE events (body BLOB)")
+        database.execute("INSERT INTO events VALUES (?)", [zlib.compress(secret.encode())])
+        database.commit()
+    assert {secret} in [found for _, found in canaries.places_in(tmp_path)]
+
+
+def test_no_secret_is_in_anything_that_was_written(bench: Bench, replaced: Replaced) -> None:
+    """After all of the above: failures, retries, checks, and now a report and refused logins."""
+    project, wrong = bench.project, canaries.WRONG
+    project.run("plan", "--yes", "--report", "report.html").ok()
+    denied = project.run("doctor", **wrong)
+    assert denied.code == 1
+    assert "refused the login" in denied.out
+    assert "login was refused" in denied.out  # StarRocks
+    process = project.start_run("--tables", "dbo.Fine", **wrong)
+    seen = canaries.command_lines(60, process)
+    assert process.wait(WAIT_S) == 1
+    assert any(b"migration-assets" in line and b"dbo.Fine" in line for line in seen)
+    assert any(b"migration_assets.sandbox.sqlserver" in line for line in seen)
+
+    places = [("command lines", canaries.secrets_in(b"\n".join(seen)))]
+    places += [("output", canaries.secrets_in(text.encode())) for text in project.said]
+    places += canaries.places_in(project.folder)
+    settings = project.settings
+    keys = {
+        "endpoint_url": settings["AWS_ENDPOINT_URL"], "region_name": settings["AWS_REGION"],
+        "aws_access_key_id": "tests", "aws_secret_access_key": "tests",
+    }  # fmt: skip
+    s3, glue = boto3.client("s3", **keys), boto3.client("glue", **keys)
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=settings["S3_BUCKET"]):
+        for entry in page["Contents"]:
+            answer = s3.get_object(Bucket=settings["S3_BUCKET"], Key=entry["Key"])
+            places.append((f"s3 {entry['Key']}", canaries.secrets_in(answer["Body"].read())))
+    tables = glue.get_tables(DatabaseName="dbo")["TableList"]
+    places.append(("glue", canaries.secrets_in(json.dumps(tables, default=str).encode())))
+    s3.close()
+    glue.close()
+    assert [(place, found) for place, found in places if found] == []
+    names = " ".join(place for place, _ in places)
+    for kind in ("report.html", "migration_plan.json", ".db:event_logs", "output", "receipts",
+                 ".parquet", "metadata.json", "statements", "compute_logs"):  # fmt: skip
+        assert kind in names, f"{kind} was not looked at"

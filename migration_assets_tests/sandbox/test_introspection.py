@@ -2,7 +2,6 @@ import pytest
 
 from migration_assets.errors import (
     AccessDeniedError,
-    ConfigurationError,
     ConnectionLostError,
     ObjectNotFoundError,
     SchemaDriftError,
@@ -255,14 +254,3 @@ def test_a_server_that_is_not_there(sandbox, changes):
     for error in (by_freetds.value, by_odbc.value):
         assert changes.get("host", "127.0.0.1,1") in str(error)
         assert "MSSQL_HOST" in error.next_step
-
-
-def test_a_server_without_encryption_where_it_is_demanded(sandbox):
-    with sources.client(sandbox, encrypt="yes") as client:
-        with pytest.raises(ConnectionLostError, match="MSSQL_ENCRYPT=no"):
-            client.query("SELECT 1")
-        with (
-            pytest.raises(ConfigurationError, match=r"no encryption.*MSSQL_ENCRYPT=no"),
-            client.arrow_connection(),
-        ):
-            pass

@@ -41,6 +41,7 @@ from migration_assets.plan import Engine, TableConsistency, TablePlan, Verificat
 from migration_assets.plan_changes import compare_plans
 from migration_assets.receipts import DataFile, ExtractReceipt, Fingerprint, PointInTime
 from migration_assets.rules import load_rules
+from migration_assets.schema import TableKind
 from migration_assets_tests.unit.scripted_server import ScriptedServer
 from migration_assets_tests.unit.source_tables import only, planned, source
 from migration_assets_tests.unit.test_consistency import BARE
@@ -132,13 +133,25 @@ def test_a_large_table_at_a_barrier_stays_with_the_arrow_engine() -> None:
         ),
         (with_rules(), {"snapshot_isolation": False}, r"ALTER DATABASE \[shop\].*block_writers"),
         ({"tables": {"*": {"block_writers": True}}}, {}, "block_writers has no effect"),
+        (
+            with_rules(),
+            {"kind": TableKind.QUERY},
+            "locks a table for a moment, and this is a query",
+        ),
+        (
+            with_rules(window={"column": "at", "by": "month"}),
+            {},
+            "windows are there to be migrated",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_when_planning(
     rules: dict[str, Any], more: dict[str, Any], needle: str
 ) -> None:
+    more = dict(more)
+    table = source(kind=more.pop("kind", TableKind.TABLE))
     with pytest.raises(ConfigurationError, match=needle) as raised:
-        only(source(), rules=rules, **more)
+        only(table, rules=rules, **more)
     assert "dbo.orders" in raised.value.found
     assert raised.value.next_step
 

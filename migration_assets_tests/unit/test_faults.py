@@ -59,6 +59,7 @@ SENTENCES = [
     (49920, "Cannot process request. Too many operations in progress for subscription 'x'. Please try again later."),
     (40197, "The service has encountered an error processing your request. Please try again. Error code 40166."),
     (40613, "Database 'shop' on server 'db' is not currently available. Please retry the connection later."),
+    (17809, "Could not connect because the maximum number of '2' user connections has already been reached. The system administrator can use sp_configure to increase the maximum value. The connection has been closed."),
     (922, "Database 'shop' is being recovered. Waiting until recovery is finished."),
 ]  # fmt: skip
 """SQL Server's numbers and sentences: https://learn.microsoft.com/sql/relational-databases/errors-events/database-engine-events-and-errors."""

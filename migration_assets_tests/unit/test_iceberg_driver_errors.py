@@ -51,6 +51,19 @@ CASES = [
     (answer("ExpiredToken"), AccessDeniedError),
     (answer("ExpiredTokenException"), AccessDeniedError),
     (answer("NoSuchBucket", 404), ObjectNotFoundError),
+    (
+        boto.SSLError(
+            endpoint_url="https://s3",
+            error="[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed",
+        ),
+        ConfigurationError,
+    ),
+    (
+        OSError(
+            "When reading key 'k' in bucket 'b': AWS Error NETWORK_CONNECTION during GetObject operation: curlCode: 60, SSL peer certificate or SSH remote key was not OK"
+        ),
+        ConfigurationError,
+    ),
     (answer("NoSuchKey", 404), ObjectNotFoundError),
     (answer("404", 404), ObjectNotFoundError),
     (answer("EntityNotFoundException"), ObjectNotFoundError),

@@ -3,7 +3,7 @@ import pymssql
 import pytest
 
 from migration_assets import errors
-from migration_assets.mssql.driver_errors import is_driver_error, translate
+from migration_assets.mssql.driver_errors import is_doubtful, is_driver_error, translate
 from migration_assets.mssql.faults import FAULTS
 
 WHERE = {"server": "db.example,1433", "database": "shop", "user": "reader"}
@@ -185,3 +185,32 @@ def test_whose_errors_are_translated():
     assert is_driver_error(odbc.sqlstate_to_exception("08001", "x"))
     assert not is_driver_error(ValueError("x"))
     assert not is_driver_error(errors.StatementError("x"))
+
+
+_REFUSED = (
+    b"DB-Lib error message 20018, severity %d:\nGeneral SQL Server error: Check messages from the SQL "
+    b"Server\nDB-Lib error message 20002, severity 9:\nTDS server connection failed (db)\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "doubtful"),
+    [
+        (
+            20002,
+            b"DB-Lib error message 20002, severity 9:\nTDS server connection failed (db)\n",
+            True,
+        ),
+        (17809, b"Could not connect because the maximum" + _REFUSED % 20, False),
+        # The number is of an earlier refusal, which may have been another.
+        (17809, _REFUSED % 20, True),
+        (17809, _REFUSED % 17, True),
+        # A wrong password is told by its severity; each further try would help to lock the login.
+        (17809, _REFUSED % 14, False),
+        (18456, b"Login failed for user 'x'." + _REFUSED % 14, False),
+    ],
+)
+def test_what_pymssql_says_of_a_refused_connection_may_be_of_an_earlier_one(
+    number: int, text: bytes, doubtful: bool
+) -> None:
+    assert is_doubtful(pymssql.OperationalError((number, text))) is doubtful

@@ -43,6 +43,17 @@ DOING = "Extracting dbo.Orders with Spark"
             "cannot start Python",
         ),
         (
+            Exception(
+                'SQLServerException: "encrypt" property is set to "true" and "trustServerCertificate" '
+                'property is set to "false" but the driver could not establish a secure connection to '
+                "SQL Server by using Secure Sockets Layer (SSL) encryption: Error: PKIX path building "
+                "failed: sun.security.provider.certpath.SunCertPathBuilderException: unable to find "
+                "valid certification path to requested target."
+            ),
+            ConfigurationError,
+            "MSSQL_TRUST_SERVER_CERTIFICATE",
+        ),
+        (
             Exception("SQLServerException: Transaction was deadlocked on lock resources"),
             ServerBusyError,
             "deadlocked",

@@ -25,6 +25,9 @@ AE = "Getting analyzing error. Detail message: "
 ANSWERS = [
     (1064, "Reach user-level(qualifiedUser: u2) connection limit, currentUserMaxConn=1, connectionMap.size=2, connByUser.totConn=2, user.currConn=1, node=127.0.0.1:9010", ConnectionLimitError),
     (1064, "Reach cluster-wide connection limit, qe_max_connection=3, connectionMap.size=3, node=n", ConnectionLimitError),
+    (2003, "Can't connect to MySQL server on 'sr' ([SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: Hostname mismatch, certificate is not valid for 'sr'. (_ssl.c:1006))", ConfigurationError),
+    (2003, "Can't connect to MySQL server on 'sr' ([SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate (_ssl.c:1006))", ConfigurationError),
+    (2026, "SSL is required but the server doesn't support it", ConfigurationError),
     (1203, "User u has exceeded the 'max_user_connections' resource", ConnectionLimitError),
     (1045, "Access denied for user 'root' (using password: YES)", AccessDeniedError),
     (5203, "Access denied; you need (at least one of) the SELECT privilege(s) on TABLE src for this operation.", AccessDeniedError),

@@ -31,7 +31,7 @@ def main() -> int:
 
     board = Switchboard()
     log = StatementLog(options.statements, "aws")
-    stand_in = AwsStandIn(options.port, options.bucket, board, log)
+    stand_in = AwsStandIn(options.port, options.bucket, board, log, options.certificate)
     control = ControlServer(board)
     serving = serve_in_thread(stand_in)
     sys.stderr.write(f"{BANNER}; http://127.0.0.1:{stand_in.port}\n")
@@ -50,6 +50,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="loopback port; 0: a free one")
     parser.add_argument("--bucket", default="lake", help="the bucket that is there from the start")
     parser.add_argument("--statements", type=Path, help="directory for the log of all requests")
+    parser.add_argument(
+        "--certificate", type=Path, metavar="FILE", help="HTTPS; where to write the certificate"
+    )
     parser.add_argument(
         "--exit-with-parent", action="store_true", help="stop when stdin closes or the parent dies"
     )

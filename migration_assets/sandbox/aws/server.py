@@ -26,6 +26,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -39,6 +40,7 @@ from moto.s3.models import s3_backends
 from werkzeug.serving import make_server
 
 from migration_assets.sandbox.aws.glue import lock_updates
+from migration_assets.sandbox.certificate import make_certificate
 from migration_assets.sandbox.control import Fault, StatementLog, Switchboard
 
 REGION = "us-east-1"
@@ -64,7 +66,14 @@ class AwsStandIn:
     moto keeps its state per process: run one of these in a process of its own.
     """
 
-    def __init__(self, port: int, bucket: str, board: Switchboard, log: StatementLog) -> None:
+    def __init__(
+        self,
+        port: int,
+        bucket: str,
+        board: Switchboard,
+        log: StatementLog,
+        certificate: Path | None = None,
+    ) -> None:
         """Bind; nothing is answered until `serve`.
 
         Args:
@@ -72,13 +81,20 @@ class AwsStandIn:
             bucket: the bucket that is there from the start.
             board: faults and counters.
             log: where each request is written.
+            certificate: file that its own certificate is written to; None for plain HTTP.
         """
+        tls = None
+        if certificate is not None:
+            own = make_certificate("AWS stand-in")
+            own.write(certificate)
+            tls = own.context()
         lock_updates()
         s3_backends[DEFAULT_ACCOUNT_ID]["aws"].create_bucket(bucket, REGION)
         handler = type("BoundHandler", (_Handler,), {"board": board, "statements": log})
         self._http = make_server(
-            "127.0.0.1", port, _Dispatcher(), threaded=True, request_handler=handler
-        )
+            "127.0.0.1", port, _Dispatcher(), threaded=True, request_handler=handler,
+            ssl_context=tls,
+        )  # fmt: skip
         self.port: int = self._http.server_address[1]
 
     def serve(self) -> None:

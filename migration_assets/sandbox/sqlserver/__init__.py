@@ -1,6 +1,6 @@
 """A stand-in for SQL Server: the TDS protocol in front, DuckDB behind, T-SQL translated between.
 
-It is for development, demos and tests; it is not SQL Server. What it does not know is an error
+It speaks TDS 7.4 and 8.0 with TLS. It is for development, demos and tests; it is not SQL Server. What it does not know is an error
 that says so. What it knows only in part:
 
 - sql_variant, hierarchyid, geometry, geography, json, vector and CLR types go out through

@@ -10,6 +10,8 @@ import sys
 import threading
 from pathlib import Path
 
+from migration_assets.sandbox.control import PASSWORD_VARIABLE
+from migration_assets.sandbox.sqlserver.encryption import Offer
 from migration_assets.sandbox.sqlserver.server import FAKE_PASSWORD, SqlServerStandIn
 
 
@@ -23,6 +25,7 @@ def main() -> None:
         port=options.port, password=options.password, database=options.database,
         statements=options.statements, limit=options.limit, without=tuple(options.without),
         deny=tuple(options.deny), replay=options.replay,
+        encryption=options.encryption, certificate=options.certificate,
     )  # fmt: skip
     for script in options.script:
         stand_in.execute_script(script.read_text(encoding="utf-8"))
@@ -52,7 +55,10 @@ def _wait_for_end_of_input(stop: threading.Event) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m migration_assets.sandbox.sqlserver")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--password", default=FAKE_PASSWORD, help="of the login sa")
+    parser.add_argument(
+        "--password", default=os.environ.get(PASSWORD_VARIABLE, FAKE_PASSWORD),
+        help=f"of the login sa; visible to everybody on this machine, unlike {PASSWORD_VARIABLE}",
+    )  # fmt: skip
     parser.add_argument("--database", default="shop")
     parser.add_argument("--statements", type=Path, help="directory of the statement log")
     parser.add_argument("--limit", type=int, help="refuse connections above this many")
@@ -65,6 +71,13 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--deny", action="append", default=[], metavar="VIEW", help="answers 371")
     parser.add_argument("--replay", metavar="REGEX", help="encode such answers once, then replay")
+    parser.add_argument(
+        "--encryption", type=Offer, choices=list(Offer), default=Offer.OFFERED,
+        help="none: no TLS; required: Force Encryption",
+    )  # fmt: skip
+    parser.add_argument(
+        "--certificate", type=Path, metavar="FILE", help="where to write the own certificate"
+    )
     parser.add_argument("--exit-with-parent", action="store_true", help="stop at the end of stdin")
     return parser.parse_args()
 

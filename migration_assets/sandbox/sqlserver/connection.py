@@ -17,9 +17,14 @@ from migration_assets.sandbox.sqlserver import code_pages, faults, packets, rows
 from migration_assets.sandbox.sqlserver.answers import SELECT, Change, Done, Event, Notice, Rows
 from migration_assets.sandbox.sqlserver.batch import Reader
 from migration_assets.sandbox.sqlserver.conversion import Typed, convert
+from migration_assets.sandbox.sqlserver.encryption import Encrypt, Encryption, Offer, agree
 from migration_assets.sandbox.sqlserver.engine import Engine
 from migration_assets.sandbox.sqlserver.errors import SqlServerError, from_duckdb, unsupported
-from migration_assets.sandbox.sqlserver.login import prelogin_answer, read_login
+from migration_assets.sandbox.sqlserver.login import (
+    prelogin_answer,
+    read_login,
+    wanted_encryption,
+)
 from migration_assets.sandbox.sqlserver.packets import DroppedError, Message, Packets
 from migration_assets.sandbox.sqlserver.rpc import Call, Parameter
 from migration_assets.sandbox.sqlserver.session import Session
@@ -35,6 +40,8 @@ from migration_assets.sandbox.sqlserver.tokens import (
 )  # fmt: skip
 
 _LARGEST_PACKET = 32_767
+_LARGEST_ENCRYPTED_PACKET = 16_000
+"""A packet has to fit into one TLS record; Microsoft's ODBC driver refuses to send any near 16,383."""
 _SMALLEST_PACKET = 512
 _REFUSAL_SECONDS = 10.0
 """How long a refused client may take to say who it is."""
@@ -54,6 +61,7 @@ class Shared:
     board: Switchboard
     log: StatementLog
     watch: Callable[[Connection, bool], None]
+    encryption: Encryption
     replay: re.Pattern[str] | None = None
     answers: dict[str, list[bytes]] = field(default_factory=dict)
 
@@ -72,6 +80,8 @@ class Connection:
         self.shared = shared
         self.packets = Packets(sock)
         self.session: Session | None = None
+        self.encrypted = False
+        """Whether more than the login is."""
         self._prepared: dict[int, tuple[str, str]] = {}
         self._statements = 0
 
@@ -84,12 +94,7 @@ class Connection:
         )
         with contextlib.suppress(OSError), self.socket:
             self.socket.settimeout(_REFUSAL_SECONDS)
-            message = self.packets.read()
-            if message is not None and message.kind == packets.PRELOGIN:
-                self.packets.write(prelogin_answer())
-                self.packets.finish()
-                message = self.packets.read()
-            if message is not None:
+            if self._read_login() is not None:
                 error = SqlServerError(17809, text, 20)
                 self.packets.write(tokens.message(error) + tokens.done(DONE, ERROR))
                 self.packets.finish()
@@ -111,12 +116,33 @@ class Connection:
 
     # -- login -----------------------------------------------------------------------------------
 
-    def _log_in(self) -> bool:
+    def _read_login(self) -> Message | None:
+        """Agree on encryption; the message that follows, encrypted or not."""
+        encryption = self.shared.encryption
+        if encryption.offer is not Offer.NONE and self.packets.begins_with_tls():
+            self.packets.encrypt_all(encryption)
+            self.encrypted = True
         message = self.packets.read()
-        if message is not None and message.kind == packets.PRELOGIN:
-            self.packets.write(prelogin_answer())
-            self.packets.finish()
-            message = self.packets.read()
+        if message is None or message.kind != packets.PRELOGIN:
+            return message
+        if self.encrypted:
+            agreed = Encrypt.NOT_SUPPORTED  # TDS 8.0 has done it already
+        else:
+            agreed = agree(encryption.offer, wanted_encryption(message.body))
+        self.packets.write(prelogin_answer(agreed))
+        self.packets.finish()
+        if agreed is Encrypt.NOT_SUPPORTED:
+            return self.packets.read()
+        self.packets.encrypt(encryption)
+        message = self.packets.read()
+        if agreed is Encrypt.OFF:
+            self.packets.decrypt()
+        else:
+            self.encrypted = True
+        return message
+
+    def _log_in(self) -> bool:
+        message = self._read_login()
         if message is None or message.kind != packets.LOGIN7:
             return False
         login = read_login(message.body)
@@ -135,9 +161,11 @@ class Connection:
             self.packets.finish()
             return False
         self.session.program, self.session.host = login.program, login.host
+        self.session.encrypted = self.encrypted
         name = self.session.database.name
-        wanted = login.packet_size or _LARGEST_PACKET
-        size = min(max(wanted, _SMALLEST_PACKET), _LARGEST_PACKET)
+        largest = _LARGEST_ENCRYPTED_PACKET if self.encrypted else _LARGEST_PACKET
+        wanted = login.packet_size or largest
+        size = min(max(wanted, _SMALLEST_PACKET), largest)
         answer = tokens.env_text(1, name, "master")
         answer += tokens.message(
             SqlServerError(5701, f"Changed database context to '{name}'.", 0, 2)

@@ -5,14 +5,28 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-ENCRYPT_NOT_SUPPORTED = 2
+from migration_assets.sandbox.sqlserver.encryption import Encrypt
+
+_ENCRYPTION_OPTION = 1
+_TERMINATOR = 0xFF
 
 
-def prelogin_answer() -> bytes:
-    """Version 16.0, no encryption, no MARS: 5-byte option headers, then their data."""
+def wanted_encryption(prelogin: bytes) -> int:
+    """The client's ENCRYPTION option; one that says nothing cannot encrypt."""
+    position = 0
+    while position + 5 <= len(prelogin) and prelogin[position] != _TERMINATOR:
+        token, offset, length = struct.unpack_from(">BHH", prelogin, position)
+        if token == _ENCRYPTION_OPTION and length:
+            return int(prelogin[offset])
+        position += 5
+    return Encrypt.NOT_SUPPORTED
+
+
+def prelogin_answer(encryption: Encrypt) -> bytes:
+    """Version 16.0, what was agreed on, no MARS: 5-byte option headers, then their data."""
     options = [
         (0, bytes([16, 0, 0x03, 0xE8, 0, 0])),
-        (1, bytes([ENCRYPT_NOT_SUPPORTED])),
+        (_ENCRYPTION_OPTION, bytes([encryption])),
         (2, b"\x00"),
         (3, b""),
         (4, b"\x00"),

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import struct
 from dataclasses import dataclass
+
+from migration_assets.sandbox.sqlserver.encryption import (
+    TLS_HANDSHAKE_BYTE,
+    Channel,
+    Encryption,
+    Plain,
+    Tls,
+)
 
 BATCH = 1
 RPC = 3
@@ -45,6 +52,8 @@ class Packets:
     def __init__(self, sock: socket.socket) -> None:
         """Take over a connected socket; the caller closes it."""
         self._socket = sock
+        self._plain = Plain(sock)
+        self._channel: Channel = self._plain
         self.size = 4096
         self.drop_after: int | None = None
         """Bytes of answer after which a fault drops the connection; None for never."""
@@ -70,9 +79,39 @@ class Packets:
 
     def readable(self) -> bool:
         """Whether the client sent something (an attention) or has gone."""
-        poll = select.poll()  # not select, which ends at descriptor 1023
-        poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(0))
+        return self._channel.readable()
+
+    def begins_with_tls(self) -> bool:
+        """Whether the client's first byte is TLS's, which is TDS 8.0; waits for it."""
+        return self._socket.recv(1, socket.MSG_PEEK) == bytes([TLS_HANDSHAKE_BYTE])
+
+    def encrypt_all(self, encryption: Encryption) -> None:
+        """Shake hands at once and stay encrypted (TDS 8.0)."""
+        tls = Tls(self._socket, encryption.strict)
+        tls.shake_hands()
+        self._channel = tls
+
+    def encrypt(self, encryption: Encryption) -> None:
+        """Shake hands inside of PRELOGIN packets; what follows are TLS records (TDS 7.x)."""
+        tls = Tls(self._socket, encryption.inside_prelogin)
+        tls.shake_hands(self._unwrapped, self._send_wrapped)
+        self._channel = tls
+
+    def decrypt(self) -> None:
+        """Leave TLS, after the login."""
+        self._channel = self._plain
+
+    def _unwrapped(self) -> bytes | None:
+        message = self.read()
+        return None if message is None or message.kind != PRELOGIN else message.body
+
+    def _send_wrapped(self, data: bytes) -> None:
+        payload = self.size - 8
+        for start in range(0, len(data), payload):
+            piece = data[start : start + payload]
+            last = start + payload >= len(data)
+            head = _HEADER.pack(PRELOGIN, int(last), len(piece) + 8, 0, 0, 0)
+            self._socket.sendall(head + piece)
 
     def write(self, data: bytes | memoryview) -> None:
         """Append to the answer; whole packets are sent."""
@@ -108,14 +147,14 @@ class Packets:
             head = data[: self.drop_after]
             self.drop_after -= len(head)
             if len(head) < len(data) or self.drop_after == 0:
-                self._socket.sendall(head)
+                self._channel.sendall(head)
                 raise DroppedError("dropped by a fault")
-        self._socket.sendall(data)
+        self._channel.sendall(data)
 
     def _exactly(self, count: int) -> bytes | None:
         parts = bytearray()
         while len(parts) < count:
-            got = self._socket.recv(count - len(parts))
+            got = self._channel.recv(count - len(parts))
             if not got:
                 return None
             parts += got

@@ -74,7 +74,16 @@ def _principals(session: Session, _: Database) -> Iterator[Row]:
     yield "db_datareader", 16390, "R", "DATABASE_ROLE", None, True
 
 
+def _connections(session: Session, _: Database) -> Iterator[Row]:
+    """The asking session's own connection only."""
+    yield session.spid, "TCP", "TSQL", "TRUE" if session.encrypted else "FALSE", "SQL"
+
+
 VIEWS: dict[str, SystemView] = {
+    "sys.dm_exec_connections": SystemView(
+        "session_id int?, net_transport nvarchar(40), protocol_type nvarchar(40)?, "
+        "encrypt_option nvarchar(40), auth_scheme nvarchar(40)", _connections,
+    ),
     "sys.database_principals": SystemView(
         "name sysname, principal_id int, type char(1), type_desc nvarchar(60)?, "
         "default_schema_name sysname?, is_fixed_role bit", _principals,

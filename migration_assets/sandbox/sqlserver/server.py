@@ -15,12 +15,14 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from migration_assets.sandbox.certificate import make_certificate
 from migration_assets.sandbox.control import ControlServer, StatementLog, Switchboard
 from migration_assets.sandbox.sqlserver import batch, dml
 from migration_assets.sandbox.sqlserver.answers import Rows
 from migration_assets.sandbox.sqlserver.catalog import Column, quoted, storage_name
 from migration_assets.sandbox.sqlserver.connection import Connection, Shared
 from migration_assets.sandbox.sqlserver.conversion import Typed, macro, store
+from migration_assets.sandbox.sqlserver.encryption import Encryption, Offer
 from migration_assets.sandbox.sqlserver.engine import Engine
 from migration_assets.sandbox.sqlserver.errors import from_duckdb, invalid_column
 from migration_assets.sandbox.sqlserver.session import Session
@@ -33,7 +35,8 @@ _LET_GO_SECONDS = 2.0
 class SqlServerStandIn:
     """A stand-in for SQL Server on a loopback port; not SQL Server.
 
-    It speaks TDS 7.4 without encryption and runs a subset of T-SQL on DuckDB in memory. Statements
+    It speaks TDS 7.4 and 8.0, encrypted as the client wishes, with a certificate that it signs
+    itself at its start, and runs a subset of T-SQL on DuckDB in memory. Statements
     that it does not know are error 50001. What it does not honour is listed in the package's text.
 
     Args:
@@ -46,6 +49,8 @@ class SqlServerStandIn:
         without: catalog views that answer error 208, e.g. `sys.dm_db_partition_stats`.
         deny: catalog views that answer a permission error.
         replay: regular expression; a matching statement's answer is encoded once and replayed.
+        encryption: what it does about TLS.
+        certificate: file that its certificate is written to; None for none.
     """
 
     def __init__(
@@ -60,6 +65,8 @@ class SqlServerStandIn:
         without: tuple[str, ...] = (),
         deny: tuple[str, ...] = (),
         replay: str | None = None,
+        encryption: Offer = Offer.OFFERED,
+        certificate: Path | None = None,
     ) -> None:
         """Create the databases; nothing listens before `start`."""
         self.user = user
@@ -73,11 +80,15 @@ class SqlServerStandIn:
         self._limit = limit
         self._wanted_port = port
         self._log = StatementLog(statements, "sqlserver")
+        own = make_certificate("SSL_Self_Signed_Fallback")
+        if certificate is not None:
+            own.write(certificate)
         self._shared = Shared(
             self.engine,
             self.board,
             self._log,
             self._watch,
+            Encryption(encryption, own),
             re.compile(replay, re.I | re.S) if replay else None,
         )
         self._listener: socket.socket | None = None

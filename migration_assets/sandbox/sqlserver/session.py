@@ -50,6 +50,7 @@ class Session:
     engine: Engine
     program: str
     host: str
+    encrypted: bool
     transactions: int
     rowcount: int
 
@@ -63,6 +64,7 @@ class Session:
         self.spid = spid
         self.program = ""
         self.host = ""
+        self.encrypted = False
         name = database or engine.default_database
         if name.lower() not in engine.databases:
             raise SqlServerError(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import threading
 from pathlib import Path
 
+from migration_assets.sandbox.control import PASSWORD_VARIABLE
 from migration_assets.sandbox.starrocks.server import StarRocksStandIn
 
 
@@ -17,9 +19,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A stand-in for StarRocks. It is not StarRocks.")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--user", default="root")
-    parser.add_argument("--password", default="")
+    parser.add_argument(
+        "--password", default=os.environ.get(PASSWORD_VARIABLE, ""),
+        help=f"visible to everybody on this machine, unlike {PASSWORD_VARIABLE}",
+    )  # fmt: skip
     parser.add_argument("--limit", type=int, help="max_user_connections of every user")
     parser.add_argument("--statements", type=Path, help="directory for the statement log")
+    parser.add_argument(
+        "--certificate", type=Path, metavar="FILE", help="offer TLS; where to write the certificate"
+    )
     parser.add_argument("--exit-with-parent", action="store_true", help="stop when stdin ends")
     given = parser.parse_args()
     server = StarRocksStandIn(
@@ -28,6 +36,7 @@ def main() -> None:
         password=given.password,
         limit=given.limit,
         statements=given.statements,
+        certificate=given.certificate,
     )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -7,6 +7,7 @@ driver prepares nothing.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import struct
 from collections.abc import Callable
 from functools import partial
@@ -20,8 +21,8 @@ from mysql_mimic.constants import DEFAULT_SERVER_CAPABILITIES
 from mysql_mimic.errors import MysqlError
 from mysql_mimic.results import ResultColumn
 from mysql_mimic.stream import ConnectionClosed, MysqlStream
+from mysql_mimic.types import Capabilities, Commands, ServerStatus
 from mysql_mimic.types import ColumnType as WireType
-from mysql_mimic.types import Commands, ServerStatus
 
 from migration_assets.sandbox.control import Fault
 from migration_assets.sandbox.starrocks.errors import StarRocksError, unsupported
@@ -74,6 +75,8 @@ class Connection:
         self._stream = MysqlStream(reader, writer)
         self._writer = writer
         self._capabilities = DEFAULT_SERVER_CAPABILITIES
+        if shared.tls is not None:
+            self._capabilities |= Capabilities.CLIENT_SSL
         self._statements = 0
 
     async def serve(self, connection_id: int) -> None:
@@ -110,11 +113,18 @@ class Connection:
         )
         await self._stream.write(handshake)
         try:
-            answer = packets.parse_handshake_response_41(
+            answer = packets.parse_handshake_response(
                 capabilities=self._capabilities, data=await self._stream.read()
             )
-        except (AssertionError, MysqlError, struct.error):
-            return False  # a port check, or TLS, which this stand-in has not
+            if isinstance(answer, packets.SSLRequest):
+                if self.shared.tls is None:
+                    return False
+                await self._start_tls(self.shared.tls)
+                answer = packets.parse_handshake_response_41(
+                    capabilities=self._capabilities, data=await self._stream.read()
+                )
+        except (MysqlError, struct.error, AssertionError, ssl.SSLError):
+            return False  # a port check, or a client that does not trust us
         self._capabilities = answer.capabilities
         if delay := self.shared.board.strike("delay", f"LOGIN {answer.username}", aimed=True):
             await self._in_thread(partial(self.shared.board.hold, delay))
@@ -151,6 +161,22 @@ class Connection:
         await self._stream.write(self._ok(Done()))
         self._stream.reset_seq()
         return True
+
+    async def _start_tls(self, context: ssl.SSLContext) -> None:
+        """Go on in TLS, with what the client has sent of it already.
+
+        A client sends its first record right after its request, and asyncio may have read both: the
+        new protocol must be given those bytes, or it waits for them for ever.
+        """
+        early = bytes(self._stream.reader._buffer)  # noqa: SLF001 - no other way
+        self._stream.reader._buffer.clear()  # noqa: SLF001
+        transport = self._writer.transport
+        starting = asyncio.ensure_future(self._stream.start_tls(context))
+        await asyncio.sleep(0)  # it has put its protocol in place, and waits for the handshake
+        protocol = transport.get_protocol()
+        if early and isinstance(protocol, asyncio.BufferedProtocol):
+            self.loop.call_soon(_feed, protocol, early)
+        await starting
 
     async def _commands(self) -> None:
         assert self.session is not None  # noqa: S101 - logged in
@@ -290,6 +316,15 @@ class Connection:
             b"\xff" + struct.pack("<H", error.number) + b"#" + error.state.encode()
             + error.message.encode()
         )  # fmt: skip
+
+
+def _feed(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
+    while data:
+        place = memoryview(protocol.get_buffer(len(data)))
+        count = min(len(place), len(data))
+        place[:count] = data[:count]
+        protocol.buffer_updated(count)
+        data = data[count:]
 
 
 def _wire_column(column: OutputColumn) -> ResultColumn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import ssl
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import Any
 
 import duckdb
 
+from migration_assets.sandbox.certificate import make_certificate
 from migration_assets.sandbox.control import ControlServer, StatementLog, Switchboard
 from migration_assets.sandbox.starrocks import functions
 from migration_assets.sandbox.starrocks.catalogs import ExternalCatalog
@@ -35,13 +37,17 @@ class Shared:
         max_connections: `qe_max_connection`, for all users together.
     """
 
-    def __init__(self, limit: int | None, log: StatementLog) -> None:
+    def __init__(
+        self, limit: int | None, log: StatementLog, tls: ssl.SSLContext | None = None
+    ) -> None:
         """Start an empty cluster.
 
         Args:
             limit: `max_user_connections` of each user; None for StarRocks' 1024.
             log: takes every statement.
+            tls: for clients that want it; None offers none.
         """
+        self.tls = tls
         self.board = Switchboard()
         self.log = log
         self.metadata = Metadata()
@@ -141,6 +147,7 @@ class StarRocksStandIn:
         password: str = "",
         limit: int | None = None,
         statements: Path | None = None,
+        certificate: Path | None = None,
     ) -> None:
         """Prepare; nothing listens before `start`.
 
@@ -150,11 +157,14 @@ class StarRocksStandIn:
             password: its password.
             limit: `max_user_connections` of every user; None for StarRocks' default of 1024.
             statements: directory of the statement log; None for none.
+            certificate: file that its own certificate is written to; None for no TLS, which is
+                what StarRocks itself has by default.
         """
         self.port = port
         self.control_url = ""
         self._user, self._password, self._limit = user, password, limit
         self._statements = statements
+        self._certificate = certificate
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -202,7 +212,12 @@ class StarRocksStandIn:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        shared = Shared(self._limit, StatementLog(self._statements, "starrocks"))
+        tls = None
+        if self._certificate is not None:
+            own = make_certificate("StarRocks stand-in")
+            own.write(self._certificate)
+            tls = own.context()
+        shared = Shared(self._limit, StatementLog(self._statements, "starrocks"), tls)
         shared.users.add(self._user, self._password)
         ids = itertools.count(FIRST_CONNECTION_ID)
         tasks: set[asyncio.Task[None]] = set()

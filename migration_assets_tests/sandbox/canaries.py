@@ -1,0 +1,106 @@
+"""Secrets that are recognised wherever they turn up, and the search for them.
+
+The bench's stand-ins and project have no others, so all of its scenarios plant them.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+PASSWORDS = {
+    "sqlserver": "Canary mssql/7Kq}+é=x;y%41",
+    "aws": "CanaryAws/9f3Zt+Qe8Lm2Vb6Nc4Xd1Rg5Hj0W",
+    "starrocks": "Canary'starrocks\"/5Tg&u+8%20",
+}
+"""With what ends a value in connection strings, URLs, SQL and JSON."""
+
+SETTINGS = {"AWS_SESSION_TOKEN": "CanaryToken//IQoJb3JpZ2luX2VjEAoaCXVzLWVhc3QtMSJHMEUCIQ+Zk3=="}
+WRONG = {
+    "MSSQL_PASSWORD": "CanaryWrong mssql/3Hd}+;z",
+    "STARROCKS_PASSWORD": "CanaryWrong'starrocks/6Wn&",
+}
+"""Of logins that are refused: a password mistyped is one, too."""
+
+SECRETS = [*PASSWORDS.values(), *SETTINGS.values(), *WRONG.values()]
+
+
+def forms(secret: str) -> set[bytes]:
+    """How a secret may be written, whole."""
+    plain = secret.encode()
+    found = {
+        plain, secret.encode("utf-16-le"), plain.hex().encode(),
+        quote(secret).encode(), quote(secret, safe="").encode(), quote_plus(secret).encode(),
+        json.dumps(secret)[1:-1].encode(), json.dumps(secret, ensure_ascii=False)[1:-1].encode(),
+        json.dumps(json.dumps(secret))[3:-3].encode(), repr(secret)[1:-1].encode(),
+        secret.replace("}", "}}").encode(), secret.replace("'", "''").encode(),
+        secret.replace("&", "&amp;").encode(),
+    }  # fmt: skip
+    for shift in range(3):
+        # Whatever stood before and after it, the middle of its base64 is the same.
+        encoded = base64.b64encode(b"\0" * shift + plain)
+        middle = encoded[4 if shift else 0 : len(encoded) // 4 * 4 - 4]
+        found |= {middle, middle.replace(b"+", b"-").replace(b"/", b"_")}
+    return found
+
+
+NEEDLES = {form: secret for secret in SECRETS for form in forms(secret)}
+
+
+def secrets_in(data: bytes) -> set[str]:
+    """The secrets that occur in some bytes, in whatever form, also when they are compressed."""
+    found = {secret for form, secret in NEEDLES.items() if form in data}
+    for expand in (zlib.decompress, gzip.decompress):
+        try:
+            found |= {secret for form, secret in NEEDLES.items() if form in expand(data)}
+        except (OSError, zlib.error, EOFError):
+            continue
+    return found
+
+
+def places_in(folder: Path) -> Iterator[tuple[str, set[str]]]:
+    """Each file of a folder, and each value of its SQLite databases, with the secrets in it."""
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        yield str(path.relative_to(folder)), secrets_in(data)
+        if data.startswith(b"SQLite format 3"):
+            yield from _values(path)
+
+
+def _values(path: Path) -> Iterator[tuple[str, set[str]]]:
+    """Read through SQLite: long values lie in pieces, and Dagster compresses some."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        for (table,) in tables:
+            for row in database.execute(f'SELECT * FROM "{table}"'):
+                for value in row:
+                    if isinstance(value, (str, bytes)):
+                        data = value.encode() if isinstance(value, str) else value
+                        yield f"{path.name}:{table}", secrets_in(data)
+
+
+def command_lines(seconds: float, until: object) -> set[bytes]:
+    """Command lines of all processes of this machine, looked at again and again.
+
+    Args:
+        seconds: how long at most.
+        until: a process; when it has ended, so does this.
+    """
+    found: set[bytes] = set()
+    deadline = time.monotonic() + seconds
+    while until.poll() is None and time.monotonic() < deadline:  # type: ignore[attr-defined]
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                found.add(entry.read_bytes())
+            except OSError:  # it has ended
+                continue
+        time.sleep(0.1)
+    return found
