@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from migration_assets.errors import ConfigurationError
 from migration_assets.mssql.odbc import require_odbc_libraries
 
 SPARK_TESTS = "migration_assets_tests/spark"
+
+# How long an example takes says more about the machine's other work than about the code.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 def pytest_configure() -> None:

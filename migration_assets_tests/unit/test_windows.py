@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from migration_assets.assets.build import DATA_VERSION_TAG
@@ -110,7 +110,6 @@ _DAYS = st.dates(dt.date(1990, 1, 1), dt.date(2030, 12, 31))
 _MOMENTS = st.none() | st.datetimes(dt.datetime(1, 1, 1), dt.datetime.max)
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(sorted(TYPES)), st.sampled_from(Period), _DAYS, st.integers(0, 14),
     st.integers(0, 14), st.lists(_MOMENTS, max_size=20),
