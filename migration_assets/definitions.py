@@ -19,7 +19,7 @@ from migration_assets.jobs import build_jobs, build_schedules, build_sensors
 from migration_assets.mssql.resource import MssqlResource
 from migration_assets.plan import Consistency, Engine, MigrationPlan, TablePlan
 from migration_assets.plan_source import read_plan
-from migration_assets.settings import LogFormat, ProjectSettings
+from migration_assets.settings import LogFormat, ProjectSettings, RetrySettings
 from migration_assets.starrocks.resource import StarRocksResource
 
 JOB_WITHOUT_PLAN = "make_a_plan"
@@ -105,9 +105,11 @@ def load_definitions() -> dg.Definitions:
     """Load the plan that `MIGRATION_PLAN` names; without one, a location that says what to run.
 
     Raises:
+        ConfigurationError: a setting of the project or of retries is malformed.
         PlanError: there is a plan, and it is corrupt or of another version.
     """
     settings = ProjectSettings.load()
+    RetrySettings.load()  # a mistake in them is told now, not when a step has failed
     write_lines(as_json=settings.log_format is LogFormat.JSON)
     try:
         plan = read_plan(settings.plan)

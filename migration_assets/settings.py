@@ -111,7 +111,10 @@ def _problem(settings: type[BaseSettings], entry: dict[str, Any]) -> str:
     prefix = settings.model_config.get("env_prefix", "")
     known = settings.model_fields.get(field)
     alias = known.validation_alias if known is not None else None
-    name = alias if isinstance(alias, str) else f"{prefix}{field}".upper()
+    # A variable that has a name of its own, without the prefix, is named by it already.
+    is_variable = any(f.validation_alias == field for f in settings.model_fields.values())
+    own = field if is_variable else alias
+    name = own if isinstance(own, str) else f"{prefix}{field}".upper()
     if entry["type"] == "missing":
         return f"{name} is not set"
     return f"{name}: {entry['msg'][0].lower()}{entry['msg'][1:]}"

@@ -12,7 +12,8 @@ import pytest
 from migration_assets import events
 from migration_assets.assets.failures import Retries, failures, plain_failure, retry_or_fail
 from migration_assets.assets.translator import Stage
-from migration_assets.errors import AccessDeniedError, ServerBusyError
+from migration_assets.definitions import load_definitions
+from migration_assets.errors import AccessDeniedError, ConfigurationError, ServerBusyError
 from migration_assets.settings import RetrySettings
 from migration_assets.starrocks.server_errors import understand
 from migration_assets_tests.unit.tables import INT, table_plan
@@ -166,6 +167,14 @@ def test_waits_grow_are_spread_and_are_bounded(at_least_s: float, draw: float) -
     assert min(waits) >= min(at_least_s, 40)
     assert settings.wait_s(3, at_least_s=0, draw=0.0) == 2
     assert settings.wait_s(3, at_least_s=0, draw=1.0) == 4
+
+
+def test_a_mistake_in_the_settings_of_retries_is_told_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MIGRATION_RETRIES", "many")
+    with pytest.raises(ConfigurationError, match=r"Settings: MIGRATION_RETRIES: "):
+        load_definitions()
 
 
 # --- the log

@@ -5,7 +5,7 @@ A *statement* here is a request, written as faults match it and as the log shows
 - S3: `PUT /lake/warehouse/shop/orders/data/x.parquet` (with the query string, if any);
 - Glue: `POST / AWSGlue.UpdateTable shop.orders`.
 
-What the faults mean here (`alter` and `then` mean nothing):
+What the faults mean here (`alter`, `then` and `late` mean nothing):
 
 - `refuse`: a connection above the limit is closed at once.
 - `drop` with `after_queries`: the connection's next request is not executed and it is closed;
