@@ -155,6 +155,8 @@ class KeyRange(FrozenModel):
         more_columns: further columns of the key, the same in all ranges of a table; NOT NULL, like
             `column` when there are any.
         more_lower: literals of the first of these, after `lower`; `more_upper` after `upper`.
+        lower_after: rows equal to `lower` lie below the bound, as at a boundary of a partition
+            function that is RANGE LEFT; `upper_after` likewise.
         hash_columns: columns whose checksum decides, when the table has no order to cut by.
         hash_of: number of the partitions by hash; this one has the rows of hash `source_partition`.
     """
@@ -166,6 +168,8 @@ class KeyRange(FrozenModel):
     more_columns: tuple[str, ...] = ()
     more_lower: tuple[str, ...] = ()
     more_upper: tuple[str, ...] = ()
+    lower_after: bool = False
+    upper_after: bool = False
     hash_columns: tuple[str, ...] = ()
     hash_of: int = 0
 
@@ -203,7 +207,10 @@ class KeyRange(FrozenModel):
         return {k: v for k, v in content.items() if v or k not in _LATER_RANGE_FIELDS}
 
 
-_LATER_RANGE_FIELDS = ("more_columns", "more_lower", "more_upper", "hash_columns", "hash_of")
+_LATER_RANGE_FIELDS = (
+    *("more_columns", "more_lower", "more_upper", "lower_after", "upper_after"),
+    *("hash_columns", "hash_of"),
+)
 
 
 class Evolution(FrozenModel):
@@ -232,8 +239,11 @@ class TablePlan(FrozenModel):
         location: data location, an URI without a trailing slash, fixed for good.
         isolated: partition keys of its own, so that its runs are not shared with other tables.
         cut_by: where the ranges come from: `histogram`, `walk` over an index, `arithmetic` over a
-            key whose histogram is even, `bounds` (arithmetic without a histogram) or `hash`; empty
-            for a table in one piece.
+            key whose histogram is even, `bounds` (arithmetic without a histogram),
+            `partition_function` (SQL Server's own partitions) or `hash`; empty for a table in one
+            piece.
+        range_rows: estimated rows of each range when they were cut; empty where nothing is known
+            of them.
         warnings: what the user must know before data moves.
         evolutions: changes of columns since the rows that are there may have been made, oldest
             first.
@@ -256,6 +266,7 @@ class TablePlan(FrozenModel):
     primary_key: tuple[str, ...] = ()
     key_ranges: tuple[KeyRange, ...]
     cut_by: str = ""
+    range_rows: tuple[int, ...] = ()
     isolated: bool = False
     engine: Engine = Engine.ARROW
     verification: VerificationLevel = VerificationLevel.FULL
@@ -279,7 +290,7 @@ class TablePlan(FrozenModel):
     def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what older plans do not have, so that they keep their id."""
         content: dict[str, Any] = handler(self)
-        return {k: v for k, v in content.items() if v or k != "cut_by"}
+        return {k: v for k, v in content.items() if v or k not in {"cut_by", "range_rows"}}
 
     @property
     def full_name(self) -> str:

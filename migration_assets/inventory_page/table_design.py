@@ -89,9 +89,27 @@ def _partitions(table: TablePlan) -> str:
     by = f"By {SOURCE_PARTITION}, as in Iceberg and Dagster, so that one can be replaced alone: "
     if ranges == 1:
         return f"{by}one, since the table is small or has no key that is cut."
-    columns = ", ".join(dict.fromkeys(r.column for r in table.key_ranges if r.column))
-    cut = f" of {columns}" if columns else ""
-    return f"{by}{ranges:,} ranges{cut}, from the number of rows and bytes (or migration.yaml)."
+    number = f"{ranges:,}, from the number of rows and bytes (or migration.yaml)"
+    first = table.key_ranges[0]
+    if first.hash_of:
+        return (
+            f"{by}{number}. They are split by a checksum over {_counted(len(first.hash_columns), 'column')}"
+            ", as migration.yaml asks: each reads the whole table."
+        )
+    columns = ", ".join(dict.fromkeys(name for r in table.key_ranges for name in r.key_columns))
+    how = _HOW.get(table.cut_by, "")
+    return f"{by}{number}. They are ranges of {columns}{f', {how}' if how else ''}."
+
+
+_HOW = {
+    "histogram": "as even as SQL Server's histogram says",
+    "walk": "as even as the rows that were counted along an index",
+    "arithmetic": "equally wide, since SQL Server's histogram says that its values are even",
+    "bounds": "equally wide between the lowest and the highest value; what is between is not known",
+    "partition_function": "along SQL Server's own partitions: small ones are put together, large "
+    "ones cut further where statistics or an index tell how",
+}
+"""By `TablePlan.cut_by`."""
 
 
 def _buckets(table: TablePlan) -> str:
