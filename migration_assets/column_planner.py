@@ -39,12 +39,17 @@ def plan_columns(
         raise UnsupportedError("no column is left to migrate")
     chosen = {column.name: wishes.conversions(column.name) for column in kept}
     targets: list[tuple[Column, AddedColumn | None]] = []
+    refused: list[UnsupportedError] = []
     for column in kept:
-        targets.append((column, None))
-        targets += [(column, added) for added in added_columns(column, chosen[column.name])]
+        try:
+            beside = added_columns(column, chosen[column.name])
+        except UnsupportedError as error:
+            refused.append(error)
+        else:
+            targets.append((column, None))
+            targets += [(column, added) for added in beside]
     names = _names(targets)
     columns = []
-    refused = []
     for field_id, (column, added) in enumerate(targets, start=1):
         name = names[_identity(column, added)]
         if added is not None:

@@ -89,27 +89,29 @@ def _partitions(table: TablePlan) -> str:
     by = f"By {SOURCE_PARTITION}, as in Iceberg and Dagster, so that one can be replaced alone: "
     if ranges == 1:
         return f"{by}one, since the table is small or has no key that is cut."
-    number = f"{ranges:,}, from the number of rows and bytes (or migration.yaml)"
+    many = "so many by rows and bytes (or migration.yaml)"
     first = table.key_ranges[0]
     if first.hash_of:
+        columns = _counted(len(first.hash_columns), "column")
         return (
-            f"{by}{number}. They are split by a checksum over {_counted(len(first.hash_columns), 'column')}"
-            ", as migration.yaml asks: each reads the whole table."
+            f"{by}{ranges:,} parts by a checksum over {columns}, {many}; split: hash asks for it, "
+            "and each reads the whole table."
         )
-    columns = ", ".join(dict.fromkeys(name for r in table.key_ranges for name in r.key_columns))
-    how = _HOW.get(table.cut_by, "")
-    return f"{by}{number}. They are ranges of {columns}{f', {how}' if how else ''}."
+    names = dict.fromkeys(name for r in table.key_ranges for name in r.key_columns)
+    cut = f"{ranges:,} ranges of {', '.join(names)}"
+    how = _HOW.get(table.cut_by)
+    return f"{by}{cut}{f', {how}' if how else ''}; {many}."
 
 
 _HOW = {
     "histogram": "as even as SQL Server's histogram says",
     "walk": "as even as the rows that were counted along an index",
     "arithmetic": "equally wide, since SQL Server's histogram says that its values are even",
-    "bounds": "equally wide between the lowest and the highest value; what is between is not known",
-    "partition_function": "along SQL Server's own partitions: small ones are put together, large "
-    "ones cut further where statistics or an index tell how",
+    "bounds": "equally wide between the lowest and the highest value, whatever is between",
+    "partition_function": "along SQL Server's own partitions (small ones together, large ones cut "
+    "further where statistics or an index tell how)",
 }
-"""By `TablePlan.cut_by`."""
+"""How ranges were cut, by `TablePlan.cut_by`."""
 
 
 def _buckets(table: TablePlan) -> str:
