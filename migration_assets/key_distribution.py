@@ -105,12 +105,12 @@ class Histogram:
                 continue
             here = line.position(step.text) if line is not None else None
             if line is not None and before is not None and here is not None:
-                parts = int(min(step.range_rows // most + 1, here - before))
+                between = max(here - before - 1, 0)  # more parts than values would be one place
+                parts = int(min(step.range_rows // most + 1, between))
                 for part in range(parts):
-                    place = before + 1 + (here - before - 1) * part // parts
-                    if place < here:
-                        rows = below + step.range_rows * part / parts
-                        cuts.append((place, Cut((line.literal(place),), rows)))
+                    place = before + 1 + between * part // parts
+                    rows = below + step.range_rows * part / parts
+                    cuts.append((place, Cut((line.literal(place),), rows)))
             below += step.range_rows
             cuts.append((here, Cut((literal(self.mssql_type, step.text),), below)))
             below += step.equal_rows
@@ -197,10 +197,14 @@ def walked_cuts(points: Sequence[KeyPoint], types: Sequence[MssqlType]) -> tuple
 
 
 def ascending(cuts: Iterable[Cut]) -> tuple[Cut, ...]:
-    """Cuts with more and more rows below: those without rows between divide nothing."""
+    """Cuts with more and more rows below: those without rows between divide nothing.
+
+    Nor do two at one place, whatever an estimate says of them: their range would be that value.
+    """
     kept: list[Cut] = []
     for cut in cuts:
-        if cut.below > (kept[-1].below if kept else 0):
+        is_new = not kept or (cut.literals, cut.after) != (kept[-1].literals, kept[-1].after)
+        if is_new and cut.below > (kept[-1].below if kept else 0):
             kept.append(cut)
     return tuple(kept)
 

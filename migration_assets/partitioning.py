@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from migration_assets.errors import ConfigurationError, PlanError
 from migration_assets.key_distribution import balanced, imbalance
@@ -324,8 +325,12 @@ def range_rows(ranges: Sequence[KeyRange], found: KeyCuts) -> tuple[int, ...]:
         found.rows if r.upper is None else below[(r.upper, *r.more_upper), r.upper_after]
         for r in ranges
     ]
-    starts = [0.0, *ends[:-1]]
-    return tuple(round(end - start) for start, end in zip(starts, ends, strict=True))
+    return whole_rows([0.0, *ends])
+
+
+def whole_rows(edges: Sequence[float]) -> tuple[int, ...]:
+    """Estimated rows between edges, as integers that add up."""
+    return tuple(round(end) - round(start) for start, end in pairwise(edges))
 
 
 def _count(n: int, most: int, *, few: bool = False) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TypeVar
 
 from migration_assets.column_planner import plan_columns
@@ -40,6 +41,7 @@ from migration_assets.partitioning import (
     key_ranges,
     partition_count,
     range_rows,
+    whole_rows,
 )
 from migration_assets.plan import (
     SOURCE_PARTITION,
@@ -332,7 +334,9 @@ def _ranges(table: SourceTable, wishes: TableRules) -> _Ranges:
             f"values, {bounds[0]} to {bounds[1]}."
         )
     how = "arithmetic" if table.key_is_even else "bounds"
-    rows = tuple(map(round, table.even_rows)) if len(table.even_rows) == len(ranges) else ()
+    rows = whole_rows([*accumulate(table.even_rows, initial=0.0)])
+    if len(rows) != len(ranges):
+        rows = ()
     return _Ranges(ranges, how if len(ranges) > 1 else "", tuple(warnings), rows)
 
 

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from migration_assets.errors import AccessDeniedError
 from migration_assets.key_distribution import Histogram, KeyPoint, Step, walked_cuts
+from migration_assets.mssql.catalog import Catalog, CatalogColumn, CatalogTable
 from migration_assets.mssql.keys import measure_keys
+from migration_assets.mssql.partition_functions import read_partition_functions
 from migration_assets.operations.planning import with_keys
 from migration_assets.partition_function import (
     along,
@@ -27,12 +29,14 @@ from migration_assets.partition_function import (
     unusable,
 )
 from migration_assets.partitioning import cut_ranges, predicate, range_rows
-from migration_assets.plan import KeyRange
+from migration_assets.plan import KeyRange, MigrationPlan
 from migration_assets.planner import keys_to_measure, plan
+from migration_assets.replanning import same_but_estimates, stamped, take_over
 from migration_assets.rules import Rules
 from migration_assets.schema import (
     Column,
     Cut,
+    KeyCuts,
     MssqlType,
     PartitionFunction,
     SourceDatabase,
@@ -40,6 +44,7 @@ from migration_assets.schema import (
     SourceTable,
     TableSchema,
 )
+from migration_assets_tests.unit.scripted_server import DENIED, MISSING, ScriptedServer
 
 INT = MssqlType("int", 4, 10)
 DATE = MssqlType("date", 3)
@@ -447,3 +452,133 @@ def test_ranges_by_partition_are_as_even_as_the_partitions_allow() -> None:
         assert uneven <= 2
         pairs = itertools.pairwise(ranges)
         assert all(one.upper == other.lower for one, other in pairs)
+
+
+# --- what the catalog says
+
+
+NARROW = MssqlType("varchar", 20, collation="Latin1_General_BIN2")
+CATALOG = [
+    CatalogTable(
+        "dbo",
+        name,
+        number,
+        [CatalogColumn("k", kind, nullable=True, column_id=1)],
+    )
+    for number, (name, kind) in enumerate(
+        [("ints", INT), ("texts", NARROW), ("floats", FLOAT), ("plain", INT)], start=1
+    )
+]
+FOUND = [
+    (1, 70, "pf_ints", True, "k", None),
+    (2, 71, "pf_texts", False, "k", "Latin1_General_BIN2"),
+    (3, 72, "pf_floats", False, "k", None),
+]
+ROWS = [(1, 2, 20), (1, 1, 10), (2, 1, 5), (2, 2, None)]
+
+
+def boundaries_told(sql: str, _: Any) -> list[tuple[Any, ...]]:
+    if "AS int)" in sql:
+        assert "IN (70)" in sql, "boundaries of another type would not convert"
+        return [(70, 1, "7")]
+    return [(71, 1, "a'b".encode("utf-16-le").hex())]
+
+
+def answers(**changes: Any) -> dict[str, Any]:
+    return {
+        "partition_schemes": FOUND,
+        "partition_range_values": boundaries_told,
+        "sys.partitions": ROWS,
+    } | changes
+
+
+def functions_by(script: dict[str, Any]) -> tuple[dict[int, PartitionFunction], Catalog]:
+    catalog = Catalog(ScriptedServer(script))  # type: ignore[arg-type] # asks only
+    return read_partition_functions(catalog, CATALOG), catalog
+
+
+def test_functions_boundaries_and_rows_come_with_four_queries() -> None:
+    found, catalog = functions_by(answers())
+    texts = ("a'b".encode("utf-16-le").hex(),)
+    assert found == {
+        1: PartitionFunction("pf_ints", "k", on_right=True, boundaries=("7",), rows=(10, 20)),
+        2: PartitionFunction("pf_texts", "k", boundaries=texts, rows=(5, 0)),
+        3: PartitionFunction(
+            "pf_floats", "k", unusable="its partitioning column k is of type float"
+        ),
+    }
+    assert along(found[2], NARROW).cuts == ()  # no row is above the boundary
+    assert len(catalog._client.asked) == 4  # type: ignore[attr-defined]
+    assert catalog.notes == []
+
+
+def test_a_database_without_partitions_is_asked_once() -> None:
+    found, catalog = functions_by({})
+    assert (found, len(catalog._client.asked)) == ({}, 1)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("view", ["partition_schemes", "partition_range_values", "sys.partitions"])
+@pytest.mark.parametrize("refusal", [MISSING, DENIED])
+def test_a_view_that_is_missing_or_denied_is_a_note(view: str, refusal: Exception) -> None:
+    found, catalog = functions_by(answers(**{view: refusal}))
+    assert all(function.unusable for function in found.values())
+    assert all(not function.boundaries for function in found.values())
+    (note,) = catalog.notes
+    assert "what else is known of keys was used instead" in note
+
+
+def test_boundaries_in_the_order_of_another_collation_are_not_used() -> None:
+    other = [(2, 71, "pf_texts", False, "k", "Latin1_General_CI_AS")]
+    found, _ = functions_by(answers(partition_schemes=other))
+    assert "follow the collation Latin1_General_CI_AS" in found[2].unusable
+
+
+# --- estimates in the plan
+
+
+def test_estimates_are_kept_with_the_ranges_and_are_no_reason_for_another_plan() -> None:
+    columns = (Column("id", INT, nullable=False),)
+
+    def cuts(rows: float) -> KeyCuts:
+        found = tuple(Cut((str(i * 100),), i * rows / 8) for i in range(1, 8))
+        return KeyCuts(("id",), found, rows, "histogram")
+
+    def made(rows: int) -> MigrationPlan:
+        table = SourceTable(
+            "dbo", "t", TableSchema(columns, ("id",)), rows=rows, key_cuts=cuts(float(rows))
+        )
+        database = SourceDatabase("s", "d", "16", "c", True, False, (table,))
+        rules = Rules.model_validate({"defaults": {"partitions": 8}})
+        new = plan(database, rules, warehouse="s3://lake/w")
+        return stamped(new, database, rules, warehouse="s3://lake/w")
+
+    old, new = made(80_000), made(96_000)
+    assert old.tables[0].range_rows == (10_000,) * 8
+    assert new.tables[0].range_rows == (12_000,) * 8
+    assert old.tables[0].table_id == new.tables[0].table_id
+    assert same_but_estimates(old, new)
+    kept = take_over(new, old, Rules.model_validate({"defaults": {"partitions": 8}}))
+    assert kept.tables[0].range_rows == (10_000,) * 8, "as of when they were cut"
+    again = MigrationPlan.from_json(old.to_json(), origin="test")
+    assert again.tables[0].range_rows == old.tables[0].range_rows
+    assert "range_rows" not in old.tables[0].replaced(range_rows=()).model_dump()
+
+
+def test_arithmetic_over_an_even_histogram_has_estimates_too() -> None:
+    steps = (Step("1", 0.0, 1.0), *(Step(str(i * 100 + 1), 99.0, 1.0) for i in range(1, 11)))
+    even = Histogram(INT, steps).even_rows(8)
+    assert even is not None
+    table = SourceTable(
+        "dbo",
+        "t",
+        TableSchema((Column("id", INT, nullable=False),), ("id",)),
+        rows=1_001,
+        key_bounds={"id": ("1", "1001")},
+        key_is_even=True,
+        even_rows=even,
+    )
+    database = SourceDatabase("s", "d", "16", "c", True, False, (table,))
+    rules = Rules.model_validate({"defaults": {"partitions": 8}})
+    (found,) = plan(database, rules, warehouse="s3://lake/w").tables
+    assert (found.cut_by, sum(found.range_rows)) == ("arithmetic", 1_001)
+    assert max(found.range_rows) <= 1.25 * 125
