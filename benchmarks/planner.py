@@ -1,10 +1,12 @@
 """Balance and time of planning: `python -m benchmarks.planner`.
 
-Two parts, which need no server:
+Three parts, which need no server:
 
 - *Balance*: keys of several distributions, sorted in memory. Cut by MIN/MAX arithmetic as Spark, Sqoop and
   others do it, by a histogram of 200 steps, and by a walk along the index. Rows are counted, so what
   is printed is what the partitions really have: the largest over the mean.
+- *Partition functions*: tables that SQL Server itself partitions, with partitions of several sizes, cut at
+  the boundaries alone, and with the large ones divided by a histogram. Counted in the same way.
 - *Time*: 342 and 5,000 tables of a million rows on a server that answers from a script at once, with
   histograms. What is left is our own time and the number of queries; each costs a round trip.
 """
@@ -23,6 +25,7 @@ import numpy as np
 from benchmarks.measurement import print_goals
 from migration_assets.key_distribution import Histogram, KeyPoint, Step, walked_cuts
 from migration_assets.mssql.keys import measure_keys
+from migration_assets.partition_function import along, by_histogram
 from migration_assets.partitioning import cut, cut_ranges
 from migration_assets.planner import keys_to_measure
 from migration_assets.rules import Rules
@@ -30,6 +33,7 @@ from migration_assets.schema import (
     Column,
     KeyCuts,
     MssqlType,
+    PartitionFunction,
     SourceDatabase,
     SourceTable,
     TableSchema,
@@ -65,8 +69,14 @@ def arithmetic(keys: np.ndarray) -> list[tuple[int, ...]]:
     return [(int(edge),) for edge in cut(str(keys[0]), str(keys[-1]), BIGINT, PARTITIONS)]
 
 
-def by_histogram(keys: np.ndarray) -> list[tuple[int, ...]]:
+def by_steps(keys: np.ndarray) -> list[tuple[int, ...]]:
     """Edges from 200 steps."""
+    found = histogram(keys)
+    return _edges(KeyCuts(("k",), found.cuts(PARTITIONS), found.rows, "histogram"))
+
+
+def histogram(keys: np.ndarray) -> Histogram:
+    """200 steps, as SQL Server's statistics have them."""
     marks = np.unique(keys[np.linspace(0, len(keys) - 1, STEPS).astype(int)])
     low, high = np.searchsorted(keys, marks), np.searchsorted(keys, marks, side="right")
     before = np.concatenate([[0], high[:-1]])
@@ -74,8 +84,7 @@ def by_histogram(keys: np.ndarray) -> list[tuple[int, ...]]:
         Step(str(mark), float(first - last), float(end - first))
         for mark, first, end, last in zip(marks, low, high, before, strict=True)
     )
-    found = Histogram(BIGINT, steps)
-    return _edges(KeyCuts(("k",), found.cuts(PARTITIONS), found.rows, "histogram"))
+    return Histogram(BIGINT, steps)
 
 
 def by_walk(keys: np.ndarray) -> list[tuple[int, ...]]:
@@ -102,6 +111,43 @@ def _walked(keys: np.ndarray, width: int) -> KeyCuts:
 def _edges(found: KeyCuts) -> list[tuple[int, ...]]:
     ranges = cut_ranges(found, PARTITIONS)[0]
     return [(int(r.lower or 0), *map(int, r.more_lower)) for r in ranges[1:]]
+
+
+def functions(rows: int) -> dict[str, tuple[np.ndarray, PartitionFunction]]:
+    """Sorted keys and a partition function over them, by what its partitions are like."""
+    numbers = np.arange(rows, dtype=np.int64)
+    evenly = {count: [rows * i // count for i in range(1, count)] for count in (12, 36, 60, 1_000)}
+    boundaries = {
+        "36 partitions": evenly[36],
+        "1,000 partitions": evenly[1_000],
+        "12 partitions": evenly[12],
+        "60, growing": [rows * i * i // 3_600 for i in range(1, 60)],
+        "60, half are empty": [*evenly[36], *(2 * rows + i for i in range(24))],
+        "archive has half": [rows // 2 + at // 2 for at in [0, *evenly[60]]],
+        "2 partitions": [rows // 3],
+    }
+    made = {}
+    for name, bounds in boundaries.items():
+        ends = [*np.searchsorted(numbers, bounds).tolist(), rows]
+        counts = tuple(int(count) for count in np.diff([0, *ends]))
+        texts = tuple(str(bound) for bound in bounds)
+        made[name] = (
+            numbers,
+            PartitionFunction("pf", "k", on_right=True, boundaries=texts, rows=counts),
+        )
+    return made
+
+
+def at_boundaries(function: PartitionFunction) -> list[tuple[int, ...]]:
+    """Edges at boundaries alone."""
+    return _edges(along(function, BIGINT))
+
+
+def divided(function: PartitionFunction, keys: np.ndarray) -> list[tuple[int, ...]]:
+    """Edges at boundaries, and within the large partitions where the histogram says."""
+    found = by_histogram(function, histogram(keys), PARTITIONS)
+    assert found is not None, "numbers have a line"
+    return _edges(found)
 
 
 def balance(keys: np.ndarray, edges: Sequence[tuple[int, ...]]) -> float:
@@ -167,7 +213,7 @@ def main() -> int:
     options = parser.parse_args()
     ways: dict[str, Callable[[np.ndarray], list[tuple[int, ...]]]] = {
         "MIN/MAX": arithmetic,
-        "histogram": by_histogram,
+        "histogram": by_steps,
         "walk": by_walk_alone,
         "walk, 2 columns": by_walk,
     }
@@ -179,6 +225,16 @@ def main() -> int:
         print(f"{name:<22}" + "".join(f"{ratio:>17.2f}" for ratio in found))
         worst = max(worst, min(found[1:]))
     goals = [("largest over mean, worst key, best way", worst, BALANCE_GOAL, "x")]
+    print(f"\n{'partition function':<22}{'boundaries':>17}{'and histogram':>17}{'ranges':>17}")
+    worst = 0.0
+    for name, (keys, function) in functions(options.rows).items():
+        edges = [at_boundaries(function), divided(function, keys)]
+        found = [balance(keys, one) for one in edges]
+        counts = ", ".join(str(len(one) + 1) for one in edges)
+        print(f"{name:<22}" + "".join(f"{ratio:>17.2f}" for ratio in found) + f"{counts:>17}")
+        # A range must be no more than twice what a partition of all that are wanted should have.
+        worst = max(worst, found[1] * PARTITIONS / (len(edges[1]) + 1))
+    goals.append(("largest over wanted, worst partition function", worst, BALANCE_GOAL, "x"))
     print()
     for tables, most in SECONDS_GOALS.items():
         seconds, queries = planning(tables)

@@ -30,7 +30,7 @@ def plan_columns(
     A column that stands beside another follows it.
 
     Raises:
-        UnsupportedError: a column cannot be migrated, or none is left.
+        UnsupportedError: columns cannot be migrated, all of which it names, or none is left.
     """
     left_out = {name.casefold() for name in wishes.exclude_columns}
     kept = [c for c in table.columns.columns if c.name.casefold() not in left_out]
@@ -39,20 +39,32 @@ def plan_columns(
         raise UnsupportedError("no column is left to migrate")
     chosen = {column.name: wishes.conversions(column.name) for column in kept}
     targets: list[tuple[Column, AddedColumn | None]] = []
+    refused: list[UnsupportedError] = []
     for column in kept:
-        targets.append((column, None))
-        targets += [(column, added) for added in added_columns(column, chosen[column.name])]
+        try:
+            beside = added_columns(column, chosen[column.name])
+        except UnsupportedError as error:
+            refused.append(error)
+        else:
+            targets.append((column, None))
+            targets += [(column, added) for added in beside]
     names = _names(targets)
     columns = []
     for field_id, (column, added) in enumerate(targets, start=1):
         name = names[_identity(column, added)]
-        if added is None:
-            conversions = chosen[column.name]
+        if added is not None:
+            columns.append(map_added(column, added, name=name, field_id=field_id))
+            continue
+        conversions = chosen[column.name]
+        try:
             planned = map_column(column, name=name, field_id=field_id, conversions=conversions)
+        except UnsupportedError as error:
+            refused.append(error)
+        else:
             update = {"distinct": _is_distinct(column, table)}
             columns.append(planned.model_copy(update=update))
-        else:
-            columns.append(map_added(column, added, name=name, field_id=field_id))
+    if refused:
+        raise _together(refused)
     warnings = [f"Column {column.name} is left out by rule." for column in dropped]
     warnings += _without_effect("exclude_columns", wishes.exclude_columns, dropped)
     warnings += _without_effect("columns", tuple(wishes.columns), table.columns.columns)
@@ -62,6 +74,17 @@ def plan_columns(
             warnings.append(f"Column {column.name} is named {name}: its name is taken or reserved.")
         warnings += column.warnings
     return tuple(columns), warnings
+
+
+def _together(refused: Sequence[UnsupportedError]) -> UnsupportedError:
+    """All refusals of a table in one, so that one plan names all columns to think of."""
+    if len(refused) == 1:
+        return refused[0]
+    return UnsupportedError(
+        " ".join(error.found for error in refused),
+        next_step="List them under exclude_columns in migration.yaml to migrate the table without "
+        "them.",
+    )
 
 
 def _names(targets: Sequence[tuple[Column, AddedColumn | None]]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -65,9 +65,38 @@ class Histogram:
         A step that has too many rows is divided evenly where values lie on a line: rows within a
         step are spread over it, or the server would have made another step.
         """
+        return ascending([cut for _, cut in self._places(n)])
+
+    def cuts_between(
+        self, start: int | None, end: int | None, n: int, *, after: bool
+    ) -> tuple[Cut, ...]:
+        """Of the cuts into `n` parts those between two places on the line, both excluded.
+
+        Args:
+            start: None for the beginning, NULL included; `end` likewise.
+            end: a place.
+            n: number of parts of the whole.
+            after: rows at the places count to what is below them.
+
+        Returns:
+            Cuts whose `below` is the share, 0 to 1, of the rows between the places.
+        """
+        first = 0.0 if start is None else next(self._below([start + after]))
+        last = self.rows if end is None else next(self._below([end + after]))
+        return tuple(
+            Cut(cut.literals, (cut.below - first) / (last - first))
+            for place, cut in self._places(n)
+            if place is not None
+            and (start is None or start < place)
+            and (end is None or place < end)
+            and first < cut.below < last
+        )
+
+    def _places(self, n: int) -> list[tuple[int | None, Cut]]:
+        """Cuts into `n` parts with their places on the line, if there is one."""
         line = line_of(self.mssql_type)
         most = max(self.rows / n / _CUTS_A_PARTITION, 1.0)
-        cuts: list[Cut] = []
+        cuts: list[tuple[int | None, Cut]] = []
         below = 0.0
         before: int | None = None
         for step in self.steps:
@@ -76,30 +105,36 @@ class Histogram:
                 continue
             here = line.position(step.text) if line is not None else None
             if line is not None and before is not None and here is not None:
-                parts = int(min(step.range_rows // most + 1, here - before))
+                between = max(here - before - 1, 0)  # more parts than values would be one place
+                parts = int(min(step.range_rows // most + 1, between))
                 for part in range(parts):
-                    place = before + 1 + (here - before - 1) * part // parts
-                    if place < here:
-                        rows = below + step.range_rows * part / parts
-                        cuts.append(Cut((line.literal(place),), rows))
+                    place = before + 1 + between * part // parts
+                    rows = below + step.range_rows * part / parts
+                    cuts.append((place, Cut((line.literal(place),), rows)))
             below += step.range_rows
-            cuts.append(Cut((literal(self.mssql_type, step.text),), below))
+            cuts.append((here, Cut((literal(self.mssql_type, step.text),), below)))
             below += step.equal_rows
             before = here
-        return _ascending(cuts)
+        return cuts
 
     def is_even(self, n: int) -> bool:
         """Whether arithmetic over its bounds makes `n` parts of about one size."""
+        return self.even_rows(n) is not None
+
+    def even_rows(self, n: int) -> tuple[float, ...] | None:
+        """Rows of each of `n` parts by arithmetic over its bounds; None where they are not even."""
         line, bounds = line_of(self.mssql_type), self.bounds
         if line is None or bounds is None:
-            return False
+            return None
         start, end = (line.position(text) for text in bounds)
         span = end - start + 1
         if span < n:
-            return False
-        places = [start + span * i // n for i in range(1, n)]
-        cuts = [Cut((), rows) for rows in self._below(places)]
-        return imbalance(cuts, self.rows) <= EVEN
+            return None
+        below = list(self._below([start + span * i // n for i in range(1, n)]))
+        if imbalance([Cut((), rows) for rows in below], self.rows) > EVEN:
+            return None
+        edges = [0.0, *below, self.rows]
+        return tuple(end - start for start, end in pairwise(edges))
 
     def _below(self, places: Sequence[int]) -> Iterator[float]:
         """Rows below each of ascending places on the line."""
@@ -158,14 +193,18 @@ def walked_cuts(points: Sequence[KeyPoint], types: Sequence[MssqlType]) -> tuple
             literals.append(literal(kind, text))
             cuts.append(Cut(tuple(literals), below))
     # A cut by fewer columns lies before all others at the same row.
-    return _ascending(sorted(cuts, key=lambda cut: (cut.below, len(cut.literals))))
+    return ascending(sorted(cuts, key=lambda cut: (cut.below, len(cut.literals))))
 
 
-def _ascending(cuts: Sequence[Cut]) -> tuple[Cut, ...]:
-    """Cuts with more and more rows below: those without rows between divide nothing."""
+def ascending(cuts: Iterable[Cut]) -> tuple[Cut, ...]:
+    """Cuts with more and more rows below: those without rows between divide nothing.
+
+    Nor do two at one place, whatever an estimate says of them: their range would be that value.
+    """
     kept: list[Cut] = []
     for cut in cuts:
-        if cut.below > (kept[-1].below if kept else 0):
+        is_new = not kept or (cut.literals, cut.after) != (kept[-1].literals, kept[-1].after)
+        if is_new and cut.below > (kept[-1].below if kept else 0):
             kept.append(cut)
     return tuple(kept)
 

@@ -4,7 +4,9 @@ Where a key is cut is taken from what SQL Server knows (`key_distribution.py`), 
 key's values lie on a line of steps (1 for integers, the last digit of a decimal, a day, 10 ms ...).
 
 A range is `lower <= column < upper`; the first is open below and takes NULL, the last is open
-above. So each row is in exactly one range, also a row that arrives after the plan was made. A cut
+above. So each row is in exactly one range, also a row that arrives after the plan was made. At a
+boundary that belongs to the rows below it (`RANGE LEFT`), it is `column > lower` and `column <=
+upper`: exact for every type, where the next value of some is not to be had. A cut
 over several columns compares as rows do, and only NOT NULL columns: a comparison with NULL is
 neither true nor false, so a row with one in the middle of a key would be in no range.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from migration_assets.errors import ConfigurationError, PlanError
 from migration_assets.key_distribution import balanced, imbalance
@@ -263,6 +266,9 @@ WHOLE_TABLE = (KeyRange(source_partition=0),)
 """The ranges of a table that is one partition."""
 
 
+PARTITION_FUNCTION = "partition_function"
+"""`KeyCuts.method` of cuts along the partitions that SQL Server itself makes."""
+
 UNEVEN = 2.0
 """A largest partition of more times the mean is told."""
 _GOOD_ENOUGH = 1.5
@@ -272,7 +278,8 @@ _GOOD_ENOUGH = 1.5
 def cut_ranges(found: KeyCuts, n: int) -> tuple[tuple[KeyRange, ...], float]:
     """Make the ranges of a table from where it can be cut, numbered from 0.
 
-    Where there are not enough places to cut, the number goes down as `key_ranges` says.
+    Where there are not enough places to cut, the number goes down as `key_ranges` says; along a
+    partition function to one range for each partition, since that is what is asked for.
 
     Args:
         found: places to cut.
@@ -282,10 +289,11 @@ def cut_ranges(found: KeyCuts, n: int) -> tuple[tuple[KeyRange, ...], float]:
         The ranges, and how many times the mean the largest has by what `found` knows.
     """
     simple = [cut for cut in found.cuts if len(cut.literals) == 1]
-    chosen = balanced(simple, found.rows, _count(n, len(simple) + 1))
+    few = found.method == PARTITION_FUNCTION
+    chosen = balanced(simple, found.rows, _count(n, len(simple) + 1, few=few))
     is_enough = len(chosen) + 1 == n and imbalance(chosen, found.rows) <= _GOOD_ENOUGH
     if not is_enough and len(simple) < len(found.cuts):
-        chosen = balanced(found.cuts, found.rows, _count(n, len(found.cuts) + 1))
+        chosen = balanced(found.cuts, found.rows, _count(n, len(found.cuts) + 1, few=few))
     if not chosen:
         return WHOLE_TABLE, 1.0
     width = max(len(cut.literals) for cut in chosen)
@@ -299,16 +307,38 @@ def cut_ranges(found: KeyCuts, n: int) -> tuple[tuple[KeyRange, ...], float]:
             more_columns=found.columns[1:width],
             more_lower=bounds[i][1:],
             more_upper=bounds[i + 1][1:],
+            lower_after=i > 0 and chosen[i - 1].after,
+            upper_after=i < len(chosen) and chosen[i].after,
         )
         for i in range(len(chosen) + 1)
     )
     return ranges, imbalance(chosen, found.rows)
 
 
-def _count(n: int, most: int) -> int:
-    """The number of ranges where there can be so many at most."""
+def range_rows(ranges: Sequence[KeyRange], found: KeyCuts) -> tuple[int, ...]:
+    """Rows of each range, by what is known of the places where they were cut.
+
+    Args:
+        ranges: as `cut_ranges` makes them.
+        found: what it made them of.
+    """
+    below = {(cut.literals, cut.after): cut.below for cut in found.cuts}
+    ends = [
+        found.rows if r.upper is None else below[(r.upper, *r.more_upper), r.upper_after]
+        for r in ranges
+    ]
+    return whole_rows([0.0, *ends])
+
+
+def whole_rows(edges: Sequence[float]) -> tuple[int, ...]:
+    """Estimated rows between edges, as integers that add up."""
+    return tuple(round(end) - round(start) for start, end in pairwise(edges))
+
+
+def _count(n: int, most: int, *, few: bool = False) -> int:
+    """The number of ranges where there can be so many at most; `few`: rather few than one."""
     count = min(n, _largest_class(most))
-    return most if count == 1 and n > 2 * SMALLEST_CLASS else count
+    return min(n, most) if count == 1 and (few or n > 2 * SMALLEST_CLASS) else count
 
 
 def hash_ranges(table: SourceTable, n: int) -> tuple[KeyRange, ...]:
@@ -342,31 +372,32 @@ def predicate(key_range: KeyRange) -> str | None:
     lower = () if key_range.lower is None else (key_range.lower, *key_range.more_lower)
     upper = () if key_range.upper is None else (key_range.upper, *key_range.more_upper)
     if not lower and len(upper) == 1:
-        return f"({columns[0]} < {upper[0]} OR {columns[0]} IS NULL)"
+        before = "<=" if key_range.upper_after else "<"
+        return f"({columns[0]} {before} {upper[0]} OR {columns[0]} IS NULL)"
     same = 0
     while same < min(len(lower), len(upper)) and lower[same] == upper[same]:
         same += 1
     conditions = [f"{columns[i]} = {lower[i]}" for i in range(same)]
-    conditions += _from_row(columns[same:], lower[same:])
-    conditions += _before_row(columns[same:], upper[same:])
+    conditions += _from_row(columns[same:], lower[same:], after=key_range.lower_after)
+    conditions += _before_row(columns[same:], upper[same:], after=key_range.upper_after)
     return " AND ".join(conditions)
 
 
-def _from_row(columns: Sequence[str], values: Sequence[str]) -> list[str]:
+def _from_row(columns: Sequence[str], values: Sequence[str], *, after: bool) -> list[str]:
     """Conditions of rows that are not before these values; the first is one to seek by."""
     if not values:
         return []
     if len(values) == 1:
-        return [f"{columns[0]} >= {values[0]}"]
+        return [f"{columns[0]} {'>' if after else '>='} {values[0]}"]
     return [f"{columns[0]} >= {values[0]}", _beyond(columns, values, ">", ">=")]
 
 
-def _before_row(columns: Sequence[str], values: Sequence[str]) -> list[str]:
+def _before_row(columns: Sequence[str], values: Sequence[str], *, after: bool) -> list[str]:
     """Conditions of rows before these values; the first is one to seek by."""
     if not values:
         return []
     if len(values) == 1:
-        return [f"{columns[0]} < {values[0]}"]
+        return [f"{columns[0]} {'<=' if after else '<'} {values[0]}"]
     return [f"{columns[0]} <= {values[0]}", _beyond(columns, values, "<", "<")]
 
 

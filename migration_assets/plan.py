@@ -163,6 +163,8 @@ class KeyRange(FrozenModel):
         more_columns: further columns of the key, the same in all ranges of a table; NOT NULL, like
             `column` when there are any.
         more_lower: literals of the first of these, after `lower`; `more_upper` after `upper`.
+        lower_after: rows equal to `lower` lie below the bound, as at a boundary of a partition
+            function that is RANGE LEFT; `upper_after` likewise.
         hash_columns: columns whose checksum decides, when the table has no order to cut by.
         hash_of: number of the partitions by hash; this one has the rows of hash `source_partition`.
     """
@@ -174,6 +176,8 @@ class KeyRange(FrozenModel):
     more_columns: tuple[str, ...] = ()
     more_lower: tuple[str, ...] = ()
     more_upper: tuple[str, ...] = ()
+    lower_after: bool = False
+    upper_after: bool = False
     hash_columns: tuple[str, ...] = ()
     hash_of: int = 0
 
@@ -211,7 +215,10 @@ class KeyRange(FrozenModel):
         return {k: v for k, v in content.items() if v or k not in _LATER_RANGE_FIELDS}
 
 
-_LATER_RANGE_FIELDS = ("more_columns", "more_lower", "more_upper", "hash_columns", "hash_of")
+_LATER_RANGE_FIELDS = (
+    *("more_columns", "more_lower", "more_upper", "lower_after", "upper_after"),
+    *("hash_columns", "hash_of"),
+)
 
 
 class Period(StrEnum):
@@ -283,10 +290,13 @@ class TablePlan(FrozenModel):
         location: data location, an URI without a trailing slash, fixed for good.
         isolated: partition keys of its own, so that its runs are not shared with other tables.
         cut_by: where the ranges come from: `histogram`, `walk` over an index, `arithmetic` over a
-            key whose histogram is even, `bounds` (arithmetic without a histogram), `window` or `hash`;
-            empty for a table in one piece.
+            key whose histogram is even, `bounds` (arithmetic without a histogram),
+            `partition_function` (SQL Server's own partitions), `window` or `hash`; empty for a
+            table in one piece.
         window: what the ranges follow from where they are windows of time: more may come at the
             end while the table id stays.
+        range_rows: estimated rows of each range when they were cut; empty where nothing is known
+            of them.
         warnings: what the user must know before data moves.
         evolutions: changes of columns since the rows that are there may have been made, oldest
             first.
@@ -315,6 +325,7 @@ class TablePlan(FrozenModel):
     key_ranges: tuple[KeyRange, ...]
     cut_by: str = ""
     window: Window | None = None
+    range_rows: tuple[int, ...] = ()
     isolated: bool = False
     engine: Engine = Engine.ARROW
     verification: VerificationLevel = VerificationLevel.FULL
@@ -469,7 +480,9 @@ class TablePlan(FrozenModel):
         return content_hash(identity)
 
 
-_LATER_TABLE_FIELDS = frozenset({"cut_by", "consistency", "block_writers", "query", "window"})
+_LATER_TABLE_FIELDS = frozenset(
+    {"cut_by", "range_rows", "consistency", "block_writers", "query", "window"}
+)
 
 
 class DatabaseSnapshot(FrozenModel):

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TypeVar
 
 from migration_assets.column_planner import plan_columns
@@ -31,7 +32,9 @@ from migration_assets.naming import (
     distinct_names,
     legal_name,
 )
+from migration_assets.partition_function import about_function, without_function
 from migration_assets.partitioning import (
+    PARTITION_FUNCTION,
     TARGET_BYTES,
     TARGET_ROWS,
     UNEVEN,
@@ -42,6 +45,8 @@ from migration_assets.partitioning import (
     hash_ranges,
     key_ranges,
     partition_count,
+    range_rows,
+    whole_rows,
 )
 from migration_assets.plan import (
     SOURCE_PARTITION,
@@ -59,6 +64,7 @@ from migration_assets.rules import Rules, Split, TableRules
 from migration_assets.schema import (
     KeyCuts,
     MssqlType,
+    PartitionFunction,
     SourceDatabase,
     SourceTable,
     TableKind,
@@ -140,16 +146,26 @@ class KeyRequest:
     Attributes:
         columns: exact names, first column first.
         count: number of partitions wanted.
+        along_function: a rule asks that it be cut along its partition function.
     """
 
     table: SourceTable
     columns: tuple[str, ...]
     count: int
+    along_function: bool = False
 
     @property
     def types(self) -> tuple[MssqlType, ...]:
         """Of the columns."""
         return tuple(self.table.columns.column(name).type for name in self.columns)
+
+    @property
+    def function(self) -> PartitionFunction | None:
+        """The table's partition function, if it is one of the key's first column."""
+        function = self.table.partitioned
+        if function is None or function.unusable or function.column != self.columns[0]:
+            return None
+        return function
 
 
 def keys_to_measure(database: SourceDatabase, rules: Rules) -> list[KeyRequest]:
@@ -164,10 +180,10 @@ def keys_to_measure(database: SourceDatabase, rules: Rules) -> list[KeyRequest]:
     for table in _select(database, rules)[0]:
         wishes = rules.for_table(table.full_name)
         count = _count(table, wishes)
-        if count > 1 and wishes.split is None and wishes.window is None:
-            choice = choose_key(table, wishes.partition_column)
+        if count > 1 and wishes.split is not Split.HASH and wishes.window is None:
+            choice, is_along = _choose(table, wishes)
             if choice.columns:
-                keys.append(KeyRequest(table, choice.columns, count))
+                keys.append(KeyRequest(table, choice.columns, count, is_along))
     return keys
 
 
@@ -181,6 +197,14 @@ def windows_to_measure(database: SourceDatabase, rules: Rules) -> list[WindowReq
     """
     wished = [(t, rules.for_table(t.full_name).window) for t in _select(database, rules)[0]]
     return [window_request(table, window) for table, window in wished if window is not None]
+
+
+def _choose(table: SourceTable, wishes: TableRules) -> tuple[KeyChoice, bool]:
+    """The key that is cut, and whether it is to be cut along the table's partition function."""
+    if wishes.split is Split.PARTITION_FUNCTION and not without_function(table):
+        assert table.partitioned is not None  # noqa: S101 - there is a function
+        return choose_key(table, table.partitioned.column), True
+    return choose_key(table, wishes.partition_column), False
 
 
 def _count(table: SourceTable, wishes: TableRules) -> int:
@@ -265,6 +289,7 @@ def _plan_table(
         key_ranges=ranges,
         cut_by=cut.cut_by,
         window=cut.window,
+        range_rows=cut.rows,
         isolated=_chosen(wishes.isolated, _is_long(table, ranges)),
         verification=_chosen(wishes.verification, VerificationLevel.FULL),
         on_existing=_chosen(wishes.on_existing, OnExisting.REFUSE),
@@ -315,13 +340,14 @@ class _Ranges:
     ranges: tuple[KeyRange, ...]
     cut_by: str
     warnings: tuple[str, ...]
+    rows: tuple[int, ...] = ()
     window: Window | None = None
 
 
 def _ranges(table: SourceTable, wishes: TableRules) -> _Ranges:
     if wishes.window is not None:
         window, ranges, notes = make_windows(table, wishes.window)
-        return _Ranges(ranges, "window", notes, window)
+        return _Ranges(ranges, "window", notes, window=window)
     count = _count(table, wishes)
     warnings = []
     if wishes.partitions is not None and count != wishes.partitions:
@@ -332,7 +358,9 @@ def _ranges(table: SourceTable, wishes: TableRules) -> _Ranges:
         return _Ranges(WHOLE_TABLE, "", tuple(warnings))
     if wishes.split is Split.HASH:
         return _by_hash(table, count, warnings)
-    choice = choose_key(table, wishes.partition_column)
+    choice, _ = _choose(table, wishes)
+    if wishes.split is Split.PARTITION_FUNCTION:
+        warnings += about_function(table, wishes.partition_column)
     if table.key_cuts is not None and choice.column is not None:
         return _by_cuts(table.key_cuts, count, warnings)
     if choice.column is not None and choice.column not in table.key_bounds:
@@ -349,24 +377,36 @@ def _ranges(table: SourceTable, wishes: TableRules) -> _Ranges:
             f"values, {bounds[0]} to {bounds[1]}."
         )
     how = "arithmetic" if table.key_is_even else "bounds"
-    return _Ranges(ranges, how if len(ranges) > 1 else "", tuple(warnings))
+    rows = whole_rows([*accumulate(table.even_rows, initial=0.0)])
+    if len(rows) != len(ranges):
+        rows = ()
+    return _Ranges(ranges, how if len(ranges) > 1 else "", tuple(warnings), rows)
 
 
 def _by_cuts(found: KeyCuts, count: int, warnings: list[str]) -> _Ranges:
     ranges, uneven = cut_ranges(found, count)
+    columns = ", ".join(found.columns)
+    is_along = found.method == PARTITION_FUNCTION
     if len(ranges) != count:
-        warnings.append(
-            f"{_counted(len(ranges), 'partition')} instead of {count}: {', '.join(found.columns)} "
-            f"has too few values{'' if found.cuts else ', or NULL alone'}."
-        )
+        few = f"{columns} has too few values{'' if found.cuts else ', or NULL alone'}"
+        if is_along:
+            few = "its partition function has no more partitions with rows"
+        warnings.append(f"{_counted(len(ranges), 'partition')} instead of {count}: {few}.")
     if uneven > UNEVEN:
-        share = uneven / len(ranges)
-        warnings.append(
-            f"The largest partition has about {share:.0%} of the rows, {uneven:.1f} times the mean: "
-            f"they have one value of {', '.join(found.columns)}, and the key has no further NOT "
-            "NULL column to cut by."
+        reason = (
+            f"the partitions that SQL Server makes by {columns} are uneven, and no index or "
+            "statistics told where the large ones can be cut"
+            if is_along
+            else f"they have one value of {columns}, and the key has no further NOT NULL column to "
+            "cut by"
         )
-    return _Ranges(ranges, found.method if len(ranges) > 1 else "", tuple(warnings))
+        warnings.append(
+            f"The largest partition has about {uneven / len(ranges):.0%} of the rows, "
+            f"{uneven:.1f} times the mean: {reason}."
+        )
+    if len(ranges) == 1:
+        return _Ranges(ranges, "", tuple(warnings))
+    return _Ranges(ranges, found.method, tuple(warnings), range_rows(ranges, found))
 
 
 def _by_hash(table: SourceTable, count: int, warnings: list[str]) -> _Ranges:

@@ -29,7 +29,7 @@ from migration_assets.rules import Rules, TableRules
 from migration_assets.schema import SourceDatabase
 from migration_assets.windows import continued
 
-_OF_RANGES = ("key_ranges", "cut_rows", "cut_by")
+_OF_RANGES = ("key_ranges", "cut_rows", "cut_by", "range_rows")
 """What a table keeps with its key ranges."""
 
 _OF_TARGETS = ("namespace", "iceberg_table", "location", "starrocks_database", "starrocks_table")
@@ -109,9 +109,8 @@ def same_but_estimates(one: MigrationPlan, other: MigrationPlan) -> bool:
     """Whether two plans differ in estimated sizes alone, which are others each time."""
 
     def without(plan: MigrationPlan) -> MigrationPlan:
-        return _with_tables(
-            plan, [table.replaced(rows=0, bytes=None, cut_rows=0) for table in plan.tables]
-        )
+        estimates = {"rows": 0, "bytes": None, "cut_rows": 0, "range_rows": ()}
+        return _with_tables(plan, [table.replaced(**estimates) for table in plan.tables])
 
     return without(one) == without(other)
 

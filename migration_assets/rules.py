@@ -156,9 +156,10 @@ def _as_schema_rules(value: object) -> object:
 
 
 class Split(StrEnum):
-    """How a table is divided other than by ranges of a key."""
+    """How a table is divided other than along its key as the planner chooses it."""
 
     HASH = "hash"
+    PARTITION_FUNCTION = "partition_function"
 
 
 class DefaultRules(FrozenModel):
@@ -172,7 +173,8 @@ class DefaultRules(FrozenModel):
         target_rows: most rows of a partition; `target_bytes` likewise. The number of partitions is
             rounded up as well.
         split: `hash` divides a table without a usable key by a checksum over its columns; each
-            partition then reads the whole table.
+            partition then reads the whole table. `partition_function` cuts a table that SQL Server
+            itself partitions at its boundaries.
         isolated: partition keys of its own, so that no other table waits for its runs; default:
             only big tables of one partition.
         verification: how much of each partition is compared: `full`, `count` or `none`.

@@ -126,10 +126,13 @@ class Cut:
     Attributes:
         literals: T-SQL literals of the key's first columns, of each column's own type.
         below: rows that come before it; an estimate where statistics say so.
+        after: rows that are equal to the literals come before it too, as at a boundary of a
+            partition function that is RANGE LEFT; only of one literal.
     """
 
     literals: tuple[str, ...]
     below: float
+    after: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,28 @@ class KeyCuts:
 
 
 @dataclass(frozen=True)
+class PartitionFunction:
+    """How SQL Server itself partitions a table.
+
+    Attributes:
+        name: of the function.
+        column: the partitioning column, exact name.
+        on_right: a boundary belongs to the partition above it, RANGE RIGHT; else to that below.
+        boundaries: as `key_types.text_sql` gives them, in SQL Server's order; None for NULL.
+        rows: approximate rows of each partition, one more than boundaries.
+        unusable: why a table cannot be cut along it, the rest of a sentence; then there are no
+            boundaries and no rows.
+    """
+
+    name: str
+    column: str
+    on_right: bool = False
+    boundaries: tuple[str | None, ...] = ()
+    rows: tuple[int, ...] = ()
+    unusable: str = ""
+
+
+@dataclass(frozen=True)
 class SourceTable:
     """One introspected table.
 
@@ -161,6 +186,7 @@ class SourceTable:
         key_bounds: lowest and highest value of each candidate key column that was asked for,
             as T-SQL literals without quotes (`"42"`, `"2024-01-31"`, `"-12.50"`), None when empty.
         key_is_even: a histogram says that arithmetic between the bounds makes even parts.
+        even_rows: estimated rows of each of these, where `key_is_even`.
         key_cuts: where it can be cut, as statistics or a walk over an index say; None if unknown.
         window_span: a day of the first time window and one of the last, where a rule asks for
             windows; `window_notes` has sentences about them.
@@ -168,6 +194,7 @@ class SourceTable:
         query: of a query, its text, as `source_query.single_select` gives it.
         is_taken_in: of a view, that the rules name it.
         indexes: rowstore indexes over all rows, in the order of their ids.
+        partitioned: how SQL Server partitions it; None when it does not, or does not say.
         warnings: facts that can falsify a copy without an error, each a sentence.
         refusal: why the table cannot be migrated at all.
     """
@@ -181,11 +208,13 @@ class SourceTable:
     kind: TableKind = TableKind.TABLE
     key_bounds: dict[str, tuple[str, str] | None] = field(default_factory=dict)
     key_is_even: bool = False
+    even_rows: tuple[float, ...] = ()
     key_cuts: KeyCuts | None = None
     window_span: tuple[date, date] | None = None
     window_notes: tuple[str, ...] = ()
     object_id: int | None = None
     indexes: tuple[SourceIndex, ...] = ()
+    partitioned: PartitionFunction | None = None
     warnings: tuple[str, ...] = ()
     refusal: str | None = None
     query: str = ""

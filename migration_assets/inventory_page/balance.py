@@ -30,10 +30,12 @@ class Balance:
     Attributes:
         table: its full name.
         rows: of each partition, in the order of their keys.
+        estimated: they were not counted, but reckoned from what the tables were cut by.
     """
 
     table: str
     rows: tuple[int, ...]
+    estimated: bool = False
 
     @property
     def mean(self) -> float:
@@ -46,16 +48,30 @@ class Balance:
         return max(self.rows) / self.mean if any(self.rows) else 1.0
 
 
+def known_rows(
+    plan: MigrationPlan, partition_rows: Mapping[str, Sequence[int]]
+) -> dict[str, Balance]:
+    """What is known of tables that are cut, by full name: counted rows, else the plan's estimates.
+
+    Args:
+        plan: the plan.
+        partition_rows: counted rows of each partition, by the table's full name.
+    """
+    found = {}
+    for table in plan.tables:
+        counted = tuple(partition_rows.get(table.full_name, ()))
+        is_counted = len(counted) == len(table.key_ranges)
+        rows = counted if is_counted else table.range_rows
+        if len(table.key_ranges) > 1 and len(rows) == len(table.key_ranges):
+            found[table.full_name] = Balance(table.full_name, rows, estimated=not is_counted)
+    return found
+
+
 def balances(
     plan: MigrationPlan, partition_rows: Mapping[str, Sequence[int]]
 ) -> tuple[Balance, ...]:
     """The tables whose ranges have known rows, the most uneven one first."""
-    known = [
-        Balance(table.full_name, tuple(partition_rows[table.full_name]))
-        for table in plan.tables
-        if len(table.key_ranges) > 1
-        and len(partition_rows.get(table.full_name, ())) == len(table.key_ranges)
-    ]
+    known = known_rows(plan, partition_rows).values()
     return tuple(sorted(known, key=lambda one: (-one.ratio, -sum(one.rows), one.table)))
 
 

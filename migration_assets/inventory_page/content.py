@@ -9,7 +9,13 @@ from datetime import datetime
 from typing import TypeVar
 
 from migration_assets.inventory import Inventory, Kind, LeftBehind
-from migration_assets.inventory_page.balance import UNEVEN, Balance, balances, partition_sizes
+from migration_assets.inventory_page.balance import (
+    UNEVEN,
+    Balance,
+    balances,
+    known_rows,
+    partition_sizes,
+)
 from migration_assets.inventory_page.estimate import SPREAD, Assumptions, Estimate, estimate
 from migration_assets.inventory_page.table_design import TableDesign, table_design
 from migration_assets.inventory_page.wording import counted, duration, sentence, size, visible
@@ -149,12 +155,13 @@ def page(
         assumptions: what the duration is estimated from.
         replication_num: copies of each StarRocks tablet.
         made_at: stands at the top.
-        partition_rows: counted rows of each partition, by the table's full name.
+        partition_rows: counted rows of each partition, by the table's full name; else the plan's
+            estimates count.
         partition_notes: what could not be counted.
     """
-    known = partition_rows or {}
+    plotted = balances(plan, partition_rows or {})
+    known = {name: one.rows for name, one in known_rows(plan, partition_rows or {}).items()}
     expected = estimate(plan, assumptions, known)
-    plotted = balances(plan, known)
     cut = sum(len(table.key_ranges) > 1 for table in plan.tables)
     by_bytes = any(table.bytes for table in plan.tables)
     weight: Callable[[TablePlan], int] = lambda t: (t.bytes or 0) if by_bytes else t.rows  # noqa: E731 - short
@@ -181,7 +188,7 @@ def page(
             lambda pair: counted(pair[1], "partition"),
         ),
         balances=plotted,
-        balance_notes=tuple(map(visible, (*_balance_notes(len(plotted), cut), *partition_notes))),
+        balance_notes=tuple(map(visible, (*_balance_notes(plotted, cut), *partition_notes))),
         estimate=expected,
         assumptions=tuple(
             (name, f"{value:,g}" if value < 1e6 else f"{value:,.0f}", unit, source)
@@ -366,17 +373,26 @@ def _bars(
     )
 
 
-def _balance_notes(known: int, cut: int) -> tuple[str, ...]:
+def _balance_notes(plotted: Sequence[Balance], cut: int) -> tuple[str, ...]:
     if not cut:
         return ("No table is cut into ranges.",)
-    if known == cut:
-        return ()
-    tables = counted(cut - known, "table") if known else "the tables"
-    return (
-        f"How rows divide among the ranges is not known for {tables} cut into ranges: their "
-        "partitions count as equal shares. migration-assets plan --measure --report FILE counts "
-        "them, at the cost of a scan.",
-    )
+    notes = []
+    count = "migration-assets plan --measure --report FILE counts them, at the cost of a scan."
+    estimated = sum(one.estimated for one in plotted)
+    if estimated:
+        tables = counted(estimated, "table") if estimated < len(plotted) else "the tables below"
+        notes.append(
+            f"Rows of the partitions of {tables} are estimated: by the statistics, the index or the "
+            f"partitions of SQL Server that they were cut by, as of then. {count}"
+        )
+    unknown = cut - len(plotted)
+    if unknown:
+        tables = counted(unknown, "table") if plotted else "the tables"
+        notes.append(
+            f"How rows divide among the ranges is not known for {tables} cut into ranges: their "
+            f"partitions count as equal shares. {'' if estimated else count}".rstrip()
+        )
+    return tuple(notes)
 
 
 def _losses(plan: MigrationPlan) -> tuple[LossGroup, ...]:

@@ -36,6 +36,7 @@ class _Plot:
     def __init__(self, balance: Balance) -> None:
         self.table = visible(balance.table)
         self.partitions = counted(len(balance.rows), "partition")
+        self.estimated = balance.estimated
         self.ratio = balance.ratio
         self.mean = balance.mean
         self.largest = max(balance.rows)
@@ -50,7 +51,7 @@ class _Plot:
                 round(step * 0.85, 2),
                 round(PLOT_HEIGHT * rows / top, 2),
                 rows > UNEVEN * balance.mean,
-                f"partition {number}: {rows:,} rows",
+                f"partition {number}: {'about ' if balance.estimated else ''}{rows:,} rows",
             )
             for number, rows in enumerate(balance.rows)
         ]

@@ -124,12 +124,15 @@ def _partitions(page: Page) -> Iterator[str]:
     if page.balance_notes:
         yield from _listed(page.balance_notes)
     yield from _table(
-        ["Table", "Partitions", "Mean rows", "Largest", "x mean"],
+        ["Table", "Partitions", "Mean rows", "Largest", "x mean", "Rows are"],
         [
-            (b.table, len(b.rows), f"{b.mean:,.0f}", f"{max(b.rows):,}", f"{b.ratio:.2f}")
+            (
+                *(b.table, len(b.rows), f"{b.mean:,.0f}", f"{max(b.rows):,}", f"{b.ratio:.2f}"),
+                "estimated" if b.estimated else "counted",
+            )
             for b in page.balances
         ],
-        " rrrr",
+        " rrrr ",
     )
 
 

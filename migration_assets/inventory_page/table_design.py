@@ -96,9 +96,29 @@ def _partitions(table: TablePlan) -> str:
             f"{by}{ranges - 1:,} windows {table.window}, as migration.yaml says, and one for what "
             "is before and NULL."
         )
-    columns = ", ".join(dict.fromkeys(r.column for r in table.key_ranges if r.column))
-    cut = f" of {columns}" if columns else ""
-    return f"{by}{ranges:,} ranges{cut}, from the number of rows and bytes (or migration.yaml)."
+    many = "so many by rows and bytes (or migration.yaml)"
+    first = table.key_ranges[0]
+    if first.hash_of:
+        columns = _counted(len(first.hash_columns), "column")
+        return (
+            f"{by}{ranges:,} parts by a checksum over {columns}, {many}; split: hash asks for it, "
+            "and each reads the whole table."
+        )
+    names = dict.fromkeys(name for r in table.key_ranges for name in r.key_columns)
+    cut = f"{ranges:,} ranges of {', '.join(names)}"
+    how = _HOW.get(table.cut_by)
+    return f"{by}{cut}{f', {how}' if how else ''}; {many}."
+
+
+_HOW = {
+    "histogram": "as even as SQL Server's histogram says",
+    "walk": "as even as the rows that were counted along an index",
+    "arithmetic": "equally wide, since SQL Server's histogram says that its values are even",
+    "bounds": "equally wide between the lowest and the highest value, whatever is between",
+    "partition_function": "along SQL Server's own partitions (small ones together, large ones cut "
+    "further where statistics or an index tell how)",
+}
+"""How ranges were cut, by `TablePlan.cut_by`."""
 
 
 def _buckets(table: TablePlan) -> str:

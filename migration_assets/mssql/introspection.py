@@ -31,6 +31,7 @@ from migration_assets.mssql.catalog import (
 )
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.hazards import Hazards
+from migration_assets.mssql.partition_functions import read_partition_functions
 from migration_assets.mssql.result_set import describe_query
 from migration_assets.mssql.select import count_sql, quote, source_sql
 from migration_assets.partitioning import can_reckon
@@ -63,11 +64,13 @@ def introspect(client: SqlServer) -> SourceDatabase:
     hazards = Hazards(catalog, listed)
     sizes = read_sizes(catalog) if listed else ({}, {})
     indexes = read_indexes(catalog) if listed else {}
+    functions = read_partition_functions(catalog, listed) if listed else {}
     tables = [
         replace(
             _source_table(table, hazards, keys.get(table.key, ()), sizes),
             object_id=table.object_id,
             indexes=indexes.get(table.object_id or 0, ()),
+            partitioned=functions.get(table.object_id or 0),
         )
         for table in listed
     ]

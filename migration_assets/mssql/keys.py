@@ -1,7 +1,8 @@
 """Where tables can be cut: what the server's statistics know, else one walk along an index.
 
-The cheapest first. All histograms come with a few queries, whatever the number of tables; a walk
-reads the keys of one table once, in the order of an index; MIN and MAX are two seeks.
+The cheapest first. The partitions that SQL Server itself makes are known since introspection; all
+histograms come with a few queries, whatever the number of tables; a walk reads the keys of one
+table once, in the order of an index; MIN and MAX are two seeks.
 
 Facts about statistics:
 https://learn.microsoft.com/sql/relational-databases/statistics/statistics
@@ -28,9 +29,11 @@ from migration_assets.mssql.catalog import Catalog, Source
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.introspection import key_bounds
 from migration_assets.mssql.select import quote, source_sql
-from migration_assets.partitioning import UNEVEN, can_reckon
+from migration_assets.partition_function import along, by_histogram, large_parts, range_of
+from migration_assets.partitioning import UNEVEN, can_reckon, cut_ranges, predicate
+from migration_assets.plan import KeyRange
 from migration_assets.planner import KeyRequest
-from migration_assets.schema import KeyCuts, MssqlType
+from migration_assets.schema import Cut, KeyCuts, MssqlType
 
 _IDS = 1_000
 """Object ids in one query."""
@@ -51,13 +54,14 @@ class MeasuredKeys:
         cuts: where they can be cut.
         bounds: lowest and highest value of the first column, where there are no cuts; None where
             no row has a value.
-        even: tables whose histogram says that arithmetic between the bounds is good enough.
+        even: tables whose histogram says that arithmetic between the bounds is good enough, with
+            the rows that it estimates for each part.
         notes: sentences for the plan.
     """
 
     cuts: dict[str, KeyCuts] = field(default_factory=dict)
     bounds: dict[str, tuple[str, str] | None] = field(default_factory=dict)
-    even: set[str] = field(default_factory=set)
+    even: dict[str, tuple[float, ...]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -75,13 +79,21 @@ def measure_keys(client: SqlServer, requests: Sequence[KeyRequest]) -> MeasuredK
     measured = MeasuredKeys()
     if not requests:
         return measured
+    for request in requests:
+        if request.function is not None:
+            at_boundaries = along(request.function, request.types[0])
+            if _is_enough(at_boundaries, request):
+                measured.cuts[request.table.full_name] = at_boundaries
+    rest = [request for request in requests if request.table.full_name not in measured.cuts]
     catalog = Catalog(client)
-    histograms = _histograms(catalog, requests)
+    histograms = _histograms(catalog, rest)
     measured.notes += catalog.notes
     failed = []
-    for request in requests:
+    for request in rest:
         name = request.table.full_name
-        cuts = _from_histogram(histograms.get(name), request, measured)
+        cuts = _along_function(client, request, histograms.get(name), measured)
+        if cuts is None:
+            cuts = _from_histogram(histograms.get(name), request, measured)
         if cuts is None and name not in measured.bounds:
             try:
                 cuts = walk(client, request)
@@ -111,9 +123,10 @@ def _from_histogram(
     """Cuts by a histogram that is good enough; bounds where it says that arithmetic is."""
     if histogram is None or histogram.bounds is None:
         return None
-    if histogram.is_even(request.count):
+    rows = histogram.even_rows(request.count)
+    if rows is not None:
         measured.bounds[request.table.full_name] = histogram.bounds
-        measured.even.add(request.table.full_name)
+        measured.even[request.table.full_name] = rows
         return None
     try:
         cuts = histogram.cuts(request.count)
@@ -126,11 +139,55 @@ def _from_histogram(
     return KeyCuts(request.columns[:1], cuts, histogram.rows, "histogram")
 
 
-def walk(client: SqlServer, request: KeyRequest) -> KeyCuts:
+def _is_enough(cuts: KeyCuts, request: KeyRequest) -> bool:
+    """Whether ranges are even enough and so many as wanted; half of that where a rule asks."""
+    ranges, uneven = cut_ranges(cuts, request.count)
+    is_many = len(ranges) * (2 if request.along_function else 1) >= request.count
+    return is_many and uneven <= UNEVEN
+
+
+def _along_function(
+    client: SqlServer, request: KeyRequest, histogram: Histogram | None, measured: MeasuredKeys
+) -> KeyCuts | None:
+    """Cuts along a partition function that leaves large parts, which are cut further.
+
+    By a histogram; by a walk along an index within each where a rule asks for the function. None
+    where the usual way is better.
+    """
+    function, kind, name = request.function, request.types[0], request.table.full_name
+    if function is None:
+        return None
+    divided = None if histogram is None else by_histogram(function, histogram, request.count)
+    if divided is not None and _is_enough(divided, request):
+        return divided
+    if not request.along_function:
+        return None
+    if not any(index.columns[0] == function.column for index in request.table.indexes):
+        return divided or along(function, kind)  # a walk would sort: the plan says what is uneven
+    inside: dict[int, Sequence[Cut]] = {}
+    try:
+        for number, part in large_parts(function, request.count).items():
+            inside[number] = walk(client, request, range_of(function, part, kind)).cuts
+    except ConfigurationError:
+        raise
+    except (PermanentError, OperationTimeoutError) as error:
+        measured.notes.append(
+            f"{name}: its large partitions could not be walked along {function.column}: "
+            f"{error.found}"
+        )
+    return along(function, kind, columns=request.columns, inside=inside)
+
+
+def walk(client: SqlServer, request: KeyRequest, within: KeyRange | None = None) -> KeyCuts:
     """Read keys at equal distances, with the rows before each: one ordered scan of an index.
 
     RANK numbers rows in the order of the index, so nothing is sorted, and the server alone says
     which values are equal and which comes first. NULL is the lowest.
+
+    Args:
+        client: where the table is.
+        request: the table, its key, and how many partitions are wanted of all of it.
+        within: walk through these rows alone, and count from their first.
 
     Raises:
         MigrationError: the query failed.
@@ -144,9 +201,11 @@ def walk(client: SqlServer, request: KeyRequest) -> KeyCuts:
     texts = [text_sql(kind, f"k.key_{i}") for i, kind in enumerate(request.types)]
     outer = [*texts, *(f"k.rank_{i}" for i in range(len(names)))]
     number = f"ROW_NUMBER() OVER (ORDER BY {', '.join(names)}) AS place"
+    condition = None if within is None else predicate(within)
+    where = f" WHERE {condition}" if condition else ""
     sql = (
-        f"SELECT {', '.join(outer)}, k.place FROM "
-        f"(SELECT {', '.join([*keys, *ranks, number])} FROM {source_sql(table)})"
+        f"SELECT {', '.join(outer)}, k.place FROM (SELECT {', '.join([*keys, *ranks, number])} "
+        f"FROM {source_sql(table)}{where})"
         f" AS k WHERE (k.place - 1) % {distance} = 0 ORDER BY k.place"
     )
     rows = client.query(sql, doing=f"Walking along the key of {table.full_name}")

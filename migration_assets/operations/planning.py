@@ -75,6 +75,7 @@ def with_keys(client: SqlServer, database: SourceDatabase, rules: Rules) -> Sour
             table,
             key_cuts=measured.cuts.get(table.full_name),
             key_is_even=table.full_name in measured.even,
+            even_rows=measured.even.get(table.full_name, ()),
             key_bounds={columns[table.full_name]: measured.bounds[table.full_name]}
             if table.full_name in measured.bounds
             else {},

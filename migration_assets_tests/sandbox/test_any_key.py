@@ -1,4 +1,5 @@
-"""Tables with keys of text, GUIDs, several columns and NULL: migrated in parts, compared by value."""
+"""Tables with keys of text, GUIDs, several columns and NULL, and tables that SQL Server itself
+partitions: migrated in parts, compared by value."""
 
 from __future__ import annotations
 
@@ -47,17 +48,35 @@ CREATE CLUSTERED INDEX ix_nullables ON dbo.nullables (k);
 GO
 INSERT INTO dbo.nullables SELECT CASE WHEN n < 20 THEN NULL ELSE n END, n FROM {NUMBERS};
 GO
+CREATE PARTITION FUNCTION pf_days (date) AS RANGE LEFT FOR VALUES
+  (NULL, '2024-01-31', '2024-02-29', '2024-03-31', '2024-04-30', '2024-05-31', '2024-06-30',
+   '2024-07-31', '2024-08-31', '2024-09-30', '2024-10-31', '2024-11-30', '2024-12-31');
+CREATE PARTITION SCHEME ps_days AS PARTITION pf_days ALL TO ([PRIMARY]);
+CREATE PARTITION FUNCTION pf_ints (int) AS RANGE RIGHT FOR VALUES (0, 64, 128);
+CREATE PARTITION SCHEME ps_ints AS PARTITION pf_ints ALL TO ([PRIMARY]);
+GO
+CREATE TABLE dbo.lefts (k date NULL, n int) ON ps_days(k);
+GO
+INSERT INTO dbo.lefts
+SELECT CASE WHEN n < 20 THEN NULL ELSE DATEADD(day, n % 366, '2024-01-01') END, n FROM {NUMBERS};
+GO
+CREATE TABLE dbo.rights (k int NOT NULL, n int, CONSTRAINT pk_rights PRIMARY KEY (k)) ON ps_ints(k);
+GO
+INSERT INTO dbo.rights SELECT n, n FROM {NUMBERS};
+GO
 CREATE TABLE dbo.heaps (k int NULL, n int);
 GO
 INSERT INTO dbo.heaps SELECT CASE WHEN n < 20 THEN NULL ELSE n END, n FROM {NUMBERS};
 GO
 """
-TABLES = ["texts", "codes", "guids", "composites", "nullables", "heaps"]
+TABLES = ["texts", "codes", "guids", "composites", "nullables", "heaps", "lefts", "rights"]
 RULES = """
 exclude: dbo.eight
 defaults: {partitions: 8}
 tables:
   dbo.heaps: {split: hash}
+  dbo.lefts: {split: partition_function}
+  dbo.rights: {split: partition_function}
 """
 
 
@@ -102,8 +121,9 @@ def test_each_arrives_in_eight_parts(project: Project, table: str) -> None:
     assert {(None if k is None else str(k).lower(), n) for k, n in rows} == expected
 
 
-def test_null_is_in_the_first_part(project: Project) -> None:
-    arrow = catalog_of(project.settings).load_table(("dbo", "nullables")).scan().to_arrow()
+@pytest.mark.parametrize("table", ["nullables", "lefts"])
+def test_null_is_in_the_first_part(project: Project, table: str) -> None:
+    arrow = catalog_of(project.settings).load_table(("dbo", table)).scan().to_arrow()
     parts = {r["source_partition"] for r in arrow.to_pylist() if r["k"] is None}
     assert parts == {0}
 
@@ -122,3 +142,13 @@ def test_plan_tells_what_it_asked_and_how_tables_were_cut(planned: tuple[Project
     assert how["composites"] == "walk"
     assert how["texts"] == how["codes"] == "histogram"
     assert how["heaps"] == "hash"
+    assert how["lefts"] == how["rights"] == "partition_function"
+    # The months that are put together say how many rows they have; the last 384 of rights are one
+    # partition of SQL Server's, which its key divides.
+    by_name = {table["source_name"]: table for table in plan["tables"]}
+    assert sum(by_name["lefts"]["range_rows"]) == 512
+    assert {r["upper"] for r in by_name["lefts"]["key_ranges"]} <= {
+        None, *(f"'2024-{end}'" for end in ("01-31", "02-29", "03-31", "04-30", "05-31", "06-30",
+                                            "07-31", "08-31", "09-30", "10-31", "11-30"))
+    }  # fmt: skip
+    assert all(r.get("upper_after") for r in by_name["lefts"]["key_ranges"][:-1])

@@ -100,8 +100,12 @@ def test_the_report_of_a_plan(project: Project) -> None:
         assert expected in page, expected
     assert "<b>|bold|</b>" not in page
     assert re.search(r"<code>concurrent_runs</code></th><td class=\"n\">7</td>.*--assume", page)
-    assert "<figure>" not in page
-    assert "How rows divide among the ranges is not known" in page
+    (figure,) = re.findall(r"<figure>.*?</figure>", page, re.DOTALL)
+    assert '<span class="dim">estimated</span>' in figure, "from the histogram, without a query"
+    estimated = [int(number) for number in re.findall(r"partition \d+: about (\d+) rows", figure)]
+    assert estimated == project.table("sales.orders")["range_rows"]
+    assert sum(estimated) == 31
+    assert "Rows of the partitions of the tables below are estimated" in page
 
 
 def test_the_report_leaves_the_plan_as_it_is(project: Project) -> None:
@@ -122,3 +126,4 @@ def test_measured_partitions_are_plotted(project: Project) -> None:
     ranges = len(project.table("sales.orders")["key_ranges"])
     assert len(counted) == ranges > 1
     assert sum(counted) == 31
+    assert "estimated" not in figure

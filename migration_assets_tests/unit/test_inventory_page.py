@@ -17,7 +17,13 @@ from migration_assets.inventory_page.html import html
 from migration_assets.inventory_page.markdown import fenced, markdown, text
 from migration_assets.inventory_page.table_design import table_design
 from migration_assets.inventory_page.wording import duration, sentence, size, visible
-from migration_assets.plan import MigrationPlan, SkippedTable, TablePlan, VerificationLevel
+from migration_assets.plan import (
+    KeyRange,
+    MigrationPlan,
+    SkippedTable,
+    TablePlan,
+    VerificationLevel,
+)
 from migration_assets.schema import MssqlType
 from migration_assets_tests.unit.tables import BIGINT, INT, nvarchar, table_plan
 
@@ -273,6 +279,35 @@ def test_unknown_balance_is_said_and_counts_as_equal_shares() -> None:
     assert "<figure>" not in html(made)
 
 
+def test_what_the_planner_knew_is_plotted_and_marked_as_estimated() -> None:
+    known = cut_table("known", range_rows=(100, 100, 100, 700))
+    plan = plan_of(known, cut_table("counted"), cut_table("unknown"))
+    made = page_of(plan, partition_rows={"dbo.counted": (250, 250, 250, 250)})
+    assert {one.table: (one.ratio, one.estimated) for one in made.balances} == {
+        "dbo.known": (2.8, True),
+        "dbo.counted": (1.0, False),
+    }
+    assert [note.split(":")[0] for note in made.balance_notes] == [
+        "Rows of the partitions of 1 table are estimated",
+        "How rows divide among the ranges is not known for 1 table cut into ranges",
+    ]
+    assert "--measure" in made.balance_notes[0]
+    figures = re.findall(r"<figure>.*?</figure>", html(made), re.DOTALL)
+    assert ["estimated" in figure for figure in figures] == [True, False]
+    assert "about 700 rows" in figures[0]
+    assert "about" not in figures[1]
+    assert re.search(r"dbo.known \| 4 \| .* \| estimated \|", markdown(made))
+    assert re.search(r"dbo.counted \| 4 \| .* \| counted \|", markdown(made))
+
+
+def test_counted_rows_go_before_estimates() -> None:
+    plan = plan_of(cut_table("orders", range_rows=(100, 100, 100, 700)))
+    (found,) = balances(plan, {"dbo.orders": (1, 1, 1, 1)})
+    assert (found.rows, found.estimated) == ((1, 1, 1, 1), False)
+    (found,) = balances(plan, {"dbo.orders": (1, 1)})
+    assert (found.rows, found.estimated) == ((100, 100, 100, 700), True)
+
+
 def test_a_plot_has_a_bar_for_each_partition_and_marks_the_large_ones() -> None:
     made = page_of(plan_of(cut_table()), partition_rows={"dbo.orders": (1, 1, 1, 17)})
     (figure,) = re.findall(r"<figure>.*?</figure>", html(made), re.DOTALL)
@@ -362,6 +397,30 @@ def test_reasons_of_a_table() -> None:
     many = cut_table(buckets=4)
     assert "about 10 GiB of data a tablet" in dict(table_design(many, 3).reasons)["Buckets"]
     assert table_design(many, 3).summary.endswith("4 partitions, 4 buckets each, 48 tablets")
+
+
+@pytest.mark.parametrize(
+    ("cut_by", "said"),
+    [
+        ("histogram", "4 ranges of id, as even as SQL Server's histogram says; so many by rows"),
+        ("walk", "4 ranges of id, as even as the rows that were counted along an index;"),
+        ("arithmetic", "4 ranges of id, equally wide, since SQL Server's histogram"),
+        ("bounds", "4 ranges of id, equally wide between the lowest and the highest value,"),
+        ("partition_function", "4 ranges of id, along SQL Server's own partitions ("),
+        ("", "4 ranges of id; so many by rows and bytes (or migration.yaml)."),
+    ],
+)
+def test_the_reason_of_partitions_says_how_the_table_was_cut(cut_by: str, said: str) -> None:
+    assert said in dict(table_design(cut_table(cut_by=cut_by), 3).reasons)["Partitions"]
+
+
+def test_a_table_split_by_hash_says_what_it_costs() -> None:
+    ranges = tuple(
+        KeyRange(source_partition=i, hash_columns=("id", "at"), hash_of=4) for i in range(4)
+    )
+    reasons = dict(table_design(cut_table(key_ranges=ranges, cut_by="hash"), 3).reasons)
+    assert "4 parts by a checksum over 2 columns" in reasons["Partitions"]
+    assert "each reads the whole table" in reasons["Partitions"]
 
 
 def test_a_table_that_starrocks_cannot_have_is_said_not_raised() -> None:

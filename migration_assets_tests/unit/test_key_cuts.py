@@ -135,6 +135,36 @@ def test_balanced_is_never_worse_than_the_largest_gap_and_the_mean(
     assert imbalance(chosen, rows) * rows / parts <= rows / parts + widest + 1e-6 * rows
 
 
+def test_a_step_of_few_values_with_many_rows_has_no_place_twice() -> None:
+    """Two cuts at one value would make a range of it that the next one has too."""
+    for between in range(6):
+        steps = (Step("0", 0.0, 100.0), Step(str(between + 1), 5_000.0, 100.0))
+        literals = [cut.literals for cut in Histogram(INT, steps).cuts(64)]
+        assert len(literals) == len(set(literals)) == between + 1
+
+
+@_SETTINGS
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.floats(0, 500), st.floats(1, 500)), max_size=20),
+    st.sampled_from([8, 16, 32]),
+)
+def test_cuts_by_any_histogram_leave_each_value_in_one_range(
+    made: list[tuple[int, float, float]], wanted: int
+) -> None:
+    places = list(itertools.accumulate((gap for gap, _, _ in made), initial=0))
+    steps = (
+        Step("0", 0.0, 1.0),
+        *(
+            Step(str(place), between, equal)
+            for place, (_, between, equal) in zip(places[1:], made, strict=True)
+        ),
+    )
+    found = Histogram(INT, steps)
+    ranges, _ = cut_ranges(KeyCuts(("a",), found.cuts(wanted), found.rows, "histogram"), wanted)
+    rows: list[tuple[int | None]] = [(None,), *((n,) for n in range(-1, places[-1] + 2))]
+    assert set(in_ranges(ranges, rows, "a INTEGER")) == {1}
+
+
 def test_one_value_with_half_the_rows_is_divided_by_the_next_column() -> None:
     rows = [(7, "x", n) for n in range(512)] + [(n + 8, "x", 0) for n in range(512)]
     ranges, uneven = cut_ranges(walked(rows, (INT, WIDE, INT), 4), 16)

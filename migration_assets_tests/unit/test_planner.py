@@ -117,6 +117,26 @@ def test_what_is_left_out_is_listed_with_its_reason() -> None:
     assert "Column m: it cannot be read" in reasons["masked"]
 
 
+def test_one_plan_names_all_refused_columns_of_all_tables() -> None:
+    hologram, cube = MssqlType("hologram", -1), MssqlType("cube", -1)
+    result = planned(
+        source("a", ID, Column("g", hologram), Column("fine", TEXT), Column("h", cube)),
+        source("b", ID, Column("m", INT, refusal="it is masked"), Column("g", hologram)),
+    )
+    assert [(s.source_name, s.reason) for s in result.skipped] == [
+        (
+            "a",
+            "Column g: Type hologram has no mapping. Column h: Type cube has no mapping. List them "
+            "under exclude_columns in migration.yaml to migrate the table without them.",
+        ),
+        (
+            "b",
+            "Column m: it is masked. Column g: Type hologram has no mapping. List them under "
+            "exclude_columns in migration.yaml to migrate the table without them.",
+        ),
+    ]
+
+
 def test_a_refused_column_can_be_left_out_by_rule() -> None:
     columns = (ID, Column("Shape", MssqlType("geometry", -1)), Column("name", TEXT))
     table = only(source("t", *columns), rules={"defaults": {"exclude_columns": ["SHAPE", "ghost"]}})

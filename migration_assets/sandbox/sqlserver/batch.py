@@ -149,8 +149,9 @@ class _State:
         return self.previous in {"ON", "FOR", "THEN"} and word in {"UPDATE", "DELETE", "INSERT"}
 
     def advance(self, word: Word) -> None:
-        self.previous = word.upper
-        if self.keyword == "CREATE" and not self.depth and self.previous in _WHOLE_BATCH:
+        before, self.previous = self.previous, word.upper
+        is_whole = self.previous in _WHOLE_BATCH and before != "PARTITION"
+        if self.keyword == "CREATE" and not self.depth and is_whole:
             self.keyword = "CREATE VIEW"
         self.depth += {"(": 1, ")": -1}.get(self.previous, 0)
 

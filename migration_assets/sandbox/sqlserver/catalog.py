@@ -12,6 +12,7 @@ from migration_assets.sandbox.sqlserver.permissions import Permissions
 from migration_assets.sandbox.sqlserver.sql_types import DEFAULT_COLLATION, SqlType
 
 if TYPE_CHECKING:
+    from migration_assets.sandbox.sqlserver.partitions import PartitionFunction, PartitionScheme
     from migration_assets.sandbox.sqlserver.security import InlineFunction, Policy
 
 SYSTEM_DATABASES = ("master", "tempdb", "model", "msdb")
@@ -61,6 +62,8 @@ class Index:
         columns: names with True for descending.
         included: names of included columns.
         where: T-SQL text of a filter.
+        placed: partition scheme (lower case) and column that it lies on; empty for a filegroup,
+            None where its table lies.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Index:
     included: list[str] = field(default_factory=list)
     where: str = ""
     object_id: int = 0
+    placed: tuple[str, str] | tuple[()] | None = None
 
 
 @dataclass
@@ -101,6 +105,7 @@ class Table:
 
     Attributes:
         identity_last: the last identity value given out.
+        placed: partition scheme (lower case) and column that it lies on.
         flags: columns of `sys.tables` to the values that a test gave them, see `describe`.
     """
 
@@ -114,6 +119,7 @@ class Table:
     identity_last: int | None = None
     default_ids: dict[str, int] = field(default_factory=dict)
     flags: dict[str, object] = field(default_factory=dict)
+    placed: tuple[str, str] | None = None
     created: datetime = _CREATED
 
     @property
@@ -181,6 +187,7 @@ class Database:
         policies: security policies.
         permissions: what the login may do in it.
         types: alias and CLR types, by schema and name in lower case.
+        partition_functions: by name in lower case, like `partition_schemes`.
     """
 
     name: str
@@ -200,6 +207,8 @@ class Database:
     policies: list[Policy] = field(default_factory=list)
     permissions: Permissions = field(default_factory=Permissions)
     types: dict[tuple[str, str], UserType] = field(default_factory=dict)
+    partition_functions: dict[str, PartitionFunction] = field(default_factory=dict)
+    partition_schemes: dict[str, PartitionScheme] = field(default_factory=dict)
     rowversion: int = 2000
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(901_578_250, 16))
     _schema_ids: itertools.count[int] = field(default_factory=lambda: itertools.count(5))

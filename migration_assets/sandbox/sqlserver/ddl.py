@@ -9,6 +9,7 @@ from migration_assets.sandbox.sqlserver import (
     alterations,
     database_snapshots,
     dialect,
+    partitions,
     security,
     tables,
     user_types,
@@ -51,7 +52,7 @@ def _create_index(session: Session, reader: Reader, *, unique: bool = False) -> 
     reader.expect("INDEX")
     name = reader.name()
     reader.expect("ON")
-    _, table = session.find_table(reader.object_name())
+    database, table = session.find_table(reader.object_name())
     if any(index.name.lower() == name.lower() for index in table.indexes):
         raise SqlServerError(
             1913,
@@ -71,8 +72,13 @@ def _create_index(session: Session, reader: Reader, *, unique: bool = False) -> 
     if reader.accept("WITH"):
         reader.parenthesised()
     if reader.accept("ON"):
-        reader.name()
+        index.placed = partitions.placed(database, reader) or ()
     table.indexes.append(index)
+    try:
+        partitions.check(database, table)
+    except SqlServerError:
+        table.indexes.remove(index)
+        raise
 
 
 def _drop_index(session: Session, reader: Reader) -> None:
@@ -220,6 +226,8 @@ _HANDLERS: dict[str, Callable[[Session, Reader], None]] = {
     "CREATE FUNCTION": security.create_function,
     "CREATE SECURITY POLICY": security.create_policy,
     "CREATE DATABASE": _create_database,
+    "CREATE PARTITION FUNCTION": partitions.create_function,
+    "CREATE PARTITION SCHEME": partitions.create_scheme,
     "CREATE UNIQUE": _unique_index,
     "ALTER TABLE": alterations.alter_table,
     "ALTER DATABASE": _alter_database,

@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from migration_assets.sandbox.sqlserver import database_snapshots, statistics, user_types
+from migration_assets.sandbox.sqlserver import (
+    database_snapshots,
+    partitions,
+    statistics,
+    user_types,
+)
 from migration_assets.sandbox.sqlserver.catalog import (
     Column,
     Database,
     Index,
     Table,
     View,
-    storage_name,
 )  # fmt: skip
 from migration_assets.sandbox.sqlserver.errors import unsupported
 from migration_assets.sandbox.sqlserver.sql_types import TYPES
@@ -40,7 +44,6 @@ class SystemView:
 _MODIFIED = datetime(2026, 1, 1)  # noqa: DTZ001 - SQL Server's dates have no time zone
 _CLR_TYPE_ID = 240
 _SYSNAME_ID = 256
-_PAGE = 8192
 
 
 def tables_of(database: Database) -> list[Table]:
@@ -251,7 +254,7 @@ def _identity_columns(_: Session, database: Database) -> Iterator[Row]:
 def _key_constraints(_: Session, database: Database) -> Iterator[Row]:
     for table in tables_of(database):
         schema = schema_id(database, table.schema)
-        for number, index in _indexes_of(table):
+        for number, index in indexes_of(table):
             if index is not None and index.kind:
                 row = object_row(
                     index.name, index.object_id, schema, table.object_id, KINDS[index.kind]
@@ -259,7 +262,7 @@ def _key_constraints(_: Session, database: Database) -> Iterator[Row]:
                 yield (*row, number, False, True)
 
 
-def _indexes_of(table: Table) -> Iterator[tuple[int, Index | None]]:
+def indexes_of(table: Table) -> Iterator[tuple[int, Index | None]]:
     """Index ids: 1 is clustered, 0 the heap (None), the others count from 2."""
     clustered = next((index for index in table.indexes if index.clustered), None)
     yield (1, clustered) if clustered is not None else (0, None)
@@ -269,7 +272,7 @@ def _indexes_of(table: Table) -> Iterator[tuple[int, Index | None]]:
 
 def _indexes(_: Session, database: Database) -> Iterator[Row]:
     for table in tables_of(database):
-        for number, index in _indexes_of(table):
+        for number, index in indexes_of(table):
             kind = min(number, 2)
             text = ("HEAP", "CLUSTERED", "NONCLUSTERED")[kind]
             name = None if index is None else index.name
@@ -277,106 +280,38 @@ def _indexes(_: Session, database: Database) -> Iterator[Row]:
             primary = index is not None and index.kind == "PK"
             constraint = index is not None and index.kind == "UQ"
             where = index.where if index is not None else ""
-            yield (table.object_id, name, number, kind, text, unique, 1, False, primary, constraint,
-                   0, False, False, False, True, True, bool(where), where or None)  # fmt: skip
+            space = partitions.data_space(database, table, index)
+            yield (table.object_id, name, number, kind, text, unique, space, False, primary,
+                   constraint, 0, False, False, False, True, True, bool(where), where or None)  # fmt: skip
 
 
 def _index_columns(_: Session, database: Database) -> Iterator[Row]:
     for table in tables_of(database):
         ids = {column.name.lower(): column.column_id for column in table.columns}
-        for number, index in _indexes_of(table):
-            if index is None:
-                continue
+        for number, index in indexes_of(table):
+            columns = [] if index is None else index.columns
+            included = [] if index is None else index.included
+            by = partitions.partition_column(table, index)
             position = 0
-            for position, (name, descending) in enumerate(index.columns, start=1):
+            for position, (name, descending) in enumerate(columns, start=1):
                 yield (
                     table.object_id,
                     number,
                     position,
                     ids[name.lower()],
                     position,
-                    0,
+                    int(name.lower() == by),
                     descending,
                     False,
                 )
-            for extra, name in enumerate(index.included, start=position + 1):
-                yield table.object_id, number, extra, ids[name.lower()], 0, 0, False, True
-
-
-def _counts(session: Session, database: Database) -> dict[int, int]:
-    """Rows of each table, counted now."""
-    tables = tables_of(database)
-    if not tables:
-        return {}
-    counted = " UNION ALL ".join(
-        f"SELECT {t.object_id}, count(*) FROM {storage_name(database.name, t.schema, t.name)}"
-        for t in tables
-    )
-    return {int(number): int(rows) for number, rows in session.fetch(counted)}
-
-
-def _row_bytes(table: Table) -> int:
-    total = 0
-    for column in table.columns:
-        length = column.type.max_length
-        total += 64 if length < 0 else min(length, 64)
-    return total + 8
-
-
-def _partition_stats(session: Session, database: Database) -> Iterator[tuple[Table, int, int, int]]:
-    """Table, index id, rows and pages; pages are estimated from declared widths."""
-    counts = _counts(session, database)
-    for table in tables_of(database):
-        rows = counts[table.object_id]
-        for number, _ in _indexes_of(table):
-            width = _row_bytes(table) if number <= 1 else 24
-            yield table, number, rows, -(-rows * width // _PAGE) + 1 if rows else 0
-
-
-def _partition_id(table: Table, number: int) -> int:
-    return 72_057_594_000_000_000 + table.object_id * 256 + number
-
-
-def _partitions(session: Session, database: Database) -> Iterator[Row]:
-    for table, number, rows, _ in _partition_stats(session, database):
-        identifier = _partition_id(table, number)
-        yield identifier, table.object_id, number, 1, identifier, rows, 0, 0, "NONE"
-
-
-def _allocation_units(session: Session, database: Database) -> Iterator[Row]:
-    for table, number, _, pages in _partition_stats(session, database):
-        identifier = _partition_id(table, number)
-        yield (
-            identifier + 1,
-            1,
-            "IN_ROW_DATA",
-            identifier,
-            1,
-            pages + 1 if pages else 0,
-            pages,
-            pages,
-        )
-
-
-def _dm_partition_stats(session: Session, database: Database) -> Iterator[Row]:
-    for table, number, rows, pages in _partition_stats(session, database):
-        identifier = _partition_id(table, number)
-        yield (
-            identifier,
-            table.object_id,
-            number,
-            1,
-            pages,
-            pages,
-            pages,
-            0,
-            0,
-            0,
-            0,
-            pages,
-            pages,
-            rows,
-        )
+            last = position + len(included)
+            for extra, name in enumerate(included, start=position + 1):
+                ordinal = int(name.lower() == by)
+                yield table.object_id, number, extra, ids[name.lower()], 0, ordinal, False, True
+            if by is not None and by not in {name.lower() for name, _ in columns} | {
+                name.lower() for name in included
+            }:
+                yield table.object_id, number, last + 1, ids[by], 0, 1, False, False
 
 
 def _databases(session: Session, _: Database) -> Iterator[Row]:
@@ -433,24 +368,6 @@ VIEWS: dict[str, SystemView] = {
     "sys.index_columns": SystemView(
         "object_id int, index_id int, index_column_id int, column_id int, key_ordinal tinyint, "
         "partition_ordinal tinyint, is_descending_key bit?, is_included_column bit?", _index_columns,
-    ),
-    "sys.partitions": SystemView(
-        "partition_id bigint, object_id int, index_id int, partition_number int, hobt_id bigint, "
-        "rows bigint?, filestream_filegroup_id smallint, data_compression tinyint, "
-        "data_compression_desc nvarchar(60)?", _partitions,
-    ),
-    "sys.allocation_units": SystemView(
-        "allocation_unit_id bigint, type tinyint, type_desc nvarchar(60)?, container_id bigint, "
-        "data_space_id int?, total_pages bigint, used_pages bigint, data_pages bigint",
-        _allocation_units,
-    ),
-    "sys.dm_db_partition_stats": SystemView(
-        "partition_id bigint?, object_id int, index_id int, partition_number int, "
-        "in_row_data_page_count bigint?, in_row_used_page_count bigint?, "
-        "in_row_reserved_page_count bigint?, lob_used_page_count bigint?, "
-        "lob_reserved_page_count bigint?, row_overflow_used_page_count bigint?, "
-        "row_overflow_reserved_page_count bigint?, used_page_count bigint?, "
-        "reserved_page_count bigint?, row_count bigint?", _dm_partition_stats,
     ),
     "sys.stats": SystemView(
         "object_id int, name sysname, stats_id int, auto_created bit, user_created bit, "

@@ -15,9 +15,11 @@ import pyarrow as pa
 from migration_assets.sandbox.sqlserver import (
     constraint_catalog,
     information_schema,
+    partitions,
     result_sets,
     security_catalog,
     statistics,
+    storage_catalog,
     system_catalog,
 )
 from migration_assets.sandbox.sqlserver.catalog import Database
@@ -35,6 +37,7 @@ _ARROW = {
 _VIEWS = {
     **system_catalog.VIEWS,
     **constraint_catalog.VIEWS,
+    **storage_catalog.VIEWS,
     **security_catalog.VIEWS,
     **information_schema.VIEWS,
 }
@@ -59,6 +62,9 @@ def relation(
     Raises:
         SqlServerError: 208 when unknown or switched off, 371 when denied.
     """
+    if name == "sys.partition_range_values":
+        _refuse_switched_off(session, database, name)
+        return partitions.range_values(database, alias)
     view = _VIEWS.get(name)
     if view is None:
         raise invalid_object(name)

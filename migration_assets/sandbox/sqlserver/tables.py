@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migration_assets.sandbox.sqlserver import dialect, masking
+from migration_assets.sandbox.sqlserver import dialect, masking, partitions
 from migration_assets.sandbox.sqlserver.batch import Reader, words_of
 from migration_assets.sandbox.sqlserver.catalog import (
     Check,
@@ -80,10 +80,11 @@ def create_table(session: Session, reader: Reader) -> None:
         if reader.accept(")"):
             break
     if reader.accept("ON"):
-        reader.name()
+        table.placed = partitions.placed(database, reader)
     if reader.accept("WITH"):
         raise unsupported("CREATE TABLE WITH (…)")
     complete(session, table)
+    partitions.check(database, table)
     session.fetch(storage_ddl(session, database, table))
     database.tables[schema.lower(), name.lower()] = table
 
@@ -329,9 +330,10 @@ def _key(database: Database, table: Table, name: str, reader: Reader, own: str =
     columns = reader.ordered_names() if reader.peek() == "(" else [(own, False)]
     if reader.accept("WITH"):
         reader.parenthesised()
+    at: tuple[str, str] | tuple[()] | None = None
     if reader.peek() == "ON" and reader.peek(1) not in {"DELETE", "UPDATE"}:
         reader.expect("ON")
-        reader.name()
+        at = partitions.placed(database, reader) or ()
     object_id = database.next_id()
     kind = "PK" if primary else "UQ"
     if primary and table.primary_key:
@@ -343,7 +345,9 @@ def _key(database: Database, table: Table, name: str, reader: Reader, own: str =
         found = table.column(column)
         if primary and found is not None:
             found.nullable = False
-    table.indexes.append(Index(name, columns, True, clustered, kind, object_id=object_id))  # noqa: FBT003 - unique
+    made = Index(name, columns, unique=True, clustered=clustered, kind=kind, object_id=object_id)
+    made.placed = at
+    table.indexes.append(made)
 
 
 def _check(database: Database, table: Table, name: str, reader: Reader) -> None:

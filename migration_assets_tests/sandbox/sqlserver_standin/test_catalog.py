@@ -58,6 +58,56 @@ def test_catalog_views(server: Server) -> None:
     connection.close()
 
 
+PARTITIONED = """
+CREATE PARTITION FUNCTION pf_right (int) AS RANGE RIGHT FOR VALUES (300, 100, 200)
+CREATE PARTITION FUNCTION pf_left (int) AS RANGE FOR VALUES (100, 200, 300)
+CREATE PARTITION FUNCTION pf_null (int) AS RANGE RIGHT FOR VALUES (NULL, 100)
+CREATE PARTITION SCHEME ps_right AS PARTITION pf_right TO (a, b, c, d)
+CREATE PARTITION SCHEME ps_left AS PARTITION pf_left ALL TO ([PRIMARY])
+CREATE PARTITION SCHEME ps_null AS PARTITION pf_null ALL TO ([PRIMARY])
+CREATE TABLE dbo.rights (k int NULL, n int NULL) ON ps_right(k)
+CREATE TABLE dbo.lefts (n int NOT NULL, k int NOT NULL, PRIMARY KEY (n, k)) ON ps_left(k)
+CREATE TABLE dbo.nulls (k int NULL) ON ps_null(k)
+INSERT INTO dbo.rights VALUES (NULL, 1), (99, 1), (100, 1), (199, 1), (300, 1)
+INSERT INTO dbo.lefts VALUES (1, 99), (1, 100), (1, 101), (1, 300), (1, 301)
+INSERT INTO dbo.nulls VALUES (NULL), (5), (100)
+"""
+
+
+def test_partitioned_tables(server: Server) -> None:
+    """Boundaries in their order, and rows where `$PARTITION` has them."""
+    connection = tds(server)
+    with connection.cursor() as cursor:
+        cursor.execute(PARTITIONED)
+    found = rows(
+        connection,
+        "SELECT OBJECT_NAME(i.object_id), f.boundary_value_on_right, f.fanout, c.name FROM sys.indexes i "
+        "JOIN sys.partition_schemes s ON s.data_space_id = i.data_space_id "
+        "JOIN sys.partition_functions f ON f.function_id = s.function_id "
+        "JOIN sys.index_columns k ON k.object_id = i.object_id AND k.index_id = i.index_id "
+        "AND k.partition_ordinal = 1 "
+        "JOIN sys.columns c ON c.object_id = k.object_id AND c.column_id = k.column_id ORDER BY 1",
+    )
+    assert found == [("lefts", False, 4, "k"), ("nulls", True, 3, "k"), ("rights", True, 4, "k")]
+    boundaries = (
+        "SELECT boundary_id, CAST(value AS int) FROM sys.partition_range_values v "
+        "JOIN sys.partition_functions f ON f.function_id = v.function_id WHERE name = '{}' ORDER BY 1"
+    )
+    assert rows(connection, boundaries.format("pf_right")) == [(1, 100), (2, 200), (3, 300)]
+    assert rows(connection, boundaries.format("pf_null")) == [(1, None), (2, 100)]
+    for view, column in (("sys.partitions", "rows"), ("sys.dm_db_partition_stats", "row_count")):
+        counts = f"SELECT {column} FROM {view} WHERE object_id = OBJECT_ID('dbo.{{}}') ORDER BY partition_number"
+        assert [n for (n,) in rows(connection, counts.format("rights"))] == [2, 2, 0, 1]
+        assert [n for (n,) in rows(connection, counts.format("lefts"))] == [2, 1, 1, 1]
+        assert [n for (n,) in rows(connection, counts.format("nulls"))] == [0, 2, 1]
+    refused = "CREATE TABLE dbo.wrong (k int PRIMARY KEY, d {}) ON ps_left(d)"
+    assert error_of(connection, refused.format("int"))[0] == 1908
+    assert error_of(connection, refused.format("bigint"))[0] == 7726
+    twice = "CREATE PARTITION FUNCTION pf (int) AS RANGE LEFT FOR VALUES (1, 1)"
+    assert error_of(connection, twice)[0] == 7708
+    connection.close()
+
+
 def test_views_can_be_missing_or_denied() -> None:
     server = Server("--without", "sys.dm_db_partition_stats", "--deny", "sys.partitions")
     connection = tds(server)
