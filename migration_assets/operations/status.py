@@ -133,12 +133,12 @@ def _stage_states(
             state = State.FAILED
         elif name != "MATERIALIZED":
             state = State.MISSING
-        elif not table.holds(version.partition("-")[0]) or is_torn:
+        elif not table.holds(version.partition("-")[0]):
             state = State.STALE
         elif partition_key in failed_checks:
             state = State.CHECK_FAILED
         else:
-            state = State.DONE
+            state = State.STALE if is_torn else State.DONE
         states[partition_key] = (state, version)
     return states
 
