@@ -139,12 +139,12 @@ def _stage_states(
             state = State.FAILED
         elif name != "MATERIALIZED":
             state = State.MISSING
-        elif not is_valid(version, table, partition_key) or is_torn:
+        elif is_torn or not is_valid(version, table, partition_key):
             state = State.STALE
         elif partition_key in failed_checks:
             state = State.CHECK_FAILED
         else:
-            state = State.DONE
+            state = State.STALE if is_torn else State.DONE
         states[partition_key] = (state, version)
     return states
 

@@ -105,7 +105,8 @@ def test_connections_that_want_another_configuration_wait(tmp_path: Path) -> Non
     authorities = tmp_path / "authorities.pem"
     authorities.touch()
     checking, trusting = settings(ca_file=str(authorities)), settings(encrypt="no")
-    before = os.environ.get(freetds.VARIABLE)
+    with freetds.configured(trusting):
+        before = os.environ.get(freetds.VARIABLE)
     seen: list[str | None] = []
 
     def trust() -> None:
