@@ -24,6 +24,10 @@ _COMMANDS = {
         "Partitions get other keys, so all of these are migrated again:",
         "migration-assets run --failed --tables",
     ),
+    Remedy.WINDOWS: (
+        "The window that was open has got an end: it is migrated again, then the new ones:",
+        "migration-assets run --failed --tables",
+    ),
 }
 
 
@@ -65,6 +69,7 @@ def _table(table: TableChange) -> list[RenderableType]:
         Remedy.EVOLVE: "evolves, its rows stay",
         Remedy.RESET: "must be reset",
         Remedy.RUN: "is migrated again",
+        Remedy.WINDOWS: "one window is migrated again, new ones follow",
     }.get(table.remedy, "")
     heading = Text(f"{mark} {table.table}", style=style)
     if table.kind is not Kind.CHANGED:

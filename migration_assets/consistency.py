@@ -2,15 +2,19 @@
 
 SNAPSHOT isolation holds for one transaction, hence for one partition: partitions are read by
 several connections, minutes or days apart. Only a database snapshot shows all of them one state:
-https://learn.microsoft.com/sql/relational-databases/databases/database-snapshots-sql-server
+https://learn.microsoft.com/sql/relational-databases/databases/database-snapshots-sql-server.
+A barrier (`mssql/barrier.py`) does it for one table, whose partitions are then extracted together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from migration_assets.errors import ConfigurationError
-from migration_assets.plan import Consistency, DatabaseSnapshot
-from migration_assets.rules import MAX_IDENTIFIER, Rules
-from migration_assets.schema import SourceDatabase
+from migration_assets.naming import bracketed
+from migration_assets.plan import Consistency, DatabaseSnapshot, Engine, TablePlan
+from migration_assets.rules import MAX_IDENTIFIER, Rules, TableRules
+from migration_assets.schema import SourceDatabase, SourceTable, TableKind
 
 SUFFIX = "_migration"
 """Behind the database's name, this makes that of our database snapshot: the same in every plan of the
@@ -57,7 +61,8 @@ def consistency_notes(database: SourceDatabase, rules: Rules) -> list[str]:
         return [f"All rows are read from the database snapshot {name}: one point in time."]
     apart = (
         "Every partition is read as of its own time: what is written meanwhile may be in one and "
-        "not in another. Only `consistency: database_snapshot` shows one point in time."
+        "not in another. One point in time is shown by `consistency: database_snapshot`, and of a "
+        "single table by `consistency: barrier`."
     )
     if rules.consistency is Consistency.NONE:
         return [f"{apart} Rows and their fingerprint are read one after the other."]
@@ -72,3 +77,79 @@ def consistency_notes(database: SourceDatabase, rules: Rules) -> list[str]:
         f"{apart} ALLOW_SNAPSHOT_ISOLATION is OFF: rows and their fingerprint are read one after the "
         "other, so a table that is written to meanwhile may not compare equal."
     ]
+
+
+def check_barrier(
+    source: SourceTable, database: SourceDatabase, wishes: TableRules, *, consistency: Consistency
+) -> list[str]:
+    """Refuse a barrier that cannot be, before anything is planned on it; returns warnings.
+
+    Args:
+        source: the table.
+        database: that it is in.
+        wishes: about the table.
+        consistency: of the plan.
+
+    Raises:
+        ConfigurationError: the rules do not go together, or the database allows no SNAPSHOT
+            transactions and nobody said that writers may be kept waiting.
+    """
+    table = source.full_name
+    if wishes.consistency is None:
+        if wishes.block_writers is not None:
+            raise ConfigurationError(
+                f"migration.yaml: {table}: block_writers has no effect without a barrier.",
+                next_step="Add `consistency: barrier` to the table, or take it out.",
+            )
+        return []
+    if consistency is Consistency.DATABASE_SNAPSHOT:
+        raise ConfigurationError(
+            f"migration.yaml: {table}: consistency barrier has no effect with consistency "
+            "database_snapshot, which shows one point in time of all tables.",
+            next_step="Take one of them out.",
+        )
+    if wishes.engine is Engine.SPARK:
+        raise ConfigurationError(
+            f"migration.yaml: {table}: a barrier holds for connections of one process, and engine "
+            "spark reads from several.",
+            next_step="Take out `engine: spark`, or use `consistency: database_snapshot` for the whole "
+            "plan, which Spark reads as well.",
+        )
+    if source.kind is not TableKind.TABLE:
+        raise ConfigurationError(
+            f"migration.yaml: {table}: a barrier locks a table for a moment, and this is a "
+            f"{source.kind.value}.",
+            next_step="Take out `consistency: barrier`, or use `consistency: database_snapshot` for "
+            "the whole plan.",
+        )
+    if wishes.window is not None:
+        raise ConfigurationError(
+            f"migration.yaml: {table}: a barrier has all partitions extracted together, and windows "
+            "are there to be migrated one by one.",
+            next_step="Take one of them out.",
+        )
+    if database.snapshot_isolation:
+        return []
+    if not wishes.block_writers:
+        raise no_snapshot_transactions(table, database.database)
+    return [
+        "Writers of this table wait for as long as its extraction takes: its barrier is a lock, since "
+        "ALLOW_SNAPSHOT_ISOLATION is OFF."
+    ]
+
+
+def barrier_notes(tables: Sequence[TablePlan]) -> list[str]:
+    """Which tables are extracted behind a barrier."""
+    names = ", ".join(table.full_name for table in tables if table.at_barrier)
+    return [f"As of one point in time each, behind a barrier: {names}."] if names else []
+
+
+def no_snapshot_transactions(table: str, database: str) -> ConfigurationError:
+    """What to raise where a barrier would have to keep writers waiting, and nobody allowed that."""
+    return ConfigurationError(
+        f"{table}: database {database} allows no SNAPSHOT transactions (ALLOW_SNAPSHOT_ISOLATION is "
+        "OFF), so a barrier must lock the table against writers until all of it is extracted.",
+        next_step=f"`ALTER DATABASE {bracketed(database)} SET ALLOW_SNAPSHOT_ISOLATION ON` needs no "
+        "restart and makes them wait milliseconds. Or accept the wait with `block_writers: true` for "
+        "the table in migration.yaml. Then run `migration-assets plan`.",
+    )

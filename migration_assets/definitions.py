@@ -7,17 +7,19 @@ import warnings
 
 import dagster as dg
 
+from migration_assets.assets.barrier import build_barrier_asset
 from migration_assets.assets.iceberg import build_iceberg_asset
 from migration_assets.assets.mssql import build_mssql_asset
 from migration_assets.assets.receipt_store import ReceiptIOManager
 from migration_assets.assets.starrocks import build_starrocks_asset
 from migration_assets.assets.translator import MigrationTranslator, Stage
+from migration_assets.events import write_lines
 from migration_assets.iceberg.resource import LakeResource
 from migration_assets.jobs import build_jobs, build_schedules, build_sensors
 from migration_assets.mssql.resource import MssqlResource
 from migration_assets.plan import Consistency, Engine, MigrationPlan, TablePlan
 from migration_assets.plan_source import read_plan
-from migration_assets.settings import ProjectSettings
+from migration_assets.settings import LogFormat, ProjectSettings
 from migration_assets.starrocks.resource import StarRocksResource
 
 JOB_WITHOUT_PLAN = "make_a_plan"
@@ -66,6 +68,8 @@ def table_assets(
 def _extracting_asset(
     table: TablePlan, spec: dg.AssetSpec, *, consistency: Consistency
 ) -> dg.AssetsDefinition:
+    if table.at_barrier:
+        return build_barrier_asset(table, spec)
     if table.engine is Engine.SPARK:
         # PySpark is imported only where a table needs it.
         from migration_assets.assets.spark import build_spark_asset
@@ -104,6 +108,7 @@ def load_definitions() -> dg.Definitions:
         PlanError: there is a plan, and it is corrupt or of another version.
     """
     settings = ProjectSettings.load()
+    write_lines(as_json=settings.log_format is LogFormat.JSON)
     try:
         plan = read_plan(settings.plan)
     except FileNotFoundError:

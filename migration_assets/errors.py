@@ -19,6 +19,7 @@ MigrationError
     ConnectionLimitError      a server or our own pool has no connection to give
     OperationTimeoutError     an operation took longer than its timeout
     CommitConflictError       another writer was first
+    EarlierWindowError        an earlier time window has rows that belong to this one
     ServerBusyError           throttled, deadlock victim, out of some resource for now
 ```
 
@@ -34,17 +35,20 @@ class MigrationError(Exception):
 
     Attributes:
         next_step: what the reader should do, a full sentence; may be empty.
+        wait_s: a retry waits at least so long.
     """
 
-    def __init__(self, found: str, *, next_step: str = "") -> None:
+    def __init__(self, found: str, *, next_step: str = "", wait_s: float = 0.0) -> None:
         """Say what was found where.
 
         Args:
             found: names the object and what is wrong with it, a full sentence.
             next_step: what to do about it, a full sentence.
+            wait_s: what whoever was asked needs to recover; of no meaning where nothing is retried.
         """
         self.found = found
         self.next_step = next_step
+        self.wait_s = wait_s
         super().__init__(f"{found} {next_step}".strip())
 
 
@@ -114,6 +118,10 @@ class OperationTimeoutError(TransientError):
 
 class CommitConflictError(TransientError):
     """Another writer was first."""
+
+
+class EarlierWindowError(TransientError):
+    """An earlier time window still has rows that belong to this one: it must be migrated first."""
 
 
 class ServerBusyError(TransientError):

@@ -75,8 +75,9 @@ def obstacles(old: TablePlan, new: TablePlan) -> list[str]:
     found = []
     for name, (was, now) in {
         "the source is another one": (source_of(old), source_of(new)),
+        "its query changes": (old.query, new.query),
         "its targets change": (targets_of(old), targets_of(new)),
-        "its key ranges change": (old.key_ranges, new.key_ranges),
+        "its key ranges change": (old.cut, new.cut),
         "the sort key changes": (old.sort_key, new.sort_key),
         "the audit columns change": (old.audit_columns, new.audit_columns),
     }.items():

@@ -117,6 +117,7 @@ def extract(
         consistency=source.consistency,
         extracted_at=extracted_at,
         doubtful=tuple(unanswered),
+        range_id=table.range_id(partition_key),
     )
 
 

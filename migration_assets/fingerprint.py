@@ -240,10 +240,13 @@ def time_digits(column: ColumnPlan) -> int:
 
 
 def key_columns(table: TablePlan) -> tuple[ColumnPlan, ...]:
-    """Columns whose numbers stand for a row's key; none when the key has no numeric column."""
+    """Columns whose numbers stand for a row's key; none when the key has no numeric column.
+
+    A column that takes NULL is none of them: the key of a view or query may have some.
+    """
     by_source = table.by_source
     planned = [by_source[name] for name in table.primary_key if name in by_source]
-    return tuple(column for column in planned if tsql_kind(column).key)
+    return tuple(column for column in planned if tsql_kind(column).key and not column.nullable)
 
 
 @dataclass(frozen=True)

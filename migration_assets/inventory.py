@@ -6,6 +6,7 @@ change the plan's id, and thousands of names do not belong into a file that Dags
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -63,6 +64,14 @@ class Inventory:
 
     objects: dict[Kind, tuple[LeftBehind, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def without_views(self, migrated: Collection[tuple[str, str]]) -> Inventory:
+        """The same without views that are migrated after all, given by schema and name."""
+        objects = dict(self.objects)
+        if Kind.VIEW in objects:
+            views = objects[Kind.VIEW]
+            objects[Kind.VIEW] = tuple(v for v in views if (v.schema, v.name) not in migrated)
+        return Inventory(objects, self.notes)
 
     @property
     def count(self) -> int:

@@ -16,7 +16,7 @@ from migration_assets.assets.translator import STAGES, MigrationTranslator, Stag
 from migration_assets.assets.validation import ValidationConfig, validate_in_run
 from migration_assets.iceberg.resource import LakeResource
 from migration_assets.mssql.resource import MssqlResource
-from migration_assets.plan import MigrationPlan, TablePlan
+from migration_assets.plan import EARLIER_KEY, MigrationPlan, TablePlan
 from migration_assets.starrocks.resource import StarRocksResource
 
 VALIDATE_JOB = "validate"
@@ -33,7 +33,9 @@ def tables_by_partition_keys(
 
 
 def class_job_name(partition_keys: Sequence[str]) -> str:
-    """`migrate_p008` for the tables of eight partitions."""
+    """`migrate_p008` for the tables of eight partitions; `migrate_2023_01_to_2024_05` of windows."""
+    if partition_keys[0] == EARLIER_KEY:
+        return dagster_name(f"migrate_{partition_keys[1]}_to_{partition_keys[-1]}")
     return f"migrate_p{len(partition_keys):03d}"
 
 

@@ -19,7 +19,7 @@ from migration_assets.key_distribution import balanced, imbalance
 from migration_assets.key_types import Line, can_be_key, line_of
 from migration_assets.naming import bracketed
 from migration_assets.plan import KeyRange
-from migration_assets.schema import Column, KeyCuts, MssqlType, SourceTable
+from migration_assets.schema import Column, KeyCuts, MssqlType, SourceTable, TableKind
 
 ONE_PARTITION_BELOW_ROWS = 10_000
 EIGHT_PARTITIONS_BELOW_ROWS = 100_000
@@ -104,6 +104,7 @@ class KeyChoice:
         return () if self.column is None else (self.column, *self.more)
 
 
+_NO_KEY = "migration.yaml gives it no `key`"
 MAX_KEY_COLUMNS = 4
 """Further columns of a key make predicates longer and hardly ever decide anything."""
 
@@ -138,13 +139,14 @@ def choose_key(table: SourceTable, override: str | None = None) -> KeyChoice:
     if not table.columns.primary_key:
         return KeyChoice(
             None,
-            "it has no primary key"
+            ("it has no primary key" if table.kind is TableKind.TABLE else _NO_KEY)
             + (", and none of its indexes can be cut" if table.indexes else ""),
         )
     leading = table.columns.column(table.columns.primary_key[0])
+    kind = "primary key" if table.kind is TableKind.TABLE else "key"
     return KeyChoice(
         None,
-        f"its primary key begins with {leading.name} of type {leading.type.declaration}, "
+        f"its {kind} begins with {leading.name} of type {leading.type.declaration}, "
         "which is not cut into ranges",
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import date
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ from pydantic import (
 from migration_assets import naming
 from migration_assets.conversions import Loss
 from migration_assets.errors import PlanError
+from migration_assets.schema import TableKind
 
 PLAN_VERSION = 1
 """Version of the file's format; a plan of another version is refused, never guessed at."""
@@ -79,6 +81,12 @@ class Consistency(StrEnum):
     NONE = "none"
     STATEMENT = "statement"
     DATABASE_SNAPSHOT = "database_snapshot"
+
+
+class TableConsistency(StrEnum):
+    """What a table may have instead of its plan's consistency."""
+
+    BARRIER = "barrier"
 
 
 class FrozenModel(BaseModel):
@@ -206,6 +214,46 @@ class KeyRange(FrozenModel):
 _LATER_RANGE_FIELDS = ("more_columns", "more_lower", "more_upper", "hash_columns", "hash_of")
 
 
+class Period(StrEnum):
+    """What a time window is."""
+
+    DAY = "day"
+    MONTH = "month"
+    YEAR = "year"
+
+
+EARLIER = 0
+"""`source_partition` of NULL and of what is before the first time window; its key is `earlier`."""
+EARLIER_KEY = "earlier"
+
+_DIGITS = {Period.DAY: 8, Period.MONTH: 6, Period.YEAR: 4}
+
+
+class Window(FrozenModel):
+    """A table is partitioned by windows of time; `windows.py` makes them.
+
+    Attributes:
+        column: source column of dates.
+        by: what a window is.
+        first: the first day of the first window.
+    """
+
+    column: str
+    by: Period
+    first: date
+
+    def key(self, source_partition: int) -> str:
+        """Partition key of a window: `2024-01-31`, `2024-01` or `2024` for 20240131, 202401, 2024."""
+        if source_partition == EARLIER:
+            return EARLIER_KEY
+        digits = str(source_partition).zfill(_DIGITS[self.by])
+        return "-".join(filter(None, (digits[:4], digits[4:6], digits[6:])))
+
+    def __str__(self) -> str:
+        """`by month of ordered_at from 2023-01-01`."""
+        return f"by {self.by.value} of {self.column} from {self.first.isoformat()}"
+
+
 class Evolution(FrozenModel):
     """A change of a table's columns that keeps its rows, as `migration-assets evolve` makes it.
 
@@ -225,15 +273,20 @@ class TablePlan(FrozenModel):
 
     Attributes:
         source_schema: SQL Server schema; `source_name` is the table there.
+        kind: a table, a view or a query.
+        query: the text of a query, which stands in parentheses where a table has its name.
         rows: estimated rows when planned; `bytes` likewise, None if unknown.
-        primary_key: source names of the key's columns, in key order.
+        primary_key: source names of the key's columns, in key order; of a view or query those that
+            rules name, which may be NULL and need not be unique.
         sort_key: target names of the StarRocks sort key, in order; they come first in its table.
         namespace: Iceberg namespace (Glue database); `iceberg_table` is the table in it.
         location: data location, an URI without a trailing slash, fixed for good.
         isolated: partition keys of its own, so that its runs are not shared with other tables.
         cut_by: where the ranges come from: `histogram`, `walk` over an index, `arithmetic` over a
-            key whose histogram is even, `bounds` (arithmetic without a histogram) or `hash`; empty
-            for a table in one piece.
+            key whose histogram is even, `bounds` (arithmetic without a histogram), `window` or `hash`;
+            empty for a table in one piece.
+        window: what the ranges follow from where they are windows of time: more may come at the
+            end while the table id stays.
         warnings: what the user must know before data moves.
         evolutions: changes of columns since the rows that are there may have been made, oldest
             first.
@@ -243,12 +296,17 @@ class TablePlan(FrozenModel):
             more; else 0.
         cut_rules: hash of the rules that the key ranges follow from; `target_rules` likewise of
             names and locations; empty in a plan that does not say.
+        consistency: instead of the plan's; None for that.
+        block_writers: its barrier may keep writers waiting for as long as the extraction takes,
+            where the database allows no SNAPSHOT transactions.
     """
 
     source_server: str
     source_database: str
     source_schema: str
     source_name: str
+    kind: TableKind = TableKind.TABLE
+    query: str = ""
     rows: int
     bytes: int | None = None
     columns: tuple[ColumnPlan, ...]
@@ -256,6 +314,7 @@ class TablePlan(FrozenModel):
     primary_key: tuple[str, ...] = ()
     key_ranges: tuple[KeyRange, ...]
     cut_by: str = ""
+    window: Window | None = None
     isolated: bool = False
     engine: Engine = Engine.ARROW
     verification: VerificationLevel = VerificationLevel.FULL
@@ -274,12 +333,16 @@ class TablePlan(FrozenModel):
     last_field_id: int = 0
     cut_rules: str = ""
     target_rules: str = ""
+    consistency: TableConsistency | None = None
+    block_writers: bool = False
 
     @model_serializer(mode="wrap")
     def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what older plans do not have, so that they keep their id."""
         content: dict[str, Any] = handler(self)
-        return {k: v for k, v in content.items() if v or k != "cut_by"}
+        if self.kind is TableKind.TABLE:
+            content.pop("kind", None)
+        return {k: v for k, v in content.items() if v or k not in _LATER_TABLE_FIELDS}
 
     @property
     def full_name(self) -> str:
@@ -297,14 +360,22 @@ class TablePlan(FrozenModel):
         return tuple(column for column in self.target_columns if column.starrocks_type)
 
     @property
+    def at_barrier(self) -> bool:
+        """Whether all partitions are extracted together, as of one point in time."""
+        return self.consistency is TableConsistency.BARRIER
+
+    @property
     def by_source(self) -> dict[str, ColumnPlan]:
         """The column that holds the value of each source column, by the source's name."""
         return {column.source_name: column for column in self.columns if not column.added}
 
     @cached_property
     def partition_keys(self) -> tuple[str, ...]:
-        """Dagster's partition keys in range order: `p000`, `p001`, ..."""
+        """Dagster's partition keys in range order: `p000`, `p001`, ... or `2024-01`, ..."""
         prefix = f"{self.namespace}-{self.iceberg_table}-" if self.isolated else ""
+        if self.window is not None:
+            numbers = (key_range.source_partition for key_range in self.key_ranges)
+            return tuple(f"{prefix}{self.window.key(number)}" for number in numbers)
         return tuple(f"{prefix}p{key_range.source_partition:03d}" for key_range in self.key_ranges)
 
     @cached_property
@@ -325,6 +396,16 @@ class TablePlan(FrozenModel):
                 f"{self.partition_keys[0]} to {self.partition_keys[-1]}.",
                 next_step="Use a partition key that `migration-assets status` lists.",
             ) from None
+
+    def range_id(self, partition_key: str) -> str:
+        """Hash of a range that may change while the table id stays: of time windows; else empty.
+
+        Raises:
+            PlanError: the table has no such partition.
+        """
+        if self.window is None:
+            return ""
+        return content_hash(self.key_range(partition_key).identity)[:8]
 
     def replaced(self, **values: Any) -> TablePlan:
         """A copy with other values; unlike `model_copy` it takes no cached id along."""
@@ -347,6 +428,13 @@ class TablePlan(FrozenModel):
     def generation(self) -> str:
         """The table id since which no partition had to be made again."""
         return self.evolutions[0].table_id if self.evolutions else self.table_id
+
+    @property
+    def cut(self) -> list[Any]:
+        """What makes it cut otherwise: its ranges, or what windows of time follow from."""
+        if self.window is not None:
+            return ["window", *self.window.model_dump(mode="json").values()]
+        return [key_range.identity for key_range in self.key_ranges]
 
     @cached_property
     def table_id(self) -> str:
@@ -375,9 +463,13 @@ class TablePlan(FrozenModel):
                 self.starrocks_table,
                 *self.sort_key,
             ],
-            "ranges": [key_range.identity for key_range in self.key_ranges],
+            "ranges": self.cut,
+            **({"query": self.query} if self.query else {}),
         }
         return content_hash(identity)
+
+
+_LATER_TABLE_FIELDS = frozenset({"cut_by", "consistency", "block_writers", "query", "window"})
 
 
 class DatabaseSnapshot(FrozenModel):

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from migration_assets.evolution import obstacles, source_of
+from migration_assets.partitioning import predicate
 from migration_assets.plan import ColumnPlan, KeyRange, MigrationPlan, TablePlan
+from migration_assets.windows import extension
 
 
 class Kind(StrEnum):
@@ -27,6 +29,8 @@ class Remedy(StrEnum):
     RESET = "reset"
     RUN = "run"
     """Its partitions have other keys in Dagster, so all of them count as missing."""
+    WINDOWS = "windows"
+    """Time windows followed: the one that was open has got an end and is migrated again."""
 
 
 class Area(StrEnum):
@@ -130,6 +134,7 @@ def _whole(table: TablePlan, kind: Kind) -> TableChange:
 def _compare(old: TablePlan, new: TablePlan) -> TableChange | None:
     changes = (
         *_changed(Area.SOURCE, "table", _dotted(source_of(old)), _dotted(source_of(new))),
+        *_changed(Area.SOURCE, "query", _one_line(old.query), _one_line(new.query)),
         *_columns(old, new),
         *_ranges(old, new),
         *_targets(old, new),
@@ -149,6 +154,8 @@ def _remedy(old: TablePlan, new: TablePlan) -> tuple[Remedy, tuple[str, ...]]:
         if new.holds(old.table_id):
             return Remedy.EVOLVE, ()
         return Remedy.RESET, tuple(obstacles(old, new)) or ("the order of columns changes",)
+    if extension(old, new) is not None:
+        return Remedy.WINDOWS, ()
     if old.partition_keys != new.partition_keys:
         return Remedy.RUN, ("the partitions have other keys",)
     return Remedy.NONE, ()
@@ -180,7 +187,15 @@ def _described(column: ColumnPlan) -> str:
 
 
 def _ranges(old: TablePlan, new: TablePlan) -> Iterator[Change]:
-    if old.key_ranges != new.key_ranges:
+    extended = extension(old, new)
+    if extended is not None:
+        for key in extended.narrowed:
+            was, now = (_rows(table.key_range(key)) for table in (old, new))
+            yield Change(Area.RANGES, Kind.CHANGED, f"window {key}", was, now)
+        first, last = extended.added[0], extended.added[-1]
+        added = first if first == last else f"{first} to {last}"
+        yield Change(Area.RANGES, Kind.ADDED, "windows", new=added)
+    elif old.key_ranges != new.key_ranges:
         was, now = _cuts(old.key_ranges), _cuts(new.key_ranges)
         if was == now:
             now = f"{now}, other bounds"
@@ -193,6 +208,10 @@ def _ranges(old: TablePlan, new: TablePlan) -> Iterator[Change]:
             f"{old.partition_keys[0]}, ...",
             f"{new.partition_keys[0]}, ...",
         )
+
+
+def _rows(key_range: KeyRange) -> str:
+    return predicate(key_range) or "all rows"
 
 
 def _cuts(ranges: tuple[KeyRange, ...]) -> str:
@@ -227,7 +246,7 @@ _COMPARED = frozenset(
     {
         *("columns", "audit_columns", "key_ranges", "warnings", "sort_key", "buckets"),
         *("namespace", "iceberg_table", "location", "starrocks_database", "starrocks_table"),
-        *("source_server", "source_database", "source_schema", "source_name"),
+        *("source_server", "source_database", "source_schema", "source_name", "query"),
     }
 )
 _NO_CHANGES = frozenset(
@@ -283,6 +302,10 @@ def _listed(area: Area, name: str, old: tuple[str, ...], new: tuple[str, ...]) -
     for text in old:
         if text not in new:
             yield Change(area, Kind.REMOVED, name, old=text)
+
+
+def _one_line(query: str) -> str:
+    return query.replace("\n", "\\n")
 
 
 def _dotted(parts: tuple[str, ...]) -> str:

@@ -21,6 +21,7 @@ from migration_assets.replanning import same_but_estimates
 from migration_assets.rules import load_rules
 from migration_assets.settings import LakeSettings, MssqlSettings, ProjectSettings
 from migration_assets.terminal import console, errors, print_error
+from migration_assets.windows import described
 
 
 def plan_again(
@@ -83,7 +84,7 @@ def _print_costs(made: MigrationPlan, costs: QueryCosts) -> None:
         for way, count in sorted(ways.items())
     )
     console.print(f"\nTables cut: {listed or 'none'}.", soft_wrap=True)
-    for line in costs.lines():
+    for line in [*described(made.tables), *costs.lines()]:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 

@@ -83,7 +83,7 @@ def _tables(plan: MigrationPlan, *, is_wide: bool) -> Table:
             Text(table.full_name),
             f"{table.rows:,}",
             _size(table.bytes),
-            str(len(table.key_ranges)),
+            _partitions(table, is_wide=is_wide),
             *([table.engine.value] if has_engine else []),
             Text(_target(table)),
             Text(str(len(table.warnings)), style="yellow") if table.warnings else "",
@@ -108,6 +108,12 @@ def _losses(losses: Iterable[tuple[TablePlan, TableLoss]]) -> Padding:
                 Padding(Text(f"To keep it, in migration.yaml: {loss.remedy}"), (0, 0, 0, 2))
             )
     return Padding(grid, (0, 0, 0, 2))
+
+
+def _partitions(table: TablePlan, *, is_wide: bool) -> str:
+    """How many, and by what where they are windows of time."""
+    by = f" by {table.window.by.value}" if is_wide and table.window is not None else ""
+    return f"{len(table.key_ranges)}{by}"
 
 
 def _target(table: TablePlan) -> str:

@@ -16,7 +16,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from migration_assets.column_planner import plan_columns
-from migration_assets.consistency import consistency_notes, database_snapshot
+from migration_assets.consistency import (
+    barrier_notes,
+    check_barrier,
+    consistency_notes,
+    database_snapshot,
+)
 from migration_assets.errors import ConfigurationError, UnsupportedError
 from migration_assets.naming import (
     Claim,
@@ -48,6 +53,7 @@ from migration_assets.plan import (
     SkippedTable,
     TablePlan,
     VerificationLevel,
+    Window,
 )
 from migration_assets.rules import Rules, Split, TableRules
 from migration_assets.schema import (
@@ -58,6 +64,7 @@ from migration_assets.schema import (
     TableKind,
 )
 from migration_assets.type_mapping import MAX_STARROCKS_BYTES, audit_columns
+from migration_assets.windows import WindowRequest, make_windows, window_request
 
 _T = TypeVar("_T")
 
@@ -98,13 +105,21 @@ def plan(
     planned = []
     for table in tables:
         wishes = rules.for_table(table.full_name)
+        warnings = check_barrier(table, database, wishes, consistency=rules.consistency)
         try:
             made = _plan_table(database, table, wishes, targets[table.full_name])
         except UnsupportedError as error:
             skipped.append(_skip(table, str(error)))
         else:
-            engine = _chosen(wishes.engine, _engine(table, rules, has_cluster=has_cluster))
-            planned.append(made.model_copy(update={"engine": engine}))
+            has_workers = has_cluster and wishes.consistency is None
+            engine = _chosen(wishes.engine, _engine(table, rules, has_cluster=has_workers))
+            how = {
+                "engine": engine,
+                "consistency": wishes.consistency,
+                "block_writers": bool(wishes.block_writers),
+                "warnings": (*made.warnings, *warnings),
+            }
+            planned.append(made.model_copy(update=how))
     return MigrationPlan(
         server=database.server,
         database=database.database,
@@ -114,7 +129,7 @@ def plan(
         database_snapshot=database_snapshot(database, rules),
         tables=tuple(planned),
         skipped=tuple(sorted(skipped, key=lambda s: _order(s.source_schema, s.source_name))),
-        notes=(*database.notes, *_notes(database, rules)),
+        notes=(*database.notes, *_notes(database, rules), *barrier_notes(planned)),
     )
 
 
@@ -149,11 +164,23 @@ def keys_to_measure(database: SourceDatabase, rules: Rules) -> list[KeyRequest]:
     for table in _select(database, rules)[0]:
         wishes = rules.for_table(table.full_name)
         count = _count(table, wishes)
-        if count > 1 and wishes.split is None:
+        if count > 1 and wishes.split is None and wishes.window is None:
             choice = choose_key(table, wishes.partition_column)
             if choice.columns:
                 keys.append(KeyRequest(table, choice.columns, count))
     return keys
+
+
+def windows_to_measure(database: SourceDatabase, rules: Rules) -> list[WindowRequest]:
+    """Name the tables that rules want partitioned by windows of time.
+
+    The caller puts what it learns into `SourceTable.window_span` and `window_notes`.
+
+    Raises:
+        ConfigurationError: a rule names a column that the table does not have or that has no dates.
+    """
+    wished = [(t, rules.for_table(t.full_name).window) for t in _select(database, rules)[0]]
+    return [window_request(table, window) for table, window in wished if window is not None]
 
 
 def _count(table: SourceTable, wishes: TableRules) -> int:
@@ -171,14 +198,20 @@ def _select(database: SourceDatabase, rules: Rules) -> tuple[list[SourceTable], 
     chosen: dict[str, SourceTable] = {}
     skipped = []
     for table in sorted(database.tables, key=lambda t: _order(t.schema, t.name)):
-        if table.kind is not TableKind.TABLE:
+        if not table.is_candidate:
             article = "an" if table.kind.value[0] in "aeiou" else "a"
             skipped.append(_skip(table, f"it is {article} {table.kind.value}"))
-        elif reason := rules.exclusion(table.full_name) or table.refusal:
+        elif reason := _exclusion(table, rules) or table.refusal:
             skipped.append(_skip(table, reason))
         else:
             chosen[table.full_name] = table
     return list(chosen.values()), skipped
+
+
+def _exclusion(table: SourceTable, rules: Rules) -> str | None:
+    """Why the rules leave a table out; `include` is not about views and queries."""
+    whole = table.kind is TableKind.TABLE
+    return rules.exclusion(table.full_name) if whole else rules.removal(table.full_name)
 
 
 def _order(schema: str, name: str) -> tuple[str, ...]:
@@ -210,15 +243,20 @@ def _plan_table(
     is_key_whole = all(name in names for name in key)
     key_warnings = []
     if not key:
-        key_warnings.append("No primary key: duplicate rows cannot be told apart.")
+        missing = "primary key" if table.kind is TableKind.TABLE else "key"
+        key_warnings.append(f"No {missing}: duplicate rows cannot be told apart.")
     elif not is_key_whole:
         key_warnings.append("The primary key lost a column by exclude_columns: it is not used.")
         key = ()
+    if wishes.key and table.kind is TableKind.TABLE:
+        key_warnings.append("key has no effect: it is for views and queries.")
     return TablePlan(
         source_server=database.server,
         source_database=database.database,
         source_schema=table.schema,
         source_name=table.name,
+        kind=table.kind,
+        query=table.query,
         rows=table.rows,
         bytes=table.bytes,
         columns=columns,
@@ -226,6 +264,7 @@ def _plan_table(
         primary_key=key,
         key_ranges=ranges,
         cut_by=cut.cut_by,
+        window=cut.window,
         isolated=_chosen(wishes.isolated, _is_long(table, ranges)),
         verification=_chosen(wishes.verification, VerificationLevel.FULL),
         on_existing=_chosen(wishes.on_existing, OnExisting.REFUSE),
@@ -276,9 +315,13 @@ class _Ranges:
     ranges: tuple[KeyRange, ...]
     cut_by: str
     warnings: tuple[str, ...]
+    window: Window | None = None
 
 
 def _ranges(table: SourceTable, wishes: TableRules) -> _Ranges:
+    if wishes.window is not None:
+        window, ranges, notes = make_windows(table, wishes.window)
+        return _Ranges(ranges, "window", notes, window)
     count = _count(table, wishes)
     warnings = []
     if wishes.partitions is not None and count != wishes.partitions:
@@ -370,7 +413,7 @@ class _Target:
 
 def _targets(database: SourceDatabase, rules: Rules, warehouse: str) -> dict[str, _Target]:
     """Settle the names of all tables of the database, by full name."""
-    tables = [table for table in database.tables if table.kind is TableKind.TABLE]
+    tables = [table for table in database.tables if table.is_candidate]
     wishes = {table.full_name: rules.for_table(table.full_name) for table in tables}
     namespaces, databases = {}, {}
     for table in tables:

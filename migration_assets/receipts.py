@@ -75,6 +75,8 @@ class Receipt(FrozenModel):
     Attributes:
         table_id: the table's id in the plan it was made under.
         attempt: unique id of the extraction that everything downstream goes back to.
+        range_id: of the range its rows were extracted by, see `TablePlan.range_id`; empty where
+            the table id says it.
         run_id: Dagster run that made it.
         seconds: wall time of the stage.
     """
@@ -86,17 +88,21 @@ class Receipt(FrozenModel):
     run_id: str
     rows: int
     seconds: float
+    range_id: str = ""
 
 
 SNAPSHOT = "snapshot"
 DATABASE_SNAPSHOT = "database snapshot"
+BARRIER = "barrier"
+TABLE_LOCK = "table lock"
 READ_COMMITTED = "read committed"
 READ_COMMITTED_SNAPSHOT = "read committed snapshot"
 ROWS_OF_A_STATEMENT = "statement"
-"""How rows were read: values of `ExtractReceipt.consistency`. The last one is Spark's JDBC reader's
-under SNAPSHOT: of the rows, but not of what SQL Server aggregates afterwards."""
+"""How rows were read: values of `ExtractReceipt.consistency`. `BARRIER` and `TABLE_LOCK`: as all other
+partitions with the same `PointInTime.barrier`, while writers went on or waited. The last one is
+Spark's JDBC reader's under SNAPSHOT: of the rows, but not of what SQL Server aggregates afterwards."""
 
-ONE_STATE = frozenset({SNAPSHOT, DATABASE_SNAPSHOT})
+ONE_STATE = frozenset({SNAPSHOT, DATABASE_SNAPSHOT, BARRIER, TABLE_LOCK})
 """What makes rows and the server's fingerprint show the same state, whoever writes meanwhile."""
 
 
@@ -105,7 +111,9 @@ class PointInTime(FrozenModel):
 
     Attributes:
         database_snapshot: the database snapshot it was read from; empty if none.
-        created: when that was made, by the server's clock and in its time zone.
+        created: when that was made, or the barrier stood, by the server's clock and in its time zone.
+        barrier: id of the set of transactions that show this state, empty if there was none; a
+            partition with another id shows another one.
         change_tracking_version: what `CHANGE_TRACKING_CURRENT_VERSION()` said before the read (of
             the database snapshot: what it will always say); None where it is off.
         lsn: the highest log sequence number that Change Data Capture knows, as `0x…`; empty where
@@ -116,13 +124,17 @@ class PointInTime(FrozenModel):
     created: datetime | None = None
     change_tracking_version: int | None = None
     lsn: str = ""
+    barrier: str = ""
 
     @property
     def named(self) -> dict[str, str]:
         """What is known, by name; for properties and metadata."""
+        created = self.created.isoformat() if self.created else ""
         values = {
             "database-snapshot": self.database_snapshot,
-            "database-snapshot-created": self.created.isoformat() if self.created else "",
+            "database-snapshot-created": created if self.database_snapshot else "",
+            "barrier": self.barrier,
+            "barrier-at": created if self.barrier else "",
             "change-tracking-version": ""
             if self.change_tracking_version is None
             else str(self.change_tracking_version),
@@ -138,7 +150,8 @@ class ExtractReceipt(Receipt):
         fingerprint: of the rows as written, computed while they passed.
         source_fingerprint: SQL Server's own aggregates of the same key range; None if not asked.
         consistency: how the rows were read: `snapshot` (one transaction with the fingerprint
-            query), `database snapshot`, `read committed snapshot`, `read committed` or `statement`.
+            query), `database snapshot`, `barrier`, `table lock`, `read committed snapshot`, `read
+            committed` or `statement`.
         point_in_time: which state of the source was read; None in receipts of older releases.
         moved: the source's counters that were others after the read than before it, which were
             expected to stay.

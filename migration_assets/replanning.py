@@ -6,6 +6,7 @@ source or the rules have changed:
 - Key ranges stay, with the number of partitions, while the primary key, the type of the column that
   is cut and the rules about cutting are the same and the table has less than twice the rows that it
   had when it was cut. Rows beyond the last key lie in the last range, which is open above.
+- Windows of time stay and may be followed by others, however many rows there are.
 - Names and locations stay while the rules about them are the same.
 - Columns keep name, field id and order. New ones come last, with field ids that no column had.
 """
@@ -26,6 +27,7 @@ from migration_assets.plan import (
 )
 from migration_assets.rules import Rules, TableRules
 from migration_assets.schema import SourceDatabase
+from migration_assets.windows import continued
 
 _OF_RANGES = ("key_ranges", "cut_rows", "cut_by")
 """What a table keeps with its key ranges."""
@@ -36,7 +38,15 @@ _NOT_ABOUT_CUTTING = frozenset(
     {
         *("namespace", "iceberg_table", "location", "starrocks_database", "starrocks_table"),
         *("isolated", "verification", "on_existing", "engine", "buckets", "consistency"),
-        *("exclude_columns", "columns", "fractions", "offsets", "long_values", "invalid_text"),
+        *(
+            "block_writers",
+            "exclude_columns",
+            "columns",
+            "fractions",
+            "offsets",
+            "long_values",
+            "invalid_text",
+        ),
     }
 )
 """All other rules count as rules about cutting: one that is not known here cuts anew, which is
@@ -133,8 +143,12 @@ def _continued(made: TablePlan, old: TablePlan, wishes: TableRules) -> TablePlan
     kept: dict[str, object] = {}
     if made.target_rules and made.target_rules == old.target_rules:
         kept |= {name: getattr(old, name) for name in _OF_TARGETS}
-    if _keeps_ranges(made, old):
+    keeps_windows = made.window is not None and made.window == old.window
+    if keeps_windows:
+        kept["key_ranges"] = continued(made, old)
+    elif _keeps_ranges(made, old):
         kept |= {name: getattr(old, name) for name in _OF_RANGES}
+    if "key_ranges" in kept:
         # Both follow from sizes that change all the time; partition keys follow from `isolated`.
         kept |= {n: getattr(old, n) for n in ("isolated", "buckets") if getattr(wishes, n) is None}
     columns, audit, last = _columns(made, old)
@@ -162,7 +176,7 @@ def _continued(made: TablePlan, old: TablePlan, wishes: TableRules) -> TablePlan
 
 
 def _keeps_ranges(made: TablePlan, old: TablePlan) -> bool:
-    if not made.cut_rules or made.cut_rules != old.cut_rules:
+    if not made.cut_rules or made.cut_rules != old.cut_rules or made.query != old.query:
         return False
     if made.primary_key != old.primary_key or made.rows >= 2 * max(old.cut_rows or old.rows, 1):
         return False

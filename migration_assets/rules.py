@@ -15,11 +15,17 @@ defaults:                      # of every table
   offsets: column              # of datetimeoffset: drop | column | text
   long_values: stop            # above 1 MiB in StarRocks: stop | cut | iceberg
   invalid_text: stop           # unpaired surrogates in nvarchar: stop | replace
+views: ["sales.v_open*"]       # views to migrate as tables; default: none
+queries:                       # queries to migrate as tables, see docs/views.md
+  sales.order_totals:
+    select: SELECT OrderId, SUM(Price) AS Total FROM sales.OrderLines GROUP BY OrderId
+    key: [OrderId]
 tables:
   "sales.*":                   # later patterns win, key by key
     partitions: 64
   sales.Orders:
     exclude_columns: [Shape]
+    window: {column: PlacedAt, by: month}   # day | month | year, from:, until: docs/windows.md
     columns:
       PlacedAt: {fractions: text}
 ```
@@ -31,14 +37,23 @@ case, as most SQL Server databases do. In YAML a pattern that begins with `*` ne
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
+from datetime import date
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from migration_assets.conversions import (
     Conversions,
@@ -55,8 +70,17 @@ from migration_assets.naming import (
     STARROCKS_DATABASE_PATTERN,
     STARROCKS_TABLE_PATTERN,
 )
-from migration_assets.plan import Consistency, Engine, FrozenModel, OnExisting, VerificationLevel
-from migration_assets.schema import SourceTable
+from migration_assets.plan import (
+    Consistency,
+    Engine,
+    FrozenModel,
+    OnExisting,
+    Period,
+    TableConsistency,
+    VerificationLevel,
+)
+from migration_assets.schema import SourceTable, TableKind
+from migration_assets.source_query import single_select
 
 MAX_IDENTIFIER = 128
 """SQL Server's limit of a name's length in characters."""
@@ -77,14 +101,37 @@ def _not_reserved(name: str) -> str:
     return name
 
 
-def _built(consistency: object) -> object:
-    if consistency == "barrier":
+def _of_a_plan(consistency: object) -> object:
+    if consistency == TableConsistency.BARRIER.value:
         raise ValueError(
-            "a barrier of table locks is not built; use database_snapshot, or statement where the "
-            "server makes no database snapshots"
+            "a barrier is of one table, each at its own time; write it there: `tables: {dbo.accounts: "
+            "{consistency: barrier}}` (docs/consistency.md)"
         )
     return consistency
 
+
+def _of_a_table(consistency: object) -> object:
+    if consistency in {known.value for known in Consistency}:
+        raise ValueError(
+            f"{consistency} is of all tables; write it at the top: `consistency: {consistency}`. A "
+            "table of its own has only barrier"
+        )
+    return consistency
+
+
+def _distinct_names(queries: dict[str, QueryRules]) -> dict[str, QueryRules]:
+    """Refuse a query's name that is not `schema.name`, or another's but for case."""
+    seen: set[str] = set()
+    for name in queries:
+        if not _QUERY_NAME.fullmatch(name):
+            raise ValueError(f"{name} is not of the form schema.name")
+        if name.casefold() in seen:
+            raise ValueError(f"{name} is there twice")
+        seen.add(name.casefold())
+    return queries
+
+
+_QUERY_NAME = re.compile(r"[^\s.\[\]](?:[^.\[\]]*[^\s.\[\]])?\.[^\s.\[\]](?:[^.\[\]]*[^\s.\[\]])?")
 
 Patterns = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
 Namespace = Annotated[str, Field(pattern=NAMESPACE_PATTERN), AfterValidator(_not_reserved)]
@@ -175,6 +222,44 @@ class ColumnRules(FrozenModel):
     invalid_text: InvalidText | None = None
 
 
+_DAY = re.compile(r"(\d{4})(?:-(\d{2}))?(?:-(\d{2}))?", re.ASCII)
+
+
+def _as_day(value: object) -> object:
+    """Take 2023 and `2023-01` as their first day."""
+    found = _DAY.fullmatch(str(value)) if isinstance(value, int | str) else None
+    if found is None:
+        return value
+    try:
+        return date(int(found[1]), int(found[2] or 1), int(found[3] or 1))
+    except ValueError:
+        return value
+
+
+Day = Annotated[date, BeforeValidator(_as_day)]
+
+
+class WindowRules(FrozenModel):
+    """Partition a table by windows of time; goes before all other rules about partitions.
+
+    Attributes:
+        column: a column of type date, datetime, datetime2, smalldatetime or datetimeoffset (whose
+            instants count in UTC), without case.
+        by: `day`, `month` or `year`.
+        first: `from` in migration.yaml: the first window has this day; default: the first period
+            with rows.
+        last: `until`: the last window has this day, and all that is later; default: the current
+            period by SQL Server's clock.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
+
+    column: str = Field(min_length=1)
+    by: Period
+    first: Day | None = Field(None, alias="from")
+    last: Day | None = Field(None, alias="until")
+
+
 class TableRules(DefaultRules):
     """Wishes about the tables of a pattern; also what holds for one table, all patterns merged.
 
@@ -182,15 +267,24 @@ class TableRules(DefaultRules):
         iceberg_table: name in Iceberg; default: the table's name, made legal.
         starrocks_table: name in StarRocks; default: that in Iceberg.
         partition_column: column that is cut into key ranges; default: the primary key's first.
+        window: partition by day, month or year of a column instead.
+        key: columns that identify a row of a view or query, by which it is cut and compared.
         location: URI of the data; default: `<warehouse>/<namespace>/<iceberg_table>`.
         columns: source column (without case) to wishes about it alone.
+        consistency: `barrier`: all partitions show one point in time; default: the plan's.
+        block_writers: a barrier may keep writers waiting until the table is extracted, where the
+            database allows no SNAPSHOT transactions.
     """
 
     iceberg_table: str | None = Field(None, pattern=ICEBERG_TABLE_PATTERN)
     starrocks_table: str | None = Field(None, pattern=STARROCKS_TABLE_PATTERN)
     partition_column: str | None = Field(None, min_length=1)
+    window: WindowRules | None = None
+    key: Patterns = ()
     location: str | None = Field(None, pattern=r"^[a-z][a-z0-9+.-]*://.*[^/]/*$")
     columns: dict[str, ColumnRules] = Field(default_factory=dict)
+    consistency: Annotated[TableConsistency | None, BeforeValidator(_of_a_table)] = None
+    block_writers: bool | None = None
 
     def conversions(self, column: str) -> Conversions:
         """What is chosen for a source column: its own wishes, else the table's, else the default."""
@@ -201,6 +295,18 @@ class TableRules(DefaultRules):
             for choice in Conversions.model_fields
         }
         return Conversions.model_validate({c: w for c, w in wishes.items() if w is not None})
+
+
+class QueryRules(FrozenModel):
+    """A query that is migrated as if it were a table.
+
+    Attributes:
+        select: one SELECT whose columns all have names.
+        key: columns that identify a row, as `key` of `tables`, before which it goes.
+    """
+
+    select: Annotated[str, AfterValidator(single_select)]
+    key: Patterns = ()
 
 
 class SparkFrom(FrozenModel):
@@ -226,10 +332,13 @@ class Rules(FrozenModel):
         spark_from: size above which a table goes through Spark, when SPARK_MASTER names a cluster.
         consistency: which rows are read as of one point in time: `none`, `statement` (those of a
             partition, where the database allows it) or `database_snapshot` (all of all tables).
+            A table may have `barrier` instead.
         database_snapshot: name of one that somebody else has made; default: the tool makes it.
         database_snapshot_folder: where the tool's has its files, on the server; default: beside
             those of the database.
         schemas: SQL Server schema (without case) to where its tables go.
+        views: views to migrate as if they were tables; `exclude` takes out again.
+        queries: `schema.name`, which no table has, to a query that is migrated under it.
         defaults: wishes for all tables.
         tables: pattern to wishes for the tables it matches; later patterns win, key by key.
     """
@@ -240,10 +349,14 @@ class Rules(FrozenModel):
     schemas: dict[str, Annotated[SchemaRules, BeforeValidator(_as_schema_rules)]] = Field(
         default_factory=dict
     )
-    consistency: Annotated[Consistency, BeforeValidator(_built)] = Consistency.STATEMENT
+    consistency: Annotated[Consistency, BeforeValidator(_of_a_plan)] = Consistency.STATEMENT
     database_snapshot: str | None = Field(None, min_length=1, max_length=MAX_IDENTIFIER)
     database_snapshot_folder: str | None = Field(None, min_length=1)
     spark_from: SparkFrom = SparkFrom()
+    views: Patterns = ()
+    queries: Annotated[dict[str, QueryRules], AfterValidator(_distinct_names)] = Field(
+        default_factory=dict
+    )
     defaults: DefaultRules = DefaultRules()
     tables: dict[str, TableRules] = Field(default_factory=dict)
 
@@ -251,6 +364,16 @@ class Rules(FrozenModel):
         """Return why a table is left out, or None when it is to be migrated."""
         if not any(matches(pattern, full_name) for pattern in self.include):
             return "no include pattern of migration.yaml matches it"
+        return self.removal(full_name)
+
+    def takes_view(self, full_name: str) -> bool:
+        """Whether a view is to be migrated."""
+        return any(matches(pattern, full_name) for pattern in self.views) and (
+            self.removal(full_name) is None
+        )
+
+    def removal(self, full_name: str) -> str | None:
+        """Return why `exclude` takes out what something else takes in; None when it does not."""
         for pattern in self.exclude:
             if matches(pattern, full_name):
                 return f"excluded by the pattern {pattern} in migration.yaml"
@@ -270,6 +393,9 @@ class Rules(FrozenModel):
                 for name, of_column in given.pop("columns", {}).items():
                     columns.setdefault(name.casefold(), {}).update(of_column)
                 merged |= given
+        for name, query in self.queries.items():
+            if query.key and name.casefold() == full_name.casefold():
+                merged["key"] = query.key
         return TableRules.model_validate({**merged, "columns": columns})
 
     def for_schema(self, schema: str) -> SchemaRules:
@@ -280,20 +406,29 @@ class Rules(FrozenModel):
     def without_effect(self, tables: Sequence[SourceTable]) -> list[str]:
         """Name the patterns and schemas that match none of the tables, a sentence each."""
         names = [table.full_name for table in tables]
+        views = [table.full_name for table in tables if table.kind is TableKind.VIEW]
         schemas = {table.schema.casefold() for table in tables}
         given = {"include": self.include, "exclude": self.exclude, "tables": tuple(self.tables)}
         if self.include == ("*",):
             del given["include"]  # an empty database is no mistake in the rules
-        return [
-            f"migration.yaml: {key}: {pattern} matches no table."
-            for key, patterns in given.items()
-            for pattern in patterns
-            if not any(matches(pattern, name) for name in names)
-        ] + [
-            f"migration.yaml: schemas: {name} is no schema with tables."
-            for name in self.schemas
-            if name.casefold() not in schemas
-        ]
+        return (
+            [
+                f"migration.yaml: {key}: {pattern} matches no table."
+                for key, patterns in given.items()
+                for pattern in patterns
+                if not any(matches(pattern, name) for name in names)
+            ]
+            + [
+                f"migration.yaml: views: {pattern} matches no view."
+                for pattern in self.views
+                if not any(matches(pattern, name) for name in views)
+            ]
+            + [
+                f"migration.yaml: schemas: {name} is no schema with tables."
+                for name in self.schemas
+                if name.casefold() not in schemas
+            ]
+        )
 
 
 def matches(pattern: str, full_name: str) -> bool:
@@ -367,7 +502,7 @@ def _content_error(path: Path, root: yaml.Node | None, entry: dict[str, Any]) ->
         message = message if is_ours else f"{message[0].lower()}{message[1:]}"
         return ConfigurationError(f"{where}: {key} is {entry['input']!r}: {message}.")
     model = _model_at(loc)
-    near = difflib.get_close_matches(str(loc[-1]).lower(), model.model_fields, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(loc[-1]).lower(), _keys(model), n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else "."
     return ConfigurationError(
         f"{where}: {key} is not a known key{hint}", next_step="" if near else _known(model)
@@ -379,8 +514,9 @@ def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
     if len(loc) == 1:
         return Rules
     if loc[0] == "tables" and len(loc) > 3:
-        return ColumnRules
+        return WindowRules if loc[2] == "window" else ColumnRules
     models: dict[str, type[BaseModel]] = {
+        "queries": QueryRules,
         "defaults": DefaultRules,
         "spark_from": SparkFrom,
         "schemas": SchemaRules,
@@ -389,8 +525,12 @@ def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
     return models[str(loc[0])]
 
 
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
 def _known(model: type[BaseModel]) -> str:
-    return f"Known keys are {', '.join(model.model_fields)}."
+    return f"Known keys are {', '.join(_keys(model))}."
 
 
 def _line(node: yaml.Node | None, loc: tuple[str | int, ...]) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 
 from migration_assets import naming
@@ -87,10 +88,14 @@ class TableSchema:
 
 
 class TableKind(StrEnum):
-    """What a source object is; only `TABLE` is migrated, the others are listed with their reason."""
+    """What a source object is; those that are not migrated are listed with their reason.
+
+    A view is migrated where the rules name it; those after `QUERY` never are.
+    """
 
     TABLE = "table"
     VIEW = "view"
+    QUERY = "query"
     SYNONYM = "synonym"
     HISTORY = "temporal history table"
     LEDGER_HISTORY = "ledger history table"
@@ -157,7 +162,11 @@ class SourceTable:
             as T-SQL literals without quotes (`"42"`, `"2024-01-31"`, `"-12.50"`), None when empty.
         key_is_even: a histogram says that arithmetic between the bounds makes even parts.
         key_cuts: where it can be cut, as statistics or a walk over an index say; None if unknown.
+        window_span: a day of the first time window and one of the last, where a rule asks for
+            windows; `window_notes` has sentences about them.
         object_id: None where the server has no `sys.tables`.
+        query: of a query, its text, as `source_query.single_select` gives it.
+        is_taken_in: of a view, that the rules name it.
         indexes: rowstore indexes over all rows, in the order of their ids.
         warnings: facts that can falsify a copy without an error, each a sentence.
         refusal: why the table cannot be migrated at all.
@@ -173,10 +182,21 @@ class SourceTable:
     key_bounds: dict[str, tuple[str, str] | None] = field(default_factory=dict)
     key_is_even: bool = False
     key_cuts: KeyCuts | None = None
+    window_span: tuple[date, date] | None = None
+    window_notes: tuple[str, ...] = ()
     object_id: int | None = None
     indexes: tuple[SourceIndex, ...] = ()
     warnings: tuple[str, ...] = ()
     refusal: str | None = None
+    query: str = ""
+    is_taken_in: bool = False
+
+    @property
+    def is_candidate(self) -> bool:
+        """Whether it is migrated unless rules or a refusal leave it out."""
+        if self.kind is TableKind.VIEW:
+            return self.is_taken_in
+        return self.kind in {TableKind.TABLE, TableKind.QUERY}
 
     @property
     def full_name(self) -> str:
@@ -192,7 +212,7 @@ class SourceDatabase:
         server: the server's own name, `SERVERPROPERTY('ServerName')`, or the host asked.
         snapshot_isolation: `ALLOW_SNAPSHOT_ISOLATION` is ON.
         read_committed_snapshot: `READ_COMMITTED_SNAPSHOT` is ON.
-        tables: the tables; views and synonyms too, without columns, so that the plan names them.
+        tables: the tables; views and synonyms too, so that the plan names them, without columns.
         notes: catalog views or functions that were missing or denied, and what was used instead.
         not_migrated: counts of what stays behind: views, procedures, triggers, foreign keys ...
     """

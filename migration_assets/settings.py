@@ -153,6 +153,7 @@ class MssqlSettings(_PasswordSettings):
     application_intent: ApplicationIntent = ApplicationIntent.READ_WRITE
     pool_size: int = Field(2, ge=1)
     pool_timeout_s: int = Field(DEFAULT_TIMEOUT_S, ge=1)
+    lock_timeout_s: int = Field(5, ge=1)
     batch_rows: int = Field(65_536, ge=1)
 
     @property
@@ -266,6 +267,37 @@ class SparkSettings(_Settings):
         return self.master.startswith("local")
 
 
+class RetrySettings(_Settings):
+    """How often and how long a step whose fault is transient is tried again."""
+
+    model_config = SettingsConfigDict(env_prefix="MIGRATION_RETRY_")
+
+    retries: int = Field(5, ge=0, validation_alias="MIGRATION_RETRIES")
+    first_wait_s: float = Field(1.0, gt=0)
+    longest_wait_s: float = Field(60.0, gt=0)
+    within_s: float = Field(7200.0, gt=0)
+
+    def wait_s(self, retry_number: int, *, at_least_s: float, draw: float) -> float:
+        """Seconds to wait before a retry: doubled each time, bounded, and spread by half.
+
+        Args:
+            retry_number: 1 for the first.
+            at_least_s: what the fault's rule asks for; bounded as well.
+            draw: a random number from 0 to 1, so that steps that failed together do not come back
+                together.
+        """
+        doubled = min(self.first_wait_s * 2.0 ** min(retry_number - 1, 32), self.longest_wait_s)
+        asked = min(at_least_s, self.longest_wait_s / 1.5)
+        return max(doubled * (0.5 + draw / 2), asked * (1 + draw / 2))
+
+
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 class ProjectSettings(_Settings):
     """Where the project's own files are."""
 
@@ -274,6 +306,7 @@ class ProjectSettings(_Settings):
     concurrent_runs: int | None = Field(None, ge=1, validation_alias="MIGRATION_CONCURRENT_RUNS")
     table_jobs: bool = Field(True, validation_alias="MIGRATION_TABLE_JOBS")  # noqa: FBT003
     jars: str | None = Field(None, validation_alias="MIGRATION_JARS")
+    log_format: LogFormat = Field(LogFormat.TEXT, validation_alias="MIGRATION_LOG_FORMAT")
     maven_url: str = Field("https://repo1.maven.org/maven2", validation_alias="MIGRATION_MAVEN_URL")
 
     @property

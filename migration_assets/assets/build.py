@@ -16,13 +16,18 @@ DATA_VERSION_TAG = "dagster/data_version"
 
 
 POINT_IN_TIME_TAG = "migration/point-in-time"
-"""Tag of an extraction: the database snapshot it was read from."""
+"""Tag of an extraction: the database snapshot it was read from, or the barrier."""
+
+NO_POINT = "none"
+"""Value of that tag for rows that share their point in time with no other partition."""
 
 
 def point_tag(point: PointInTime | None) -> str:
-    """Value of that tag; `none` for rows that were read from no database snapshot."""
+    """Value of that tag."""
+    if point is not None and point.barrier:
+        return point.barrier
     if point is None or not point.database_snapshot or point.created is None:
-        return "none"
+        return NO_POINT
     # A tag's value may hold no colons, blanks and the like; names do.
     return content_hash([point.database_snapshot, point.created.isoformat()])
 
@@ -33,7 +38,14 @@ def data_version(receipt: Receipt) -> dg.DataVersion:
     The three assets of a partition are in step when their data versions are equal, which is also
     what Dagster's UI goes by.
     """
-    return dg.DataVersion(f"{receipt.table_id}-{receipt.attempt}")
+    range_id = f".{receipt.range_id}" if receipt.range_id else ""
+    return dg.DataVersion(f"{receipt.table_id}{range_id}-{receipt.attempt}")
+
+
+def is_valid(version: str, table: TablePlan, partition_key: str) -> bool:
+    """Whether what has a data version was made under the plan of the table, and of this range."""
+    table_id, _, range_id = version.partition("-")[0].partition(".")
+    return table.holds(table_id) and range_id == table.range_id(partition_key)
 
 
 def code(language: str, text: str) -> dg.MarkdownMetadataValue:

@@ -267,11 +267,15 @@ def conclude(
     if failed:
         yield from results
         found = " ".join(f"{verdict.check}: {verdict.describe()}" for verdict in failed)
+        next_step = (
+            "Find out who changed the data, then materialize this partition again from its mssql "
+            "asset on."
+        )
         raise dg.Failure(
-            f"{table.full_name} {partition_key}: the {stage.value} copy differs. {found}",
+            f"{table.full_name} {partition_key}: the {stage.value} copy differs. "
+            f"{' '.join(found.split())} {next_step}",
             metadata={
-                "next step": "Find out who changed the data, then materialize this partition "
-                "again from its mssql asset on.",
+                "next step": next_step,
                 **place(stage, table, partition_key),
                 "error": "VerificationError",
             },

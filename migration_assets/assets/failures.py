@@ -7,31 +7,86 @@ terminates would start its step again instead of ending
 
 from __future__ import annotations
 
+import logging
+import random
 import shlex
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from migration_assets import events
 from migration_assets.assets.translator import Stage
 from migration_assets.errors import MigrationError, TransientError
 from migration_assets.plan import TablePlan
+from migration_assets.settings import RetrySettings
 
-RETRIES = dg.RetryPolicy(
-    max_retries=4, delay=1, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
-)
-"""For transient errors: about 1, 2, 4 and 8 seconds apart; permanent ones are not retried."""
+if TYPE_CHECKING:
+    from dagster._core.execution.context.system import StepExecutionContext
 
 RETRY_IN_UI = (
     "Select this asset and what lies downstream of it, then Materialize, Failed and missing."
 )
 
 
+@dataclass(frozen=True)
+class Retries:
+    """What a step has been through before its current attempt.
+
+    Attributes:
+        count: attempts that failed.
+        waited_s: seconds waited after them, together.
+        since_s: seconds since the first of them failed.
+    """
+
+    count: int = 0
+    waited_s: float = 0.0
+    since_s: float = 0.0
+
+    @classmethod
+    def before(cls, step: StepExecutionContext) -> Retries:
+        """Look it up in Dagster's history, which all processes share."""
+        count = step.previous_attempt_count
+        if not count:
+            return cls()
+        records = step.instance.get_records_for_run(
+            step.run_id, of_type=dg.DagsterEventType.STEP_UP_FOR_RETRY
+        ).records
+        waits, failed_at = [], []
+        for record in records:
+            told = record.event_log_entry.dagster_event
+            if told is not None and told.step_key == step.step.key:
+                waits.append(told.step_retry_data.seconds_to_wait or 0.0)
+                failed_at.append(record.event_log_entry.timestamp)
+        return cls(count, float(sum(waits)), time.time() - min(failed_at, default=time.time()))
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt of a step, while it goes on."""
+
+    retries: Retries
+    tally: events.Tally
+
+    def metadata(self) -> dict[str, float]:
+        """For the materialization: what had to be tried again until it was made."""
+        said = {
+            "retries": self.retries.count,
+            "retry waits (s)": round(self.retries.waited_s, 3),
+            "requests repeated": self.tally.retries,
+            "request waits (s)": round(self.tally.waited_s, 3),
+        }
+        return {name: value for name, value in said.items() if value or name == "retries"}
+
+
 @contextmanager
 def failures(
     context: dg.AssetExecutionContext, stage: Stage, table: TablePlan, partition_key: str | None
-) -> Iterator[None]:
-    """Turn a `MigrationError` of the body into a `Failure` that says what to do.
+) -> Iterator[Attempt]:
+    """Turn whatever the body raises into a `Failure` that says what to do, and log how it went.
 
     Args:
         context: of the step.
@@ -40,37 +95,119 @@ def failures(
         partition_key: of its partition; None in a step of many.
 
     Raises:
-        dagster.RetryRequested: for a `TransientError`, until `RETRIES` are used up.
+        dagster.RetryRequested: for a `TransientError`, as often and long as `RetrySettings` say.
         dagster.Failure: for any other, and then.
     """
-    try:
-        yield
-    except MigrationError as error:
-        failed = failure(error, stage, table, partition_key)
-        raise retry_or_fail(failed, context.retry_number) from error
+    began = time.monotonic()
+    with events.place(
+        table=table.full_name,
+        partition=partition_key,
+        stage=stage.value,
+        attempt=context.retry_number + 1,
+        run=context.run.run_id,
+    ) as tally:
+        events.event("started")
+        retries = Retries.before(context.get_step_execution_context())
+        try:
+            yield Attempt(retries, tally)
+        except dg.RetryRequested:
+            raise
+        except dg.Failure as failed:
+            _log_failure(failed)
+            raise
+        except MigrationError as error:
+            described = failure(error, stage, table, partition_key)
+            outcome = retry_or_fail(described, retries, at_least_s=error.wait_s)
+            if isinstance(outcome, dg.Failure):
+                _log_failure(outcome)
+            raise outcome from error
+        except Exception as error:
+            unforeseen = _unforeseen(error, stage, table, partition_key)
+            _log_failure(unforeseen)
+            raise unforeseen from error
+        events.event(
+            "done",
+            seconds=round(time.monotonic() - began, 3),
+            retries=retries.count,
+            repeated=tally.retries or None,
+        )
 
 
-def retry_or_fail(failed: dg.Failure, retry_number: int) -> dg.Failure | dg.RetryRequested:
+def retry_or_fail(
+    failed: dg.Failure, retries: Retries, *, at_least_s: float = 0.0
+) -> dg.Failure | dg.RetryRequested:
     """What a step must raise: a request to be tried again, if that is worth it, else the failure.
 
     Args:
         failed: whether it may be retried is in it.
-        retry_number: retries that the step has had.
+        retries: what the step has been through.
+        at_least_s: the least wait before the next attempt.
     """
-    if not failed.allow_retries or retry_number >= RETRIES.max_retries:
+    if not failed.allow_retries:
         return failed
-    return dg.RetryRequested(
-        max_retries=RETRIES.max_retries,
-        seconds_to_wait=RETRIES.calculate_delay(retry_number + 1),
+    settings = RetrySettings.load()
+    draw = random.random()  # noqa: S311 - it spreads retries, and guards nothing
+    wait_s = settings.wait_s(retries.count + 1, at_least_s=at_least_s, draw=draw)
+    if retries.count < settings.retries and retries.since_s + wait_s <= settings.within_s:
+        cause = failed.description
+        events.event("retry", level=logging.WARNING, wait_s=round(wait_s, 3), cause=cause)
+        return dg.RetryRequested(max_retries=settings.retries, seconds_to_wait=wait_s)
+    waited = f"{retries.waited_s:.0f} s of waiting"
+    return dg.Failure(
+        f"{failed.description} Given up after {retries.count + 1} attempts and {waited}.",
+        metadata={
+            **failed.metadata,
+            "attempts": retries.count + 1,
+            "retry waits (s)": round(retries.waited_s, 3),
+        },
+        allow_retries=False,
     )
 
 
-def failure(
-    error: MigrationError, stage: Stage, table: TablePlan, partition_key: str | None
+def _log_failure(failed: dg.Failure) -> None:
+    error = failed.metadata.get("error")
+    kind = None if error is None else error.value
+    events.event("failed", level=logging.ERROR, error=kind, cause=failed.description)
+
+
+def _unforeseen(
+    error: Exception, stage: Stage, table: TablePlan, partition_key: str | None
 ) -> dg.Failure:
-    """The `Failure` of an error: cause first, then the next step and the retry command."""
+    """The `Failure` of what nobody translated: a defect, or a fault that no table has yet."""
+    text = _one_line(f"unexpected {type(error).__name__}: {error}").rstrip(".")
+    known = MigrationError(
+        f"{text}.",
+        next_step=f"It is not retried, since it is not known; report it with the stack trace. "
+        f"`{retry_command(table, partition_key)}` tries again.",
+    )
+    return failure(known, stage, table, partition_key, named=type(error).__name__)
+
+
+def _one_line(text: str) -> str:
+    """The UI and every list of failures show the first line only."""
+    return " ".join(text.split())
+
+
+def failure(
+    error: MigrationError,
+    stage: Stage,
+    table: TablePlan,
+    partition_key: str | None,
+    *,
+    named: str = "",
+) -> dg.Failure:
+    """The `Failure` of an error: cause first, then the next step and the retry command.
+
+    Args:
+        error: what happened.
+        stage: where.
+        table: of what.
+        partition_key: likewise; None for a step of many partitions.
+        named: the error's name where it is not its class.
+    """
     about = table.full_name if partition_key is None else f"{table.full_name} {partition_key}"
-    return plain_failure(error, about, place(stage, table, partition_key))
+    said: dict[str, Any] = dict(place(stage, table, partition_key))
+    return plain_failure(error, about, {**said, **({"error": named} if named else {})})
 
 
 def range_failure(
@@ -92,8 +229,10 @@ def range_failure(
     where = f"{first_key} and {len(errors) - 1} more" if same and len(errors) > 1 else first_key
     retried = any(isinstance(error, TransientError) for error in errors.values())
     return dg.Failure(
-        description=f"{table.full_name}: {len(errors)} of {made + len(errors)} partitions failed. "
-        f"{where}: {first}",
+        description=_one_line(
+            f"{table.full_name}: {len(errors)} of {made + len(errors)} partitions failed. "
+            f"{where}: {first}"
+        ),
         metadata={
             **({"next step": first.next_step} if first.next_step else {}),
             **place(stage, table, None),
@@ -119,11 +258,12 @@ def plain_failure(
     said: dict[str, str | bool] = {
         # The UI shows the first few rows without a click.
         **({"next step": error.next_step} if error.next_step else {}),
-        **(metadata or {}),
         "error": type(error).__name__,
+        **(metadata or {}),
         "retried": transient,
     }
-    return dg.Failure(description=f"{about}: {error}", metadata=said, allow_retries=transient)
+    description = _one_line(f"{about}: {error}")
+    return dg.Failure(description=description, metadata=said, allow_retries=transient)
 
 
 def place(stage: Stage, table: TablePlan, partition_key: str | None) -> dict[str, str]:
@@ -138,7 +278,11 @@ def place(stage: Stage, table: TablePlan, partition_key: str | None) -> dict[str
 
 
 def retry_command(table: TablePlan, partition_key: str | None = None) -> str:
-    """The command that makes the failed partitions of a table again."""
+    """The command that makes the failed partitions of a table again.
+
+    A table at a barrier is extracted whole, if it has to be.
+    """
     name = shlex.quote(table.full_name)
-    partitions = "" if partition_key is None else f" --partitions {partition_key}"
+    is_whole = partition_key is None or table.at_barrier
+    partitions = "" if is_whole else f" --partitions {partition_key}"
     return f"migration-assets run --failed --tables {name}{partitions}"

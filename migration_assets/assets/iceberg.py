@@ -30,13 +30,13 @@ def build_iceberg_asset(
         from migration_assets.iceberg.partitions import partition_rows
 
         partition_key = context.partition_key
-        with failures(context, Stage.ICEBERG, table, partition_key):
+        with failures(context, Stage.ICEBERG, table, partition_key) as attempt:
             check_receipt(extracted, table)
             (receipt,) = commit(
                 lake.lake,
                 table,
                 [extracted],
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 plan_id=plan_id,
                 intents=receipts.store.intents(spec.key.path),
             )
@@ -56,6 +56,7 @@ def build_iceberg_asset(
                     "files": len(receipt.files),
                     "bytes": sum(file.bytes for file in receipt.files),
                     "seconds": round(receipt.seconds, 3),
+                    **attempt.metadata(),
                 },
                 data_version=data_version(receipt),
             )

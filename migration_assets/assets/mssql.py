@@ -26,7 +26,7 @@ from migration_assets.assets.translator import Stage
 from migration_assets.fingerprint import CUT
 from migration_assets.iceberg.resource import LakeResource
 from migration_assets.mssql.resource import MssqlResource
-from migration_assets.mssql.select import table_name
+from migration_assets.mssql.select import source_sql
 from migration_assets.partitioning import predicate
 from migration_assets.plan import Consistency, TablePlan
 from migration_assets.receipts import ExtractReceipt
@@ -55,12 +55,12 @@ def build_mssql_asset(
         from migration_assets.mssql.reader import measure_partition
 
         partition_key, level = context.partition_key, config.level(table)
-        with failures(context, Stage.MSSQL, table, partition_key):
+        with failures(context, Stage.MSSQL, table, partition_key) as attempt:
             standpoint = find_standpoint(mssql.client, consistency, table.source_database)
             check_columns(mssql.client, table)
             extraction = Extraction(
                 table=table,
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 level=level,
                 standpoint=standpoint,
                 batch_rows=config.batch_rows or mssql.client.settings.batch_rows,
@@ -72,7 +72,7 @@ def build_mssql_asset(
             verdicts = source_verdicts(receipt, again)
             result = dg.MaterializeResult(
                 value=receipt,
-                metadata=extract_metadata(receipt, table),
+                metadata={**extract_metadata(receipt, table), **attempt.metadata()},
                 data_version=data_version(receipt),
                 tags={POINT_IN_TIME_TAG: point_tag(receipt.point_in_time)},
             )
@@ -99,7 +99,6 @@ def consistency_metadata(receipt: ExtractReceipt) -> dict[str, Any]:
 def extract_metadata(receipt: ExtractReceipt, table: TablePlan) -> dict[str, Any]:
     """Metadata of a materialized partition."""
     condition = predicate(table.key_range(receipt.partition_key))
-    name = table_name(table.source_schema, table.source_name)
     where = "" if condition is None else f"\nWHERE {condition}"
     cut = {
         column.name: receipt.fingerprint.values.get(f"{column.name}.{CUT}", 0)
@@ -108,7 +107,7 @@ def extract_metadata(receipt: ExtractReceipt, table: TablePlan) -> dict[str, Any
     }
     return {
         "dagster/partition_row_count": receipt.rows,
-        "query": code("sql", f"SELECT *\nFROM {name}{where}"),
+        "query": code("sql", f"SELECT *\nFROM {source_sql(table)}{where}"),
         "files": len(receipt.files),
         "bytes": sum(file.bytes for file in receipt.files),
         "seconds": round(receipt.seconds, 3),

@@ -19,11 +19,12 @@ from urllib.parse import quote
 import dagster as dg
 from pydantic import PrivateAttr, ValidationError
 
-from migration_assets.assets.failures import plain_failure, retry_or_fail
+from migration_assets.assets.failures import Retries, plain_failure, retry_or_fail
 from migration_assets.assets.history import speed_up
-from migration_assets.errors import MigrationError, ReceiptError
+from migration_assets.errors import MigrationError, ObjectNotFoundError, ReceiptError
 from migration_assets.plan import TablePlan
 from migration_assets.receipts import ExtractReceipt, Receipt, to_json
+from migration_assets.windows import check_range
 
 if TYPE_CHECKING:
     from migration_assets.iceberg.intents import StoredIntents
@@ -87,6 +88,21 @@ class ReceiptStore:
 
         return StoredIntents(self._lake.store, self._folder(asset_path))
 
+    def note(self, asset_path: Sequence[str], name: str) -> str | None:
+        """Read a note beside the receipts of an asset; None when there is none."""
+        try:
+            return self._lake.store.read(f"{self._folder(asset_path)}/{name}").decode()
+        except ObjectNotFoundError:
+            return None
+
+    def set_note(self, asset_path: Sequence[str], name: str, text: str | None) -> None:
+        """Keep a note beside the receipts of an asset; None removes it."""
+        uri = f"{self._folder(asset_path)}/{name}"
+        if text is None:
+            self._lake.store.delete([uri])
+        else:
+            self._lake.store.write(uri, text.encode())
+
     def delete(self, asset_path: Sequence[str]) -> int:
         """Remove all receipts and intents of an asset; returns how many."""
         uris = [entry[0] for entry in self._lake.store.list(self._folder(asset_path) + "/")]
@@ -127,7 +143,7 @@ def check_receipt(receipt: Receipt, table: TablePlan) -> None:
     """Refuse a receipt that is not valid under the plan of the table.
 
     Raises:
-        ReceiptError: names both table ids.
+        ReceiptError: names both table ids, or the time window that has another end now.
     """
     if not table.holds(receipt.table_id):
         raise ReceiptError(
@@ -135,6 +151,7 @@ def check_receipt(receipt: Receipt, table: TablePlan) -> None:
             f"{receipt.table_id}, the plan has {table.table_id}.",
             next_step="Materialize the upstream asset of this partition again.",
         )
+    check_range(receipt, table)
 
 
 class ReceiptIOManager(dg.ConfigurableIOManager):
@@ -148,11 +165,11 @@ class ReceiptIOManager(dg.ConfigurableIOManager):
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Tag the run with its host and process, and make its events cheap to store."""
-        if context.instance is not None and context.run_id is not None:
+        if context.instance is not None and context.run is not None:
             if "DAGSTER_HOME" in os.environ:
                 speed_up(Path(os.environ["DAGSTER_HOME"]))
             tags = {HOST_TAG: socket.gethostname(), PID_TAG: str(os.getpid())}
-            context.instance.add_run_tags(context.run_id, tags)
+            context.instance.add_run_tags(context.run.run_id, tags)
 
     @property
     def store(self) -> ReceiptStore:
@@ -194,4 +211,5 @@ def _failure(
     error: MigrationError, context: dg.InputContext | dg.OutputContext
 ) -> dg.Failure | dg.RetryRequested:
     about = f"{'/'.join(context.asset_key.path)} {context.partition_key}"
-    return retry_or_fail(plain_failure(error, about), context.step_context.previous_attempt_count)
+    retries = Retries.before(context.step_context)
+    return retry_or_fail(plain_failure(error, about), retries, at_least_s=error.wait_s)

@@ -13,26 +13,27 @@ from typing import Any
 import dagster as dg
 
 from migration_assets.assets.build import (
-    DATA_VERSION_TAG,
-    POINT_IN_TIME_TAG,
     ExtractConfig,
     asset_arguments,
-    data_version,
-    point_tag,
 )
 from migration_assets.assets.checks import (
     Verdict,
     check_specs,
-    conclude,
     results_of,
     source_verdicts,
 )
 from migration_assets.assets.extractor import ExecutorExtraction, Extraction, with_moved
-from migration_assets.assets.failures import failures, range_failure, retry_or_fail
-from migration_assets.assets.mssql import extract_metadata
+from migration_assets.assets.failures import Attempt, failures, range_failure, retry_or_fail
+from migration_assets.assets.ranged import (
+    conclude_partition,
+    differs,
+    evaluation,
+    materialization,
+    refuse_checks_alone,
+)
 from migration_assets.assets.receipt_store import ReceiptIOManager
 from migration_assets.assets.translator import Stage
-from migration_assets.errors import MigrationError, StatementError, VerificationError
+from migration_assets.errors import MigrationError, StatementError
 from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.resource import LakeResource
 from migration_assets.mssql.client import SqlServer
@@ -43,8 +44,6 @@ from migration_assets.receipts import ExtractReceipt
 from migration_assets.settings import Reader
 from migration_assets.spark.extract import Extracted, extract_with_arrow, extract_with_jdbc
 from migration_assets.spark.resource import POOL, SparkResource
-
-CODE_VERSION_TAG = "dagster/code_version"
 
 Compare = Callable[[ExtractReceipt], list[Verdict]]
 """What the checks find of an extracted partition."""
@@ -84,12 +83,12 @@ def build_spark_asset(
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[ExtractReceipt]]:
         from migration_assets.mssql.point_in_time import find_standpoint
 
-        _refuse_checks_alone(context, table, spec)
+        refuse_checks_alone(context, table, spec)
         keys, alone = context.partition_keys, not context.has_partition_key_range
-        with failures(context, Stage.MSSQL, table, keys[0] if alone else None):
+        with failures(context, Stage.MSSQL, table, keys[0] if alone else None) as attempt:
             extraction = Extraction(
                 table=table,
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 level=config.level(table),
                 standpoint=find_standpoint(mssql.client, consistency, table.source_database),
                 batch_rows=config.batch_rows or mssql.client.settings.batch_rows,
@@ -100,23 +99,17 @@ def build_spark_asset(
             extracted = Extracted({**done, **new.receipts}, new.errors)
             compare = partial(_verdicts, mssql=mssql.client, extraction=extraction)
             if alone:
-                yield from _conclude_partition(table, specs, extracted, compare, spec.key)
+                for error in extracted.errors.values():
+                    raise error
+                (receipt,) = extracted.receipts.values()
+                yield from conclude_partition(
+                    table, specs, receipt, compare(receipt), spec.key, attempt
+                )
             else:
-                _conclude_range(context, table, specs, extracted, compare, receipts)
+                _conclude_range(context, table, specs, extracted, compare, receipts, attempt)
 
     definition: dg.AssetsDefinition = mssql_table
     return definition
-
-
-def _refuse_checks_alone(
-    context: dg.AssetExecutionContext, table: TablePlan, spec: dg.AssetSpec
-) -> None:
-    if spec.key not in context.selected_asset_keys:
-        raise dg.Failure(
-            f"{table.full_name}: its checks belong to the extraction and do not run alone.",
-            metadata={"next step": "Materialize the partition, or run the job `validate`."},
-            allow_retries=False,
-        )
 
 
 def extract_with_spark(
@@ -271,30 +264,6 @@ def _verdicts(
     return source_verdicts(receipt, again)
 
 
-def _conclude_partition(
-    table: TablePlan,
-    specs: Sequence[dg.AssetCheckSpec],
-    extracted: Extracted,
-    compare: Compare,
-    asset_key: dg.AssetKey,
-) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[ExtractReceipt]]:
-    """End a step of one partition, as the arrow engine's ends."""
-    for error in extracted.errors.values():
-        raise error
-    ((partition_key, receipt),) = extracted.receipts.items()
-    result = dg.MaterializeResult(
-        asset_key=asset_key,
-        value=receipt,
-        metadata=extract_metadata(receipt, table),
-        data_version=data_version(receipt),
-        tags={POINT_IN_TIME_TAG: point_tag(receipt.point_in_time)},
-    )
-    verdicts = compare(receipt)
-    yield from conclude(
-        Stage.MSSQL, table, partition_key, specs=specs, verdicts=verdicts, result=result
-    )
-
-
 def _conclude_range(  # noqa: PLR0917 - what such a step is made of
     context: dg.AssetExecutionContext,
     table: TablePlan,
@@ -302,6 +271,7 @@ def _conclude_range(  # noqa: PLR0917 - what such a step is made of
     extracted: Extracted,
     compare: Compare,
     receipts: ReceiptIOManager,
+    attempt: Attempt,
 ) -> None:
     """End a step of many partitions: log what was made of each, and fail for the rest."""
     errors = dict(extracted.errors)
@@ -309,51 +279,18 @@ def _conclude_range(  # noqa: PLR0917 - what such a step is made of
         try:
             verdicts = compare(receipt)
             if any(verdict.failed for verdict in verdicts):
-                errors[partition_key] = _differs(table, verdicts)
+                errors[partition_key] = differs(table, verdicts)
             else:
                 receipts.store.save(context.asset_key.path, receipt)
-                context.log_event(_materialization(context.asset_key, receipt, table))
+                context.log_event(materialization(context.asset_key, receipt, table))
         except MigrationError as error:
             errors[partition_key] = error
         else:
             for result in results_of(specs, verdicts):
-                context.log_event(_evaluation(result, partition_key))
+                context.log_event(evaluation(result, partition_key))
     if errors:
         made = len(context.partition_keys) - len(errors)
         failed = range_failure(errors, Stage.MSSQL, table, made=made)
-        raise retry_or_fail(failed, context.retry_number) from next(iter(errors.values()))
-
-
-def _materialization(
-    asset_key: dg.AssetKey, receipt: ExtractReceipt, table: TablePlan
-) -> dg.AssetMaterialization:
-    return dg.AssetMaterialization(
-        asset_key,
-        partition=receipt.partition_key,
-        metadata=extract_metadata(receipt, table),
-        tags={
-            DATA_VERSION_TAG: data_version(receipt).value,
-            CODE_VERSION_TAG: table.table_id,
-            POINT_IN_TIME_TAG: point_tag(receipt.point_in_time),
-        },
-    )
-
-
-def _evaluation(result: dg.AssetCheckResult, partition_key: str) -> dg.AssetCheckEvaluation:
-    assert result.asset_key is not None  # noqa: S101 - results_of gives both
-    assert result.check_name is not None  # noqa: S101 - likewise
-    return dg.AssetCheckEvaluation(
-        asset_key=result.asset_key,
-        check_name=result.check_name,
-        passed=result.passed,
-        metadata=result.metadata,
-        severity=result.severity,
-        description=result.description,
-        blocking=True,
-        partition=partition_key,
-    )
-
-
-def _differs(table: TablePlan, verdicts: Sequence[Verdict]) -> VerificationError:
-    found = " ".join(f"{v.check}: {v.describe()}" for v in verdicts if v.failed)
-    return VerificationError(f"The copy of {table.full_name} differs. {found}")
+        at_least_s = max(error.wait_s for error in errors.values())
+        outcome = retry_or_fail(failed, attempt.retries, at_least_s=at_least_s)
+        raise outcome from next(iter(errors.values()))

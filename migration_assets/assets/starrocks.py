@@ -20,9 +20,10 @@ from migration_assets.assets.checks import (
     target_verdicts,
 )
 from migration_assets.assets.failures import failures
-from migration_assets.assets.receipt_store import check_receipt
+from migration_assets.assets.receipt_store import ReceiptIOManager, check_receipt
 from migration_assets.assets.rows import compare_loaded
 from migration_assets.assets.translator import Stage
+from migration_assets.assets.windows import loading_window
 from migration_assets.iceberg.resource import LakeResource
 from migration_assets.plan import TablePlan, VerificationLevel
 from migration_assets.receipts import CommitReceipt, LoadReceipt
@@ -36,25 +37,29 @@ def build_starrocks_asset(
     """Build the asset that loads a table's commits, partition by partition."""
     specs = check_specs(spec, Stage.STARROCKS, table)
 
-    def starrocks_table(
+    def starrocks_table(  # noqa: PLR0917 - Dagster passes them by name
         context: dg.AssetExecutionContext,
         config: VerificationConfig,
         committed: CommitReceipt,
         lake: LakeResource,
         starrocks: StarRocksResource,
+        receipts: dg.ResourceParam[ReceiptIOManager],
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[LoadReceipt]]:
         from migration_assets.iceberg.partitions import snapshot_holding
         from migration_assets.starrocks.load import load_partition, measure
         from migration_assets.starrocks.tables import ensure_table
 
         partition_key, started = context.partition_key, time.perf_counter()
-        with failures(context, Stage.STARROCKS, table, partition_key):
+        with failures(context, Stage.STARROCKS, table, partition_key) as attempt:
             check_receipt(committed, table)
             snapshot_id = snapshot_holding(lake.lake, table, committed)
             client, level = starrocks.client, config.level(table)
-            with client.connection():
+            with (
+                loading_window(receipts.store, spec.key.path, table, partition_key),
+                client.connection(),
+            ):
                 ensure_table(client, table)
-                load_partition(client, table, partition_key, snapshot_id, run_id=context.run_id)
+                load_partition(client, table, partition_key, snapshot_id, run_id=context.run.run_id)
                 # A newer commit may have come while StarRocks was reading the older one.
                 snapshot_holding(lake.lake, table, committed)
                 verdicts = []
@@ -66,9 +71,11 @@ def build_starrocks_asset(
                     compared = compare_loaded(client, lake.lake, table, committed)
                     verdicts.append(rows_verdict(compared))
             receipt = LoadReceipt(
-                **committed.model_dump(include={"table_id", "partition_key", "source_partition"}),
+                **committed.model_dump(
+                    include={"table_id", "partition_key", "source_partition", "range_id"}
+                ),
                 attempt=committed.attempt,
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 rows=committed.rows,
                 seconds=time.perf_counter() - started,
                 snapshot_id=snapshot_id,
@@ -85,6 +92,7 @@ def build_starrocks_asset(
                         f"WHERE source_partition = {receipt.source_partition}",
                     ),
                     "seconds": round(receipt.seconds, 3),
+                    **attempt.metadata(),
                 },
                 data_version=data_version(receipt),
             )

@@ -13,6 +13,7 @@ from migration_assets.losses import table_losses
 from migration_assets.naming import asset_names
 from migration_assets.partitioning import predicate
 from migration_assets.plan import ColumnPlan, Engine, TablePlan, TargetColumn
+from migration_assets.schema import TableKind
 
 
 class Stage(StrEnum):
@@ -116,6 +117,8 @@ def _description(stage: Stage, table: TablePlan) -> str:
     key_range = table.key_ranges[-1]
     if len(keys) > 1 and key_range.key_columns:
         kind = "a hash" if key_range.hash_of else "ranges"
+        if table.window is not None:
+            kind = f"windows by {table.window.by.value}"
         columns = ", ".join(f"`{name}`" for name in key_range.key_columns)
         title += f" Partitions {keys[0]} to {keys[-1]} are {kind} of {columns}."
     known = [*table.warnings, *(loss.sentence for loss in table_losses(table))]
@@ -141,6 +144,8 @@ def _facts(stage: Stage, table: TablePlan) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     match stage:
         case Stage.MSSQL:
+            if table.kind is not TableKind.TABLE:
+                facts["source"] = f"a {table.kind.value}"
             facts["rows when planned"] = table.rows
             facts["primary key"] = ", ".join(table.primary_key) or "none"
             if len(table.key_ranges) > 1:

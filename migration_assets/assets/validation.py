@@ -457,7 +457,7 @@ def validate_in_run(
         found = validate_table(
             table, mssql, lake, starrocks, level, translator=translator, sample=config.sample
         )
-        record(context.instance, translator, found, context.run_id)
+        record(context.instance, translator, found, context.run.run_id)
         context.log_event(_observation(translator, found))
         said = " ".join([found.describe() or "equal", *filter(None, [found.note])])
         context.log.info("%s: %s", table.full_name, said)

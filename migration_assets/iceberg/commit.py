@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from migration_assets import events
 from migration_assets.errors import (
     CommitConflictError,
+    EarlierWindowError,
     MigrationError,
     PlanError,
     ReceiptError,
@@ -52,8 +54,10 @@ from migration_assets.iceberg.tables import (
     reset_table,
     table_name,
 )
+from migration_assets.iceberg.windows import window_properties
 from migration_assets.plan import TablePlan
 from migration_assets.receipts import CommitReceipt, ExtractReceipt
+from migration_assets.windows import check_range
 
 if TYPE_CHECKING:
     import pyiceberg.manifest
@@ -74,11 +78,13 @@ logger = logging.getLogger(__name__)
 _retry_unreachable = retry(
     retry=retry_if_exception(
         lambda error: (
-            isinstance(error, TransientError) and not isinstance(error, CommitConflictError)
+            isinstance(error, TransientError)
+            and not isinstance(error, CommitConflictError | EarlierWindowError)
         )
     ),
     stop=stop_after_attempt(3),
     wait=wait_random_exponential(multiplier=0.5, max=10),
+    before_sleep=events.before_sleep("commit"),
     reraise=True,
 )
 
@@ -109,7 +115,9 @@ def commit(
 
     Raises:
         PlanError: a receipt or the table is of another plan.
-        ReceiptError: a receipt is spent, or does not fit the files it names.
+        ReceiptError: a receipt is spent, does not fit the files it names, or is of a time window
+            that has another end now.
+        EarlierWindowError: an earlier time window still holds rows of this one.
         ExistingObjectError: the table is not ours, and the plan says to refuse such a table.
         SchemaDriftError: schema, partition spec or location of the table are not the planned ones.
         CommitConflictError: other writers were first, time and again.
@@ -127,6 +135,7 @@ def commit(
             partition_key=receipt.partition_key,
             source_partition=receipt.source_partition,
             attempt=receipt.attempt,
+            range_id=receipt.range_id,
             run_id=run_id,
             rows=receipt.rows,
             seconds=time.monotonic() - started,
@@ -150,6 +159,7 @@ def _check_receipts(table: TablePlan, receipts: Sequence[ExtractReceipt]) -> Non
                 next_step=EXTRACT_AGAIN,
             )
         number = table.key_range(receipt.partition_key).source_partition
+        check_range(receipt, table)
         if receipt.source_partition != number:
             raise ReceiptError(
                 f"{name} is of source_partition {receipt.source_partition}, not {number}.",
@@ -225,6 +235,7 @@ class _Commit:
         for receipt in todo:
             if receipt.attempt in committed:
                 raise _spent(self.table, receipt, f"snapshot {committed[receipt.attempt]}")
+        self._window_properties(found, todo)
         metadata = found.metadata
         current = found.current_snapshot()
         intent_of = {
@@ -248,6 +259,10 @@ class _Commit:
             self.checked[checked.file_path] = checked
         self.intents.save(intent_of)
 
+    def _window_properties(self, found: Table, todo: Sequence[ExtractReceipt]) -> dict[str, str]:
+        numbers = [receipt.source_partition for receipt in todo]
+        return window_properties(self.table, found.properties, numbers)
+
     def _swap(self, found: Table, todo: Sequence[ExtractReceipt], filled: Sequence[int]) -> int:
         """Replace the files of partitions; return the snapshot's id.
 
@@ -267,9 +282,12 @@ class _Commit:
             ATTEMPTS_PROPERTY: " ".join(receipt.attempt for receipt in todo),
             **_point_properties(todo),
         }
+        of_windows = self._window_properties(found, todo)
         with translate_errors(table_name(self.table)):
             view = _transaction_view(found)
             with view.transaction() as transaction:
+                if of_windows:
+                    transaction.set_properties(of_windows)
                 if filled:
                     transaction.delete(partition_filter(filled), snapshot_properties=properties)
                 # Also without a file: the load of an empty partition needs a snapshot, too.

@@ -10,6 +10,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from migration_assets import events
 from migration_assets.errors import CommitConflictError
 
 MOST_ATTEMPTS = 100
@@ -21,6 +22,7 @@ retry_conflicts = retry(
     retry=retry_if_exception_type(CommitConflictError),
     stop=stop_after_attempt(MOST_ATTEMPTS) | stop_after_delay(LONGEST_TIME_S),
     wait=wait_random_exponential(multiplier=0.05, max=1),
+    before_sleep=events.before_sleep("commit"),
     reraise=True,
 )
 """Decorator: calls the function again, which must reload the table, on `CommitConflictError`."""

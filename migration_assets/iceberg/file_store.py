@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from migration_assets import events
 from migration_assets.errors import (
     ObjectNotFoundError,
     TransientError,
@@ -42,6 +43,7 @@ _retry_reads = retry(
     retry=retry_if_exception_type(TransientError),
     stop=stop_after_attempt(3),
     wait=wait_random_exponential(multiplier=0.2, max=5),
+    before_sleep=events.before_sleep("S3 read"),
     reraise=True,
 )
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
+from migration_assets import events
 from migration_assets.errors import ConfigurationError
 from migration_assets.iceberg.driver_errors import translate_errors
 from migration_assets.iceberg.file_store import FileStore, LocalFileStore, S3FileStore
@@ -125,7 +126,9 @@ class Lake:
                 from pyiceberg.catalog.glue import GlueCatalog
 
                 with _boto_defaults(settings):
-                    return GlueCatalog(CATALOG_NAME, **properties, **self._glue_properties())
+                    glue = GlueCatalog(CATALOG_NAME, **properties, **self._glue_properties())
+                events.watch_retries(glue.glue, "Glue")
+                return glue
             case CatalogType.REST:
                 from pyiceberg.catalog.rest import RestCatalog
 
@@ -240,6 +243,7 @@ class Lake:
         with translate_errors(f"S3 at {settings.endpoint_url or settings.region}"):
             with _boto_defaults(settings):
                 client: S3Client = resource.get_client()
+            events.watch_retries(client, "S3")
             return client
 
     def _make_filesystem(self) -> Any:

@@ -9,6 +9,8 @@ import zlib
 from abc import ABC, abstractmethod
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -146,8 +148,10 @@ class LocalOutput(OutputFile):
         self._temporary.replace(self._path)
 
     def _discard(self) -> None:
-        self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        try:
+            self._file.close()  # writes what is buffered, which a full disk refuses again
+        finally:
+            self._temporary.unlink(missing_ok=True)
 
 
 class S3Output(OutputFile):
@@ -193,7 +197,9 @@ class S3Output(OutputFile):
         if len(self._pending) >= PARTS_IN_FLIGHT:
             self._etags.append(self._pending.popleft().result())
         self._parts += 1
-        self._pending.append(self._threads.submit(self._upload, self._upload_id, self._parts, part))
+        # In our context: what a thread tries again is counted for our step.
+        send = partial(copy_context().run, self._upload, self._upload_id, self._parts, part)
+        self._pending.append(self._threads.submit(send))
 
     def _upload(self, upload_id: str, number: int, part: bytes) -> str:
         return self._client.upload_part(

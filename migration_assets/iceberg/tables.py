@@ -18,6 +18,7 @@ from migration_assets.iceberg.conflicts import retry_conflicts
 from migration_assets.iceberg.driver_errors import translate_errors
 from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.schema import iceberg_schema, partition_spec
+from migration_assets.iceberg.windows import LAST_WINDOW_PROPERTY
 from migration_assets.plan import SOURCE_PARTITION, OnExisting, TablePlan
 
 if TYPE_CHECKING:
@@ -265,6 +266,7 @@ def _empty(table: TablePlan, found: Table, properties: Mapping[str, str]) -> Non
         AddSortOrderUpdate,
         AssertRefSnapshotId,
         AssertTableUUID,
+        RemovePropertiesUpdate,
         RemoveSnapshotRefUpdate,
         SetCurrentSchemaUpdate,
         SetDefaultSortOrderUpdate,
@@ -294,6 +296,8 @@ def _empty(table: TablePlan, found: Table, properties: Mapping[str, str]) -> Non
         updates += [AddPartitionSpecUpdate(spec=spec), SetDefaultSpecUpdate(spec_id=spec_id)]
     if found.location().rstrip("/") != table.location:
         updates.append(SetLocationUpdate(location=table.location))
+    if LAST_WINDOW_PROPERTY in found.properties:
+        updates.append(RemovePropertiesUpdate(removals=[LAST_WINDOW_PROPERTY]))
     updates.append(SetPropertiesUpdate(updates={**table_properties(table), **properties}))
     requirements = (
         AssertTableUUID(uuid=metadata.table_uuid),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from migration_assets.errors import MigrationError
 from migration_assets.plan import SOURCE_PARTITION, TablePlan
 from migration_assets.planner import MAX_SORT_COLUMNS, TABLET_BYTES
+from migration_assets.schema import TableKind
 from migration_assets.starrocks.ddl import create_table_sql
 
 
@@ -67,21 +68,22 @@ def _model() -> str:
 
 def _key(table: TablePlan) -> str:
     key = ", ".join(table.sort_key)
+    kind = "primary key" if table.kind is TableKind.TABLE else "key"
     if table.sort_key == (SOURCE_PARTITION,) or not table.sort_key:
         why = (
-            "the table has no primary key"
+            f"the {table.kind.value} has no {kind}"
             if not table.primary_key
-            else f"StarRocks cannot sort by the primary key ({', '.join(table.primary_key)})"
+            else f"StarRocks cannot sort by the {kind} ({', '.join(table.primary_key)})"
         )
         return f"{key or SOURCE_PARTITION}: {why}, so rows are spread over the buckets at random."
     if len(table.sort_key) == len(table.primary_key):
-        return f"{key}: the primary key of the source, so that look-ups by it read little."
+        return f"{key}: the {kind} of the source, so that look-ups by it read little."
     limit = (
         f"StarRocks advises no more than {MAX_SORT_COLUMNS}"
         if len(table.sort_key) == MAX_SORT_COLUMNS
         else "StarRocks cannot sort by the next one"
     )
-    return f"{key}: the first columns of the primary key ({', '.join(table.primary_key)}); {limit}."
+    return f"{key}: the first columns of the {kind} ({', '.join(table.primary_key)}); {limit}."
 
 
 def _partitions(table: TablePlan) -> str:
@@ -89,6 +91,11 @@ def _partitions(table: TablePlan) -> str:
     by = f"By {SOURCE_PARTITION}, as in Iceberg and Dagster, so that one can be replaced alone: "
     if ranges == 1:
         return f"{by}one, since the table is small or has no key that is cut."
+    if table.window is not None:
+        return (
+            f"{by}{ranges - 1:,} windows {table.window}, as migration.yaml says, and one for what "
+            "is before and NULL."
+        )
     columns = ", ".join(dict.fromkeys(r.column for r in table.key_ranges if r.column))
     cut = f" of {columns}" if columns else ""
     return f"{by}{ranges:,} ranges{cut}, from the number of rows and bytes (or migration.yaml)."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from migration_assets.losses import affected_sql
 from migration_assets.mssql.client import SqlServer
-from migration_assets.mssql.select import MAX_SELECT_LIST, table_name
+from migration_assets.mssql.select import MAX_SELECT_LIST, source_sql
 from migration_assets.plan import TablePlan
 
 
@@ -16,7 +16,7 @@ def affected_statements(table: TablePlan) -> tuple[tuple[tuple[str, ...], str], 
     """
     conditions = {column.name: affected_sql(column) for column in table.columns}
     counted = [(name, condition) for name, condition in conditions.items() if condition]
-    source = table_name(table.source_schema, table.source_name)
+    source = source_sql(table)
     statements = []
     for start in range(0, len(counted), MAX_SELECT_LIST):
         part = counted[start : start + MAX_SELECT_LIST]

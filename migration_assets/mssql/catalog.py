@@ -175,8 +175,15 @@ _STANDARD_COLUMNS = (
 )
 
 
-def read_tables(catalog: Catalog, only: TableKey | None = None) -> list[CatalogTable]:
+def read_tables(
+    catalog: Catalog, only: TableKey | None = None, *, kind: TableKind = TableKind.TABLE
+) -> list[CatalogTable]:
     """All tables that the login sees, or one, with their columns; sorted by schema and name.
+
+    Args:
+        catalog: of the database.
+        only: the one that is asked for.
+        kind: tables or views.
 
     Raises:
         MigrationError: neither `sys.columns` nor `INFORMATION_SCHEMA.COLUMNS` answers.
@@ -185,7 +192,10 @@ def read_tables(catalog: Catalog, only: TableKey | None = None) -> list[CatalogT
     condition = " WHERE s.name = %s AND t.name = %s" if only else ""
     columns = catalog.read(
         "Columns",
-        Source("sys.columns", f"{_COLUMNS}{condition} ORDER BY t.object_id, c.column_id"),
+        Source(
+            "sys.columns",
+            f"{_of_kind(_COLUMNS, kind)}{condition} ORDER BY t.object_id, c.column_id",
+        ),
         params=params,
         instead="INFORMATION_SCHEMA.COLUMNS",
     )
@@ -195,10 +205,16 @@ def read_tables(catalog: Catalog, only: TableKey | None = None) -> list[CatalogT
         source = Source("sys.types", sql)
         types = catalog.read("Types", source, instead="INFORMATION_SCHEMA.COLUMNS")
     if columns is None or types is None:
-        tables = _standard_tables(catalog, only)
+        tables = _standard_tables(catalog, only, kind)
     else:
         tables = _sys_tables(columns, types)
     return sorted(tables, key=lambda table: table.key)
+
+
+def _of_kind(sql: str, kind: TableKind) -> str:
+    if kind is not TableKind.VIEW:
+        return sql
+    return sql.replace("FROM sys.tables", "FROM sys.views").replace("'BASE TABLE'", "'VIEW'")
 
 
 def _sys_tables(columns: list[Row], types: list[Row]) -> list[CatalogTable]:
@@ -237,10 +253,13 @@ def _base_name(names: dict[tuple[int, int], str], system: int, user: int) -> str
     return (names.get((system, system)) or names.get((system, user)) or f"type {system}").lower()
 
 
-def _standard_tables(catalog: Catalog, only: TableKey | None) -> list[CatalogTable]:
+def _standard_tables(
+    catalog: Catalog, only: TableKey | None, kind: TableKind
+) -> list[CatalogTable]:
     condition = " AND c.TABLE_SCHEMA = %s AND c.TABLE_NAME = %s" if only else ""
     order = " ORDER BY c.TABLE_SCHEMA, c.TABLE_NAME, c.ORDINAL_POSITION"
-    source = Source("INFORMATION_SCHEMA.COLUMNS", f"{_STANDARD_COLUMNS}{condition}{order}")
+    standard = _of_kind(_STANDARD_COLUMNS, kind)
+    source = Source("INFORMATION_SCHEMA.COLUMNS", f"{standard}{condition}{order}")
     tables: dict[TableKey, CatalogTable] = {}
     for row in catalog.essential(source, only or ()):
         schema, name, column, type_name, octets, precision, scale, digits, collation, null = row

@@ -44,11 +44,14 @@ _INTERNAL_GRAPH_TYPES = {1, 3, 4, 6, 7}
 """`graph_type` of columns that no query may name; the others are the JSON ids `$node_id` and so on
 (https://learn.microsoft.com/sql/relational-databases/graphs/sql-graph-architecture)."""
 
-_MASKED = (
+MASKED = (
     "it is masked and this login has no UNMASK, so masked values would be copied as if they were "
     "data; GRANT UNMASK TO the login (since SQL Server 2022 also ON the table or column) makes it "
     "readable"
 )
+"""The refusal of a masked column."""
+POLICY = "Row-level security policy"
+"""Begins the warning about a table that one filters."""
 _ENCRYPTED = "it is under Always Encrypted, only its ciphertext can be read"
 _DENIED = "this login may not read it, SELECT on the column is denied or not granted"
 _TABLE_DENIED = "this login may not read it, SELECT is denied or not granted"
@@ -118,10 +121,7 @@ class Hazards:
         """What to know about a table, a sentence each."""
         flags = self._tables.get((table.object_id,), {})
         for policy in self._policies.get(table.object_id or 0, ()):
-            yield (
-                f"Row-level security policy {policy} filters it: only rows that this login sees "
-                "are copied."
-            )
+            yield (f"{POLICY} {policy} filters it: only rows that this login sees are copied.")
         if flags.get("is_memory_optimized"):
             yield "It is memory-optimized: SNAPSHOT isolation may be refused for it."
         if flags.get("temporal_type") == _SYSTEM_VERSIONED:
@@ -184,7 +184,7 @@ class Hazards:
         if flags.get("encryption_type"):
             return _ENCRYPTED
         if flags.get("is_masked") and not allowed.unmasks and key not in allowed.unmasked_columns:
-            return _MASKED
+            return MASKED
         return None
 
 

@@ -31,7 +31,8 @@ from migration_assets.mssql.catalog import (
 )
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.hazards import Hazards
-from migration_assets.mssql.select import count_sql, quote, table_name
+from migration_assets.mssql.result_set import describe_query
+from migration_assets.mssql.select import count_sql, quote, source_sql
 from migration_assets.partitioning import can_reckon
 from migration_assets.plan import TablePlan
 from migration_assets.schema import (
@@ -197,7 +198,7 @@ def _bound(aggregate: str, table: SourceTable, column: str) -> str:
             f"Column {column} of {table.full_name} is of type {kind.name}, which has no bounds."
         )
     value = text_sql(kind, f"{aggregate}({quote(column)})")
-    return f"(SELECT {value} FROM {table_name(table.schema, table.name)})"
+    return f"(SELECT {value} FROM {source_sql(table)})"
 
 
 def row_counts(
@@ -213,19 +214,13 @@ def row_counts(
     """
     counts: dict[str, int | None] = {}
     for table in tables:
-        schema, name = _names(table)
         try:
-            rows = client.query(count_sql(schema, name), doing=f"Counting {table.full_name}")
+            sql = f"SELECT COUNT_BIG(*) FROM {source_sql(table)}"
+            rows = client.query(sql, doing=f"Counting {table.full_name}")
             counts[table.full_name] = int(rows[0][0])
         except ObjectNotFoundError:
             counts[table.full_name] = None
     return counts
-
-
-def _names(table: SourceTable | TablePlan) -> tuple[str, str]:
-    if isinstance(table, TablePlan):
-        return table.source_schema, table.source_name
-    return table.schema, table.name
 
 
 def describe_columns(
@@ -236,7 +231,11 @@ def describe_columns(
     Raises:
         MigrationError: the catalog cannot be read.
     """
-    found = read_tables(Catalog(client), only=(table.source_schema, table.source_name))
+    if table.kind is TableKind.QUERY:
+        described = describe_query(client, table.full_name, table.query)
+        return tuple((c.name, c.type, c.nullable) for c in described)
+    only = (table.source_schema, table.source_name)
+    found = read_tables(Catalog(client), only=only, kind=table.kind)
     return tuple((c.name, c.type, c.nullable) for c in found[0].columns) if found else ()
 
 

@@ -27,7 +27,7 @@ from migration_assets.key_types import declaration, line_of, text_sql
 from migration_assets.mssql.catalog import Catalog, Source
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.introspection import key_bounds
-from migration_assets.mssql.select import quote, table_name
+from migration_assets.mssql.select import quote, source_sql
 from migration_assets.partitioning import UNEVEN, can_reckon
 from migration_assets.planner import KeyRequest
 from migration_assets.schema import KeyCuts, MssqlType
@@ -146,7 +146,7 @@ def walk(client: SqlServer, request: KeyRequest) -> KeyCuts:
     number = f"ROW_NUMBER() OVER (ORDER BY {', '.join(names)}) AS place"
     sql = (
         f"SELECT {', '.join(outer)}, k.place FROM "
-        f"(SELECT {', '.join([*keys, *ranks, number])} FROM {table_name(table.schema, table.name)})"
+        f"(SELECT {', '.join([*keys, *ranks, number])} FROM {source_sql(table)})"
         f" AS k WHERE (k.place - 1) % {distance} = 0 ORDER BY k.place"
     )
     rows = client.query(sql, doing=f"Walking along the key of {table.full_name}")

@@ -28,6 +28,7 @@ from migration_assets.receipts import (
     Difference,
     PointInTime,
 )
+from migration_assets.schema import TableKind
 
 MAKE_ANOTHER = (
     "`migration-assets snapshot create` makes one of now; partitions that were extracted before show "
@@ -209,16 +210,19 @@ def _counters(table: TablePlan) -> dict[str, str]:
     """A T-SQL expression for each counter; none reads the table's rows.
 
     `modification_counter` counts changes of a statistic's leading column since its last update, so
-    all statistics of the table are summed.
+    all statistics of the table are summed. Of a view or query there are only those of the database.
     """
     name = table_name(table.source_schema, table.source_name).replace("'", "''")
     number = f"OBJECT_ID(N'{name}')"
-    counters = {
+    of_the_table = {
         "rows by the catalog": "(SELECT SUM(q.rows) FROM sys.partitions AS q "
         f"WHERE q.object_id = {number} AND q.index_id IN (0, 1))",
         "modification counter": "(SELECT SUM(p.modification_counter) FROM sys.stats AS s "
         "CROSS APPLY sys.dm_db_stats_properties(s.object_id, s.stats_id) AS p "
         f"WHERE s.object_id = {number})",
+    }
+    counters = {
+        **(of_the_table if table.kind is TableKind.TABLE else {}),
         f"Change Tracking version{OF_THE_DATABASE}": "CHANGE_TRACKING_CURRENT_VERSION()",
     }
     if any(column.mssql_type in {"rowversion", "timestamp"} for column in table.columns):

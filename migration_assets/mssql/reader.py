@@ -30,7 +30,7 @@ class PartitionRead:
 
     Attributes:
         consistency: `snapshot` when rows and fingerprint are of one transaction's point in time,
-            else `read committed`.
+            else `read committed`; within a transaction of somebody else's, what that one gives.
     """
 
     def __init__(
@@ -73,6 +73,10 @@ class PartitionRead:
         statements = fingerprint_sql(self._table, self._key_range, self._level)
         row = [value for statement in statements for value in self._stream.only_row(statement)]
         return tsql_query(self._table, self._level).decode(row)
+
+    def cancel(self) -> None:
+        """End the stream of rows from another thread: who reads them gets an error."""
+        self._stream.close()
 
     def ask(self, sql: str) -> tuple[Any, ...]:
         """The row of a statement that has one, on the connection that reads; after the last batch.
@@ -238,8 +242,9 @@ def open_partition(
         key_range: which rows.
         batch_rows: rows of a record batch, at most.
         level: what `PartitionRead.fingerprint` measures.
-        snapshot: try a SNAPSHOT transaction for rows and fingerprint (see `Standpoint`); where the server refuses the statement under it (3952: switched
-            off meanwhile, 41332: memory-optimized table), it is read committed.
+        snapshot: try a SNAPSHOT transaction for rows and fingerprint (see `Standpoint`); where the
+            server refuses the statement under it (3952: switched off meanwhile, 41332:
+            memory-optimized table), it is read committed.
         condition: T-SQL that rows must also fulfil; fingerprints do not know it.
 
     Raises:
@@ -268,6 +273,39 @@ def open_partition(
                 stream, table=table, key_range=key_range, level=level, consistency=consistency
             )
             return
+
+
+@contextmanager
+def read_within(
+    client: SqlServer,
+    connection: mssql_python.Connection,
+    table: TablePlan,
+    key_range: KeyRange,
+    *,
+    batch_rows: int,
+    level: VerificationLevel,
+    consistency: str,
+) -> Iterator[PartitionRead]:
+    """Start reading a key range in the transaction of a connection, which stays open.
+
+    Args:
+        client: that lent the connection.
+        connection: used by nobody else while the block lasts.
+        table: see `open_partition`, like the next three.
+        key_range: which rows.
+        batch_rows: rows of a record batch, at most.
+        level: what `PartitionRead.fingerprint` measures.
+        consistency: what the transaction gives, for the receipt.
+
+    Raises:
+        MigrationError: whatever the driver's error means.
+    """
+    doing = f"Reading {table.full_name}, partition {key_range.source_partition}"
+    with contextlib.closing(_Stream(client, connection, doing, batch_rows)) as stream:
+        stream.start(select_sql(table, key_range))
+        yield PartitionRead(
+            stream, table=table, key_range=key_range, level=level, consistency=consistency
+        )
 
 
 # Closing the connection ends the transaction, in which nothing was written.

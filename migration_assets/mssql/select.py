@@ -8,6 +8,8 @@ from migration_assets import partitioning
 from migration_assets.fingerprint import tsql_query
 from migration_assets.naming import bracketed
 from migration_assets.plan import KeyRange, TablePlan, VerificationLevel
+from migration_assets.schema import SourceTable
+from migration_assets.source_query import derived_table
 
 MAX_SELECT_LIST = 4_000
 """SQL Server takes 4,096 expressions in a select list; a fingerprint may have more
@@ -22,6 +24,15 @@ def quote(name: str) -> str:
 def table_name(schema: str, name: str) -> str:
     """A table's two-part name, quoted."""
     return f"{quote(schema)}.{quote(name)}"
+
+
+def source_sql(table: TablePlan | SourceTable) -> str:
+    """What stands behind FROM: the quoted name of a table or view, a query in parentheses."""
+    if table.query:
+        return derived_table(table.query)
+    if isinstance(table, TablePlan):
+        return table_name(table.source_schema, table.source_name)
+    return table_name(table.schema, table.name)
 
 
 def select_sql(table: TablePlan, key_range: KeyRange, condition: str = "") -> str:
@@ -93,7 +104,7 @@ def range_count_sql(table: TablePlan, key_range: KeyRange) -> str:
 
 
 def _from(table: TablePlan, key_range: KeyRange, condition: str = "") -> str:
-    source = f"FROM {table_name(table.source_schema, table.source_name)}"
+    source = f"FROM {source_sql(table)}"
     predicates = [p for p in (partitioning.predicate(key_range), condition) if p]
     if len(predicates) > 1:
         predicates = [f"({predicate})" for predicate in predicates]

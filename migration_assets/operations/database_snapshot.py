@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from migration_assets.assets.build import DATA_VERSION_TAG, POINT_IN_TIME_TAG, point_tag
+from migration_assets.assets.build import DATA_VERSION_TAG, POINT_IN_TIME_TAG, is_valid, point_tag
 from migration_assets.assets.translator import MigrationTranslator, Stage
 from migration_assets.assets.validation import select_tables
 from migration_assets.errors import ConfigurationError, ObjectNotFoundError, PlanError
@@ -20,12 +20,13 @@ from migration_assets.mssql.database_snapshot import (
     drop_snapshot,
     find_snapshot,
 )
+from migration_assets.operations.status import latest_tags
 from migration_assets.plan import DatabaseSnapshot, MigrationPlan
 from migration_assets.receipts import PointInTime
 from migration_assets.settings import MssqlSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     import dagster as dg
 
@@ -158,31 +159,14 @@ def _of_another_state(
     keys = set(selection.partition_keys) if selection is not None else set()
     translator = MigrationTranslator()
     for table in plan.tables:
-        latest = _latest_tags(instance, translator.asset_key(Stage.MSSQL, table))
+        latest = latest_tags(instance, translator.asset_key(Stage.MSSQL, table))
         for key in table.partition_keys:
             tags = latest.get(key, {})
-            is_valid = tags.get(DATA_VERSION_TAG, "").startswith(f"{table.table_id}-")
+            version = tags.get(DATA_VERSION_TAG, "")
+            is_current = version.startswith(table.table_id) and is_valid(version, table, key)
             is_made_again = table.full_name in again and (not keys or key in keys)
-            if is_valid and not is_made_again and (tags.get(POINT_IN_TIME_TAG) != point):
+            if is_current and not is_made_again and (tags.get(POINT_IN_TIME_TAG) != point):
                 yield f"{table.full_name} {key}"
-
-
-def _latest_tags(
-    instance: dg.DagsterInstance, asset_key: dg.AssetKey
-) -> dict[str, Mapping[str, str]]:
-    """Tags of each partition's newest materialization: two queries, however many there are."""
-    import dagster as dg
-
-    event = dg.DagsterEventType.ASSET_MATERIALIZATION
-    newest = instance.event_log_storage.get_latest_storage_id_by_partition(asset_key, event)
-    if not newest:
-        return {}
-    wanted = dg.EventRecordsFilter(event, asset_key=asset_key, storage_ids=list(newest.values()))
-    found = {}
-    for record in instance.get_event_records(wanted):
-        if record.asset_materialization is not None and record.partition_key is not None:
-            found[record.partition_key] = record.asset_materialization.tags or {}
-    return found
 
 
 def _mixed(wanted: DatabaseSnapshot, others: list[str]) -> PlanError:

@@ -14,8 +14,10 @@ from migration_assets.mssql.costs import QueryCosts
 from migration_assets.mssql.database_snapshot import refuse_unsupported
 from migration_assets.mssql.introspection import introspect
 from migration_assets.mssql.keys import measure_keys
+from migration_assets.mssql.views import with_views
+from migration_assets.mssql.windows import measure_windows
 from migration_assets.plan import Consistency, MigrationPlan
-from migration_assets.planner import keys_to_measure, plan
+from migration_assets.planner import keys_to_measure, plan, windows_to_measure
 from migration_assets.replanning import stamped, take_over
 from migration_assets.rules import Rules
 from migration_assets.schema import SourceDatabase
@@ -48,8 +50,9 @@ def make_plan(
         if rules.consistency is Consistency.DATABASE_SNAPSHOT:
             refuse_unsupported(client)
         client.costs = costs
-        database = introspect(client)
+        database = with_views(client, introspect(client), rules)
         database = with_keys(client, database, rules)
+        database = with_windows(client, database, rules, old)
         made = plan(
             database, rules, warehouse=lake.warehouse, has_cluster=not SparkSettings.load().local
         )
@@ -79,6 +82,23 @@ def with_keys(client: SqlServer, database: SourceDatabase, rules: Rules) -> Sour
         for table in database.tables
     )
     return dataclasses.replace(database, tables=tables, notes=(*database.notes, *measured.notes))
+
+
+def with_windows(
+    client: SqlServer, database: SourceDatabase, rules: Rules, old: MigrationPlan | None
+) -> SourceDatabase:
+    """Fill in where the time windows of tables begin and end."""
+    known = {table.full_name: table for table in old.tables} if old is not None else {}
+    measured = measure_windows(client, windows_to_measure(database, rules), known)
+    tables = tuple(
+        dataclasses.replace(
+            table,
+            window_span=measured.spans.get(table.full_name),
+            window_notes=measured.notes.get(table.full_name, ()),
+        )
+        for table in database.tables
+    )
+    return dataclasses.replace(database, tables=tables)
 
 
 def replication_num() -> int:

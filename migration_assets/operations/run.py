@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from migration_assets.assets.barrier import refuse_part
 from migration_assets.assets.translator import STAGES, MigrationTranslator, Stage
 from migration_assets.assets.validation import select_tables
 from migration_assets.errors import ConfigurationError
@@ -24,6 +25,7 @@ from migration_assets.operations.status import (
     count_checks,
     end_dead_runs,
     failed_steps,
+    narrowed_windows,
     partition_statuses,
 )
 from migration_assets.operations.workers import (
@@ -232,7 +234,8 @@ def run_migration(
     end_dead_runs(instance)
     tables = select_tables(plan, selection.tables)
     work = list(_work(instance, tables, selection, translator))
-    schedule = Schedule(plan, work, translator)
+    narrowed = {t.full_name: narrowed_windows(instance, t, translator) for t in tables}
+    schedule = Schedule(plan, work, translator, narrowed)
     results = {
         table.full_name: TableResult(table.full_name, partitions)
         for table in tables
@@ -294,7 +297,10 @@ def _work(
     """What has to be made, in plan order."""
     if not selection.only_failed:
         for table in tables:
-            for key in _selected_keys(table, selection):
+            keys = _selected_keys(table, selection)
+            if keys and table.at_barrier and selection.first is Stage.MSSQL:
+                refuse_part(table, keys)
+            for key in keys:
                 yield Work(table, key, selection.stages)
         return
     statuses = [
@@ -306,12 +312,41 @@ def _work(
         (failure.table, failure.partition_key): failure.error
         for failure in failed_steps(instance, statuses, translator)
     }
+    starts = {
+        (status.table.full_name, status.partition_key): _restart(
+            status, causes.get((status.table.full_name, status.partition_key), "")
+        )
+        for status in statuses
+    }
+    for table in tables:
+        if table.at_barrier:
+            _restart_whole(table, statuses, starts, selection)
     for status in statuses:
-        start = _restart(status, causes.get((status.table.full_name, status.partition_key), ""))
+        start = starts[status.table.full_name, status.partition_key]
         if start is None or STAGES.index(start) > STAGES.index(selection.last):
             continue
         first = max(start, selection.first, key=STAGES.index)
         yield Work(status.table, status.partition_key, stages_between(first, selection.last))
+
+
+def _restart_whole(
+    table: TablePlan,
+    statuses: Sequence[PartitionStatus],
+    starts: dict[tuple[str, str], Stage | None],
+    selection: Selection,
+) -> None:
+    """Begin with all partitions of a table at a barrier where one has to be extracted again.
+
+    Raises:
+        ConfigurationError: some of them are not selected.
+    """
+    own = [status for status in statuses if status.table.full_name == table.full_name]
+    places = {status.partition_key: (table.full_name, status.partition_key) for status in own}
+    if selection.first is not Stage.MSSQL or Stage.MSSQL not in map(starts.get, places.values()):
+        return
+    refuse_part(table, list(places))
+    is_running = any(status.states[Stage.MSSQL] is State.RUNNING for status in own)
+    starts.update(dict.fromkeys(places.values(), None if is_running else Stage.MSSQL))
 
 
 def _restart(status: PartitionStatus, error: str) -> Stage | None:

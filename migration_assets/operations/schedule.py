@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from migration_assets.assets.translator import STAGES, MigrationTranslator, Stage
@@ -36,8 +36,9 @@ class Work:
 
     @property
     def is_ranged(self) -> bool:
-        """Whether Spark makes its first stage, many partitions in a step."""
-        return self.table.engine is Engine.SPARK and Stage.MSSQL in self.stages
+        """Whether many partitions are extracted in a step: by Spark, or at a barrier."""
+        is_together = self.table.engine is Engine.SPARK or self.table.at_barrier
+        return is_together and Stage.MSSQL in self.stages
 
 
 def stages_between(first: Stage, last: Stage) -> tuple[Stage, ...]:
@@ -50,15 +51,30 @@ class Schedule:
 
     Tables of the arrow engine go through all stages in a run per partition key, small tables
     together. Tables of Spark are extracted first, all neighbouring partitions of all such tables in
-    one run; what of it was made then goes on partition by partition like the others.
+    one run; what of it was made then goes on partition by partition like the others. So are tables
+    at a barrier, all of whose partitions go on or none.
+
+    Later time windows wait until those that have got an end since they were migrated are over.
     """
 
     def __init__(
-        self, plan: MigrationPlan, work: Sequence[Work], translator: MigrationTranslator
+        self,
+        plan: MigrationPlan,
+        work: Sequence[Work],
+        translator: MigrationTranslator,
+        narrowed: Mapping[str, Collection[str]] | None = None,
     ) -> None:
-        """Take over what is to be made."""
+        """Take over what is to be made.
+
+        Args:
+            plan: of all tables.
+            work: what is to be made.
+            translator: gives the asset keys.
+            narrowed: table to the keys of its time windows that have got an end.
+        """
         self._plan = plan
         self._work = work
+        self._ready, self._waiting, self._awaited = _parted(work, narrowed or {})
         self._translator = translator
         self._owners = {
             (self._path(stage, item.table), item.partition_key): item
@@ -70,21 +86,50 @@ class Schedule:
 
     def first(self) -> list[Batch]:
         """The runs that wait for nothing."""
-        return [
-            *self._batches(item for item in self._work if not item.is_ranged),
-            *self._ranged_batches([item for item in self._work if item.is_ranged]),
-        ]
+        return self._all_batches(self._ready)
 
     def after(self, batch: Batch) -> list[Batch]:
         """The runs that can begin once another has ended."""
         made = self._made.pop(batch.run_id, set())
-        return list(
-            self._batches(
-                replace(item, stages=item.stages[1:])
-                for item in self._ranged.pop(batch.run_id, [])
-                if item in made and len(item.stages) > 1
-            )
-        )
+        ranged = self._ranged.pop(batch.run_id, [])
+        # What a process did not live to note is not known to be of the same point in time.
+        torn = {
+            item.table.full_name for item in ranged if item not in made and item.table.at_barrier
+        }
+        going_on = [
+            item
+            for item in ranged
+            if item in made and item.table.full_name not in torn and len(item.stages) > 1
+        ]
+        items = ranged or self._items(batch)
+        released = self._released([item for item in items if item not in going_on])
+        return [
+            *self._batches(replace(item, stages=item.stages[1:]) for item in going_on),
+            *self._all_batches(released),
+        ]
+
+    def _items(self, batch: Batch) -> list[Work]:
+        """What a run of one partition key was to make."""
+        key = batch.partition_key or ""
+        return [
+            self._owners[path, key] for path in batch.asset_paths if (path, key) in self._owners
+        ]
+
+    def _released(self, over: Iterable[Work]) -> list[Work]:
+        """The windows that need not wait any more, as other work is over, whatever came of it."""
+        released = []
+        for item in over:
+            awaited = self._awaited.get(item.table.full_name, set())
+            awaited.discard(item.partition_key)
+            if not awaited:
+                released += self._waiting.pop(item.table.full_name, [])
+        return released
+
+    def _all_batches(self, work: Sequence[Work]) -> list[Batch]:
+        return [
+            *self._batches(item for item in work if not item.is_ranged),
+            *self._ranged_batches([item for item in work if item.is_ranged]),
+        ]
 
     def items(self, event: StepEnded) -> list[Work]:
         """What a step was to make; nothing for a step of another kind."""
@@ -158,6 +203,24 @@ class Schedule:
             )
             self._ranged[batch.run_id] = items
             yield batch
+
+
+def _parted(
+    work: Sequence[Work], narrowed: Mapping[str, Collection[str]]
+) -> tuple[list[Work], dict[str, list[Work]], dict[str, set[str]]]:
+    """The work that can begin; by table, what must wait, and the partition keys it waits for."""
+    awaited: dict[str, set[str]] = defaultdict(set)
+    for item in work:
+        if item.partition_key in narrowed.get(item.table.full_name, ()):
+            awaited[item.table.full_name].add(item.partition_key)
+    ready: list[Work] = []
+    waiting: dict[str, list[Work]] = defaultdict(list)
+    for item in work:
+        name, keys = item.table.full_name, item.table.partition_keys
+        own = awaited.get(name, set())
+        is_later = any(keys.index(item.partition_key) > keys.index(key) for key in own)
+        (waiting[name] if is_later and item.partition_key not in own else ready).append(item)
+    return ready, waiting, awaited
 
 
 def _neighbours(items: Sequence[Work]) -> Iterator[list[Work]]:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from migration_assets.assets.build import DATA_VERSION_TAG
+from migration_assets.assets.build import (
+    DATA_VERSION_TAG,
+    NO_POINT,
+    POINT_IN_TIME_TAG,
+    is_valid,
+)
 from migration_assets.assets.checks import CHECKS
 from migration_assets.assets.failures import retry_command
 from migration_assets.assets.receipt_store import HOST_TAG, PID_TAG
@@ -33,7 +38,8 @@ class State(StrEnum):
 
     `FAILED`: its own latest attempt failed or was interrupted. What lies downstream of a failure
     never ran: it is `MISSING`, or `STALE` when an earlier run made it. `STALE`: made under another
-    plan, or not from what now lies upstream. `CHECK_FAILED`: made, but its newest check failed,
+    plan, of a time window that has got an end since, not from what now lies upstream, or, at a
+    barrier, not as of one point in time. `CHECK_FAILED`: made, but its newest check failed,
     that of a `validate` included.
     """
 
@@ -120,6 +126,7 @@ def _stage_states(
     tags = instance.event_log_storage.get_latest_tags_by_partition(
         key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
     )
+    is_torn = stage is Stage.MSSQL and _shows_several_states(instance, table, key)
     failed_checks = _failed_checks(instance, table, key)
     states: dict[str, tuple[State, str]] = {}
     for partition_key in table.partition_keys:
@@ -132,7 +139,7 @@ def _stage_states(
             state = State.FAILED
         elif name != "MATERIALIZED":
             state = State.MISSING
-        elif not table.holds(version.partition("-")[0]):
+        elif not is_valid(version, table, partition_key) or is_torn:
             state = State.STALE
         elif partition_key in failed_checks:
             state = State.CHECK_FAILED
@@ -140,6 +147,61 @@ def _stage_states(
             state = State.DONE
         states[partition_key] = (state, version)
     return states
+
+
+def narrowed_windows(
+    instance: dg.DagsterInstance, table: TablePlan, translator: MigrationTranslator
+) -> list[str]:
+    """Partition keys of time windows that were committed or loaded when their end was another one.
+
+    Until they are migrated again they hold rows that belong to later windows.
+    """
+    import dagster as dg
+
+    if table.window is None:
+        return []
+    found = set()
+    for stage in (Stage.ICEBERG, Stage.STARROCKS):
+        tags = instance.event_log_storage.get_latest_tags_by_partition(
+            translator.asset_key(stage, table),
+            dg.DagsterEventType.ASSET_MATERIALIZATION,
+            [DATA_VERSION_TAG],
+        )
+        for key in table.partition_keys:
+            version = tags.get(key, {}).get(DATA_VERSION_TAG, "")
+            if version and not is_valid(version, table, key):
+                found.add(key)
+    return [key for key in table.partition_keys if key in found]
+
+
+def _shows_several_states(
+    instance: dg.DagsterInstance, table: TablePlan, asset_key: dg.AssetKey
+) -> bool:
+    """Whether a table at a barrier has partitions that were not extracted together."""
+    if not table.at_barrier or len(table.partition_keys) == 1:
+        return False
+    tags = latest_tags(instance, asset_key)
+    made = [tags[key] for key in table.partition_keys if key in tags]
+    points = {of.get(POINT_IN_TIME_TAG, NO_POINT) for of in made}
+    return len(points) > 1 or NO_POINT in points
+
+
+def latest_tags(
+    instance: dg.DagsterInstance, asset_key: dg.AssetKey
+) -> dict[str, Mapping[str, str]]:
+    """Tags of each partition's newest materialization: two queries, however many there are."""
+    import dagster as dg
+
+    event = dg.DagsterEventType.ASSET_MATERIALIZATION
+    newest = instance.event_log_storage.get_latest_storage_id_by_partition(asset_key, event)
+    if not newest:
+        return {}
+    wanted = dg.AssetRecordsFilter(asset_key, storage_ids=list(newest.values()))
+    found = {}
+    for record in instance.fetch_materializations(wanted, limit=len(newest)).records:
+        if record.asset_materialization is not None and record.partition_key is not None:
+            found[record.partition_key] = record.asset_materialization.tags or {}
+    return found
 
 
 def _failed_checks(

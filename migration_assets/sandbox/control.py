@@ -28,7 +28,7 @@ from typing import Any, Literal
 PASSWORD_VARIABLE = "MIGRATION_SANDBOX_PASSWORD"  # noqa: S105 - a name
 """Environment variable from which a stand-in takes its password."""
 
-FaultKind = Literal["refuse", "drop", "delay", "error", "alter", "then", "unavailable"]
+FaultKind = Literal["refuse", "drop", "delay", "error", "alter", "then", "unavailable", "late"]
 
 
 @dataclass
@@ -40,8 +40,11 @@ class Fault:
             or after `after_queries` statements of a connection; `delay` an answer by `seconds`,
             or until the faults are replaced; answer with `error` (`number`, `message`); `alter` the first value of `column` in a
             result set; `then` run `sql` on the backing DuckDB after the statement succeeded;
-            `unavailable`: answer `percent` of the requests with 503 (S3), all of them when it is 0.
-        match: regular expression that the statement (or the request path) must contain.
+            `unavailable`: answer `percent` of the requests with 503 (S3), all of them when it is 0;
+            `late`: report a load as committed, and visible only `seconds` later (StarRocks).
+        match: regular expression that the statement (or the request path) must contain. A login is
+            `LOGIN <database>` in SQL Server, `LOGIN <user>` in StarRocks; only `delay` and `error`
+            with a `match` strike it.
         times: how often it strikes; None for always.
     """
 
@@ -99,11 +102,17 @@ class Switchboard:
         with self._lock:
             self._faults = faults
 
-    def strike(self, kind: FaultKind, text: str = "") -> Fault | None:
-        """Return the first armed fault of this kind that matches, and use up one of its `times`."""
+    def strike(self, kind: FaultKind, text: str = "", *, aimed: bool = False) -> Fault | None:
+        """Return the first armed fault of this kind that matches, and use up one of its `times`.
+
+        Args:
+            kind: of the fault.
+            text: what happens.
+            aimed: only a fault that has a `match`.
+        """
         with self._lock:
             for fault in self._faults:
-                if fault.kind != kind or fault.times == 0:
+                if fault.kind != kind or fault.times == 0 or (aimed and not fault.match):
                     continue
                 if fault.match and not re.search(fault.match, text, re.IGNORECASE | re.DOTALL):
                     continue

@@ -79,7 +79,7 @@ def evolve_table(
         SchemaDriftError: as `check_evolvable`.
         OperationTimeoutError: a change goes on longer; run it again to wait on.
         StatementError: StarRocks cancelled a change.
-        MigrationError: see `server_errors.RULES`.
+        MigrationError: see `faults.FAULTS`.
     """
     done: list[str] = []
     with client.connection():

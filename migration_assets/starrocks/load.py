@@ -7,6 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from migration_assets import events
 from migration_assets.conversions import Loss
 from migration_assets.errors import (
     ConnectionLostError,
@@ -111,7 +112,7 @@ def measure(
         level: `full` for all measures, else the number of rows.
 
     Raises:
-        MigrationError: see `server_errors.RULES`.
+        MigrationError: see `faults.FAULTS`.
     """
     query = starrocks_query(table, level)
     sql = dml.measure_sql(table, key_range.source_partition, query.expressions)
@@ -140,6 +141,7 @@ def _insert(client: StarRocks, table: TablePlan, sql: str, about: str) -> Answer
         except MigrationError as error:
             if wait_s is None or not is_unknown_snapshot(error):
                 raise
+            events.retried("load", wait_s=wait_s, error=error.found)
             time.sleep(wait_s)
     raise AssertionError("unreachable")
 
@@ -155,6 +157,7 @@ def _await_visible(client: StarRocks, answer: Answer, label: str, about: str) ->
         return
     label = _word(answer.info, "label") or label
     sql = f"SELECT STATE FROM information_schema.loads WHERE LABEL = {literal(label)}"
+    events.event("not visible yet", label=label, said=answer.info or None)
     deadline = time.monotonic() + VISIBLE_TIMEOUT_S
     polls = iter(_VISIBLE_POLLS_S)
     while time.monotonic() < deadline:

@@ -45,7 +45,7 @@ def read_back(
     Raises:
         ObjectNotFoundError: the table does not exist.
         StatementError: a value is none of its column's planned type.
-        MigrationError: see `server_errors.RULES`.
+        MigrationError: see `faults.FAULTS`.
     """
     import pyarrow as pa
 

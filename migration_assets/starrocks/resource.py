@@ -14,7 +14,8 @@ from pydantic import PrivateAttr
 
 from migration_assets.errors import ConnectionLimitError, UnsupportedError
 from migration_assets.settings import StarRocksSettings
-from migration_assets.starrocks.server_errors import UNKNOWN_VARIABLE, understand
+from migration_assets.starrocks.faults import UNKNOWN_VARIABLE
+from migration_assets.starrocks.server_errors import understand
 
 if TYPE_CHECKING:
     import pymysql
@@ -132,7 +133,7 @@ class StarRocks:
             about: the object it is about, for messages: `Table shop.orders`.
 
         Raises:
-            MigrationError: see `server_errors.RULES`.
+            MigrationError: see `faults.FAULTS`.
         """
         return list(self.execute(sql, about=about).rows)
 
@@ -145,7 +146,7 @@ class StarRocks:
             timeout_s: the server's own timeout for it; `query_timeout_s` unless given.
 
         Raises:
-            MigrationError: see `server_errors.RULES`.
+            MigrationError: see `faults.FAULTS`.
         """
         with self.connection() as wire:
             return self._run(wire, sql, about, timeout_s or self.settings.query_timeout_s)
@@ -165,7 +166,7 @@ class StarRocks:
                 batches included.
 
         Raises:
-            MigrationError: see `server_errors.RULES`.
+            MigrationError: see `faults.FAULTS`.
         """
         import pymysql
 

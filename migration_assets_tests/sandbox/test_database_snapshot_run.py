@@ -1,4 +1,4 @@
-"""Points in time through the commands: a bank migrated in several runs, with transfers in between."""
+"""Points in time through the commands: a bank migrated in several runs, while money moves."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from migration_assets.mssql.client import SqlServer
+from migration_assets.sandbox.control import Fault
 from migration_assets.sandbox.launcher import Sandbox
 from migration_assets_tests.sandbox import bank, sources
 from migration_assets_tests.sandbox.project import (
@@ -160,3 +161,72 @@ def test_a_run_over_everything_makes_a_new_one_by_itself(
     assert refused.code == 2, str(refused)
     made.project.run("run", "--until", "mssql").ok()
     assert "shop_migration, made " in made.project.run("snapshot", "show").ok().out
+
+
+# -- a barrier, of the one table -------------------------------------------------------------------
+
+BARRIER = "tables: {dbo.accounts: {partitions: 8, consistency: barrier}}\n"
+
+
+EXTRACTS = ("mssql", "dbo", "accounts")
+KEYS = f"{FIRST},{REST}".split(",")
+
+
+@pytest.fixture(scope="module")
+def at_barrier(made: Bank) -> dict[str, Any]:
+    """A run in which a partition fails for good, and one in which it fails for now.
+
+    Money moves from the last accounts to the first as soon as the barrier lets it.
+    """
+    control, project = made.sandbox.control("sqlserver"), made.project
+    project.settings = {**project.settings, "MSSQL_POOL_SIZE": "4"}
+    (project.folder / "migration.yaml").write_text(BARRIER)
+    project.run("plan").ok()
+    ranges = project.table("dbo.accounts")["key_ranges"]
+    low = rf"AS \[balance\] FROM .*>= {ranges[6]['lower']} "
+    moves = (
+        f"UPDATE shop.dbo.accounts SET balance = balance + CASE WHEN id < 3 THEN 10 ELSE -10 END "
+        f"WHERE id < 3 OR id >= {bank.ACCOUNTS - 3}"
+    )
+    moving = Fault("then", match="^ROLLBACK TRANSACTION", sql=moves)
+    is_new = not (project.folder / ".dagster").exists()
+    before = {} if is_new else project.materializations(*EXTRACTS)
+    control.arm(moving, Fault("error", match=low, number=8134, message="Divided by zero.", times=1))
+    failed = project.run("run", "--until", "mssql")
+    between = project.materializations(*EXTRACTS)
+    control.arm(moving, Fault("error", match=low, number=3966, message="No row version.", times=1))
+    again = project.run("run", "--failed", "--until", "iceberg")
+    control.arm()
+    moved = made.client.query("SELECT balance FROM dbo.accounts WHERE id = 0")
+    after = project.materializations(*EXTRACTS)
+    return {"failed": failed, "again": again, "counts": (before, between, after), "moved": moved}
+
+
+def test_a_partition_that_fails_takes_all_of_its_barrier_with_it(
+    made: Bank, at_barrier: dict[str, Any]
+) -> None:
+    failed = at_barrier["failed"]
+    assert failed.code == 1, str(failed)
+    said = " ".join((failed.out + failed.err).split())
+    assert "Divided by zero" in said
+    assert "migration-assets run --failed --tables dbo.accounts" in said
+    assert "--partitions" not in said
+    before, between, after = at_barrier["counts"]
+    assert between == before
+    assert after == {key: before.get(key, 0) + 1 for key in KEYS}
+
+
+def test_partitions_at_a_barrier_show_one_state_while_money_moves(
+    made: Bank, at_barrier: dict[str, Any]
+) -> None:
+    at_barrier["again"].ok()
+    metadata = [made.metadata(key) for key in KEYS]
+    assert {one["read consistency"] for one in metadata} == {"barrier"}
+    (point,) = {one["barrier"] for one in metadata}
+    table = iceberg_catalog(made.project.settings).load_table(("dbo", "accounts"))
+    balances = {row["id"]: row["balance"] for row in table.scan().to_arrow().to_pylist()}
+    assert sum(balances.values()) == bank.TOTAL
+    assert at_barrier["moved"] == [(balances[0] + 10,)]
+    summary = table.snapshots()[-1].summary
+    assert summary is not None
+    assert summary.additional_properties["migration.source.barrier"] == point

@@ -93,16 +93,6 @@ def test_what_would_have_no_effect_is_refused(given: dict[str, str], needle: str
         database_snapshot(source(), rules(**given))
 
 
-def test_a_barrier_is_refused_with_what_there_is(tmp_path: Path) -> None:
-    path = tmp_path / "migration.yaml"
-    path.write_text("consistency: barrier\n")
-    with pytest.raises(
-        ConfigurationError,
-        match=r"line 1: consistency is 'barrier': a barrier .* is not built; use database_snapshot",
-    ):
-        load_rules(path)
-
-
 def test_an_unknown_word_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     path = tmp_path / "migration.yaml"
     path.write_text("consistency: snapshot\n")

@@ -28,6 +28,7 @@ SETTINGS = [
     settings.LakeSettings,
     settings.StarRocksSettings,
     settings.SparkSettings,
+    settings.RetrySettings,
     settings.ProjectSettings,
 ]
 
@@ -184,7 +185,7 @@ def test_the_rules_table_has_exactly_the_keys_of_a_table() -> None:
 
 
 def test_the_rules_example_is_valid() -> None:
-    example = "\n".join(code_lines(README.split("## migration.yaml")[1], "yaml")[:10])
+    example = "\n".join(code_lines(README.split("## migration.yaml")[1], "yaml")[:11])
     rules = Rules.model_validate(yaml.safe_load(example))
     assert rules.for_table("sales.Orders").exclude_columns == ("Shape",)
     assert rules.for_table("sales.Orders").partitions == 64

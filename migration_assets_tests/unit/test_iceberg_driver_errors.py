@@ -55,6 +55,13 @@ CASES = [
     (answer("404", 404), ObjectNotFoundError),
     (answer("EntityNotFoundException"), ObjectNotFoundError),
     (answer("PermanentRedirect", 301), ConfigurationError),
+    (
+        boto.SSLError(
+            endpoint_url="https://s3",
+            error="[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed",
+        ),
+        ConfigurationError,
+    ),
     (answer("AuthorizationHeaderMalformed"), ConfigurationError),
     (answer("SlowDown", 503), ServerBusyError),
     (answer("ThrottlingException"), ServerBusyError),

@@ -2,8 +2,10 @@
 
 import base64
 import random
+import resource
 import zlib
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -185,3 +187,30 @@ def test_not_in_s3(uri: str) -> None:
 def test_bucket_and_key() -> None:
     assert bucket_and_key("s3://b/k/1 %20") == ("b", "k/1 %20")
     assert bucket_and_key("s3a://b") == ("b", "")
+
+
+@contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    """Let this process write no file beyond a size, as a full disk lets it write none."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def write_pieces(uri: str, pieces: list[bytes]) -> None:
+    with STORE.open_output(uri) as file:
+        for piece in pieces:
+            file.write(piece)
+
+
+@pytest.mark.parametrize("piece", [2**22, 1000])
+def test_a_full_disk_stops_the_file_for_good_and_leaves_nothing(tmp_path: Path, piece: int) -> None:
+    uri, data = f"file://{tmp_path}/data/x.parquet", b"x" * piece
+    with files_limited_to(2**21), pytest.raises(ConfigurationError) as raised:
+        write_pieces(uri, [data] * (2**22 // piece + 1))
+    assert f"{uri}: the disk is full, or nothing can be written there" in raised.value.found
+    assert "Free space" in raised.value.next_step
+    assert list((tmp_path / "data").iterdir()) == []

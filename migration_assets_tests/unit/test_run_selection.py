@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from migration_assets.assets.build import DATA_VERSION_TAG
+from migration_assets.assets.build import DATA_VERSION_TAG, NO_POINT, POINT_IN_TIME_TAG
 from migration_assets.assets.translator import STAGES, MigrationTranslator, Stage
 from migration_assets.definitions import build_definitions
 from migration_assets.errors import ConfigurationError
@@ -68,12 +68,14 @@ def materialize(
     *,
     attempt: str = "a1",
     table_id: str = "",
+    point: str = NO_POINT,
 ) -> None:
     """Note a materialization as the assets of this project do."""
+    version = f"{table_id or of.table_id}-{attempt}"
     event = dg.AssetMaterialization(
         TRANSLATOR.asset_key(stage, of),
         partition=key,
-        tags={DATA_VERSION_TAG: f"{table_id or of.table_id}-{attempt}"},
+        tags={DATA_VERSION_TAG: version, POINT_IN_TIME_TAG: point},
     )
     instance.report_runless_asset_event(event)
 

@@ -150,6 +150,7 @@ class Connection:
         try:
             if login.user.lower() != engine.user.lower() or login.password != engine.password:
                 raise SqlServerError(18456, f"Login failed for user '{login.user}'.", 14)
+            faults.at_login(self.shared.board, login.database, self.packets.readable)
             try:
                 self.session = Session(engine, self.spid, login.database or None)
             except SqlServerError:

@@ -13,6 +13,7 @@ from migration_assets.sandbox.sqlserver.answers import Done, Event
 from migration_assets.sandbox.sqlserver.catalog import Column, Database, Table, quoted, storage_name
 from migration_assets.sandbox.sqlserver.conversion import Typed, store
 from migration_assets.sandbox.sqlserver.errors import SqlServerError, invalid_column, unsupported
+from migration_assets.sandbox.sqlserver.locks import WRITING
 from migration_assets.sandbox.sqlserver.queries import QueryTranslator, only
 from migration_assets.sandbox.sqlserver.scope import Query, Scope, Source
 from migration_assets.sandbox.sqlserver.sql_types import NULL
@@ -59,6 +60,7 @@ def _insert(session: Session, node: exp.Insert) -> Iterator[Event]:
         session.identity_insert is not None and session.identity_insert.object_id == table.object_id
     )
     columns = _targets(table, named, explicit=explicit)
+    session.lock(database, table, WRITING)
     answer: Event
     with session.engine.lock:
         session.enter(writes=True)
@@ -280,6 +282,13 @@ def _affected(
     return database, table, sql, stored.split(".")[0], scope
 
 
+def _lock_target(session: Session, target: exp.Expression, node: exp.Expression) -> None:
+    """Wait for shared locks of others, before the engine's own lock is taken."""
+    from_node = node.args.get("from_") or exp.From(this=target.copy())
+    _, source_table = _find_alias(from_node, _parts(target))
+    session.lock(*session.find_table(_parts(source_table)), WRITING)
+
+
 def _find_alias(from_node: exp.Expression, parts: list[str]) -> tuple[str, exp.Expression]:
     first = from_node.this
     tables = [first, *[join.this for join in first.args.get("joins") or []]]
@@ -300,6 +309,7 @@ def _find_alias(from_node: exp.Expression, parts: list[str]) -> tuple[str, exp.E
 def _update(session: Session, node: exp.Update) -> Iterator[Event]:
     only(node, {"this", "expressions", "from_", "where", "with_", "options"})
     translator = QueryTranslator(session)
+    _lock_target(session, node.this, node)
     with session.engine.lock:
         session.enter(writes=True)
         database, table, sql, alias, scope = _affected(session, translator, node.this, node)
@@ -358,6 +368,7 @@ def _delete(session: Session, node: exp.Delete) -> Iterator[Event]:
         and target.args["alias"].args.get("columns")
     ):
         raise unsupported(f"statement {node.sql('tsql')[:80]}")
+    _lock_target(session, target, node)
     with session.engine.lock:
         session.enter(writes=True)
         database, table, sql, alias, _ = _affected(session, translator, target, node)

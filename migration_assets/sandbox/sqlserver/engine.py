@@ -11,6 +11,7 @@ import duckdb
 from migration_assets.sandbox.sqlserver import macros, natives
 from migration_assets.sandbox.sqlserver.catalog import SYSTEM_DATABASES, Database, quoted
 from migration_assets.sandbox.sqlserver.errors import SqlServerError
+from migration_assets.sandbox.sqlserver.locks import TableLocks
 
 if TYPE_CHECKING:
     from migration_assets.sandbox.sqlserver.statistics import Statistics
@@ -34,6 +35,7 @@ class Engine:
         dropped: lower-case names of dropped databases, whose place in DuckDB is used again.
         statistics: those made so far, by database, object id and column.
         lock: held while the catalog or an identity value changes.
+        locks: what sessions hold of tables.
     """
 
     user: str
@@ -45,6 +47,7 @@ class Engine:
     dropped: set[str] = field(default_factory=set)
     statistics: dict[tuple[str, int, str], Statistics] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    locks: TableLocks = field(default_factory=TableLocks)
 
     def __post_init__(self) -> None:
         """Open DuckDB and create the databases every server has, and the default one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -21,9 +21,24 @@ _DEADLOCK = (
 )
 
 
-def error(board: Switchboard, text: str) -> SqlServerError | None:
+def at_login(board: Switchboard, database: str, stopped: Callable[[], bool]) -> None:
+    """What armed faults do to a login, `LOGIN <database>`.
+
+    Raises:
+        SqlServerError: it is refused.
+    """
+    text = f"LOGIN {database}"
+    delay = board.strike("delay", text, aimed=True)
+    if delay is not None:
+        board.hold(delay, stopped)
+    refusal = error(board, text, aimed=True)
+    if refusal is not None:
+        raise refusal
+
+
+def error(board: Switchboard, text: str, *, aimed: bool = False) -> SqlServerError | None:
     """The error with which an armed fault answers a statement."""
-    fault = board.strike("error", text)
+    fault = board.strike("error", text, aimed=aimed)
     if fault is None:
         return None
     message = fault.message or (_DEADLOCK.format(spid=51) if fault.number == 1205 else "injected")

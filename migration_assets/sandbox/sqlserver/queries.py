@@ -129,7 +129,10 @@ class QueryTranslator(ExpressionTranslator):
     def _source(self, node: exp.Expression, scope: Scope) -> tuple[str, Source]:
         if isinstance(node, exp.Subquery):
             only(node, {"this", "alias", "joins", "with_"})
-            return self._derived(self.query(node.this, scope.child()), node)
+            _refuse_order(node.this)
+            sql, source = self._derived(self.query(node.this, scope.child()), node)
+            _refuse_names([name for name, _ in source.columns], source.alias)
+            return sql, source
         if isinstance(node, exp.Values):
             return self._derived(self._values(node, scope.child()), node)
         if not isinstance(node, exp.Table):
@@ -149,6 +152,8 @@ class QueryTranslator(ExpressionTranslator):
             return sql, Source(alias, source.columns)
         unique = f"d{next(_names)}"
         catalog = node.text("catalog")
+        hints = {h.name.upper() for g in node.args.get("hints") or [] for h in g.expressions}
+        self.session.hint(hints, [part for part in (catalog, schema, name) if part])
         columns, relation = self.session.relation(self, catalog, schema, name, unique)
         denied = self.session.denied_columns(catalog, schema, name)
         return f"{relation} AS {unique}", Source(alias, columns, schema, denied)
@@ -382,6 +387,36 @@ class QueryTranslator(ExpressionTranslator):
         order = self._order(node, scope, left.names, columns)
         sql += order + self._limits(node, scope, ordered=bool(order))
         return Query(sql, left.names, columns, outputs)
+
+
+def _refuse_order(node: exp.Expression) -> None:
+    """Refuse what SQL Server does not take within a derived table."""
+    if node.args.get("with_") is not None:
+        raise SqlServerError(156, "Incorrect syntax near the keyword 'WITH'.", severity=15)
+    if node.args.get("order") is not None and not (
+        node.args.get("limit") or node.args.get("offset")
+    ):
+        raise SqlServerError(
+            1033,
+            "The ORDER BY clause is invalid in views, inline functions, derived tables, subqueries, "
+            "and common table expressions, unless TOP, OFFSET or FOR XML is also specified.",
+            severity=15,
+        )
+
+
+def _refuse_names(names: list[str], alias: str) -> None:
+    """Refuse columns of a derived table that cannot be named."""
+    seen: set[str] = set()
+    for number, name in enumerate(names, start=1):
+        if not name:
+            raise SqlServerError(
+                8155, f"No column name was specified for column {number} of '{alias}'."
+            )
+        if name.lower() in seen:
+            raise SqlServerError(
+                8156, f"The column '{name}' was specified multiple times for '{alias}'."
+            )
+        seen.add(name.lower())
 
 
 def column_reference(alias: str, name: str) -> str:

@@ -34,6 +34,7 @@ from migration_assets.sandbox.sqlserver.errors import (
     invalid_object,
     unsupported,
 )  # fmt: skip
+from migration_assets.sandbox.sqlserver.locks import HELD, SHARED
 from migration_assets.sandbox.sqlserver.queries import QueryTranslator, column_reference
 from migration_assets.sandbox.sqlserver.scope import Query, Scope, Source
 from migration_assets.sandbox.sqlserver.tokens import ResultColumn
@@ -86,10 +87,12 @@ class Session:
         self.implicit = False
         self.nocount = False
         self.rowcount = 0
+        self.lock_timeout_ms = -1
         self.scope_identity: int | None = None
         self.identity_insert: Table | None = None
         self.in_duckdb = False
         self._saved: dict[str, Database] | None = None
+        self.engine.locks.release(self)
 
     def close(self) -> None:
         """Roll back and give up the DuckDB cursor."""
@@ -97,6 +100,7 @@ class Session:
             if self.in_duckdb:
                 self._roll_back()
         finally:
+            self.engine.locks.release(self)
             self.cursor.close()
 
     def interrupt(self) -> None:
@@ -125,6 +129,7 @@ class Session:
         try:
             for statement in batch.split(text):
                 yield from statements.run(self, statement)
+                self._release_locks()
         except SqlServerError:
             self._after_error()
             raise
@@ -135,6 +140,32 @@ class Session:
             raise SqlServerError(
                 191, "Some part of your SQL statement is nested too deeply.", 15
             ) from error
+        finally:
+            self._release_locks()
+
+    def _release_locks(self) -> None:
+        """Locks last as long as the transaction, which without BEGIN is the statement."""
+        if not self.transactions:
+            self.engine.locks.release(self)
+
+    def lock(self, database: Database, table: Table, mode: str) -> None:
+        """Wait for a lock of a table, as long as SET LOCK_TIMEOUT says.
+
+        Raises:
+            SqlServerError: 1222.
+        """
+        self.engine.locks.take(
+            self,
+            (database.name.lower(), table.object_id),
+            mode,
+            timeout_ms=self.lock_timeout_ms,
+            stopped=self.cancelled.is_set,
+        )
+
+    def hint(self, hints: set[str], parts: list[str]) -> None:
+        """Heed TABLOCK with HOLDLOCK of a table in FROM; other hints change nothing here."""
+        if "TABLOCK" in hints and hints & HELD:
+            self.lock(*self.find_table(parts), SHARED)
 
     def _after_error(self) -> None:
         """DuckDB ends a transaction at most run-time errors; then so does the session."""

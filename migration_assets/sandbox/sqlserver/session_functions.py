@@ -44,7 +44,7 @@ def global_variable(session: Session, name: str) -> Typed:
         "MAX_PRECISION": (38, sql_types.TINYINT),
         "MICROSOFTVERSION": (0x10000000, INT),
         "OPTIONS": (5496, INT),
-        "LOCK_TIMEOUT": (-1, INT),
+        "LOCK_TIMEOUT": (session.lock_timeout_ms, INT),
         "NESTLEVEL": (0, INT),
     }
     if name.upper() not in values:

@@ -125,6 +125,8 @@ def _plain_option(session: Session, reader: Reader) -> None:
             session.nocount = value == "ON"
         elif name == "IMPLICIT_TRANSACTIONS":
             session.implicit = value == "ON"
+        elif name == "LOCK_TIMEOUT":
+            session.lock_timeout_ms = int(value)
         elif name not in _SETTINGS:
             raise unsupported(f"SET {name}")
         elif _SETTINGS[name] and value not in _SETTINGS[name]:
@@ -319,7 +321,7 @@ _SETTINGS: dict[str, frozenset[str]] = {
     "ANSI_WARNINGS": _ANY, "ARITHABORT": _ANY, "ARITHIGNORE": _OFF, "CONCAT_NULL_YIELDS_NULL": _ON,
     "CURSOR_CLOSE_ON_COMMIT": _ANY, "DATEFIRST": frozenset({"7"}), "DATEFORMAT": frozenset({"MDY", "YMD"}),
     "DEADLOCK_PRIORITY": _ANY, "FMTONLY": _OFF, "LANGUAGE": frozenset({"US_ENGLISH", "ENGLISH"}),
-    "LOCK_TIMEOUT": _ANY, "NUMERIC_ROUNDABORT": _OFF, "NO_BROWSETABLE": _ANY, "QUOTED_IDENTIFIER": _ON,
+    "NUMERIC_ROUNDABORT": _OFF, "NO_BROWSETABLE": _ANY, "QUOTED_IDENTIFIER": _ON,
     "ROWCOUNT": frozenset({"0"}), "TEXTSIZE": frozenset({"-1", "2147483647"}), "XACT_ABORT": _ANY,
     "QUERY_GOVERNOR_COST_LIMIT": _ANY, "STATISTICS": _OFF, "NOEXEC": _OFF, "PARSEONLY": _OFF,
 }  # fmt: skip

@@ -15,6 +15,7 @@ import pyarrow as pa
 from migration_assets.sandbox.sqlserver import (
     constraint_catalog,
     information_schema,
+    result_sets,
     security_catalog,
     statistics,
     system_catalog,
@@ -86,9 +87,13 @@ def table_function(
     """Columns and FROM item of a table-valued function.
 
     Raises:
-        SqlServerError: 208 for any but `fn_my_permissions` and those of statistics, or when it is
-            switched off; 229 when denied.
+        SqlServerError: 208 for any but `fn_my_permissions`, those of statistics and that of result
+            sets, or when it is switched off; 229 when denied.
     """
+    if name == result_sets.NAME:
+        _refuse_switched_off(session, session.database, name)
+        rows = result_sets.describe(session, arguments)
+        return _register(session, parse_columns(result_sets.COLUMNS), rows, alias)
     if function := _FUNCTIONS.get(name):
         _refuse_switched_off(session, session.database, name)
         typed, relation = function(session, arguments)

@@ -126,6 +126,11 @@ class Connection:
         except (MysqlError, struct.error, AssertionError, ssl.SSLError):
             return False  # a port check, or a client that does not trust us
         self._capabilities = answer.capabilities
+        if delay := self.shared.board.strike("delay", f"LOGIN {answer.username}", aimed=True):
+            await self._in_thread(partial(self.shared.board.hold, delay))
+        if fault := self.shared.board.strike("error", f"LOGIN {answer.username}", aimed=True):
+            await self._stream.write(self._error(StarRocksError(fault.message, fault.number)))
+            return False
         refusal = self.shared.admit(answer.username)
         if refusal is not None:
             await self._stream.write(self._error(refusal))

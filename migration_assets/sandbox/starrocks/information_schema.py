@@ -182,7 +182,9 @@ def _tracking(job: Job) -> str:
 
 
 def _loads(session: Session) -> Iterator[Row]:
-    yield from session.server.metadata.loads
+    for row in session.server.metadata.loads:
+        late = float(str(row.get("VISIBLE_AT") or 0)) > time.time()
+        yield {**row, "STATE": "PREPARED"} if late else row
 
 
 def _tracking_logs(session: Session) -> Iterator[Row]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from migration_assets_tests.sandbox.sqlserver_standin.client import Server, error_of, rows, tds
 
 
@@ -64,3 +66,70 @@ def test_views_can_be_missing_or_denied() -> None:
     assert rows(connection, "SELECT * FROM sys.tables") == []
     connection.close()
     server.close()
+
+
+DESCRIBE = (
+    "SELECT name, system_type_name, max_length, precision, scale, collation_name, is_nullable, "
+    "user_type_name, error_number FROM sys.dm_exec_describe_first_result_set(N'{}', NULL, 0) "
+    "ORDER BY column_ordinal"
+)
+
+
+def described(server: Server, statement: str) -> list[tuple[object, ...]]:
+    return rows(tds(server), DESCRIBE.format(statement.replace("'", "''")))
+
+
+def test_a_select_is_described_without_being_run(server: Server) -> None:
+    found = described(
+        server,
+        "SELECT id, UPPER(name) AS shouted, SUM(balance) AS total, COUNT_BIG(*) AS n, NULL AS nothing, "
+        "CAST('/1/' AS hierarchyid) AS place, 1 / 0 FROM dbo.customers GROUP BY id, name",
+    )
+    collation = "SQL_Latin1_General_CP1_CI_AS"
+    assert found[:6] == [
+        ("id", "int", 4, 10, 0, None, False, None, None),
+        ("shouted", "nvarchar(50)", 100, 0, 0, collation, False, None, None),
+        ("total", "money", 8, 19, 4, None, True, None, None),
+        ("n", "bigint", 8, 19, 0, None, False, None, None),
+        ("nothing", "int", 4, 10, 0, None, True, None, None),
+        ("place", None, 892, 0, 0, None, False, "hierarchyid", None),
+    ]
+    assert found[6][0] is None
+
+
+def test_a_select_that_cannot_run_is_described_by_its_error(server: Server) -> None:
+    wrong = {
+        "SELECT id FROM dbo.nobody": 208,
+        "SELECT nothing FROM dbo.customers": 207,
+        "SELECT id, name FROM dbo.customers GROUP BY id": 8120,
+        "SELECT FROM": 102,
+        "SELECT * FROM (SELECT id FROM dbo.customers ORDER BY id) AS q": 1033,
+        "SELECT * FROM (SELECT id, id + 1 FROM dbo.customers) AS q": 8155,
+        "SELECT * FROM (SELECT id, 1 AS ID FROM dbo.customers) AS q": 8156,
+        "SELECT * FROM (WITH c AS (SELECT 1 AS a) SELECT a FROM c) AS q": 156,
+    }
+    found = {statement: described(server, statement)[0] for statement in wrong}
+    assert {statement: row[-1] for statement, row in found.items()} == wrong
+    (fine,) = described(
+        server, "SELECT * FROM (SELECT TOP 1 id FROM dbo.customers ORDER BY id) AS q"
+    )
+    assert fine[0] == "id"
+    unknown = "SELECT name FROM dbo.customers FOR XML PATH"
+    with pytest.raises(Exception, match="stand-in: not supported"):
+        described(server, unknown)
+
+
+def test_columns_of_views_are_in_the_catalog(server: Server) -> None:
+    server.execute_script("CREATE VIEW dbo.v AS SELECT id, balance * 2 AS twice FROM dbo.customers")
+    connection = tds(server)
+    catalog = (
+        "SELECT c.name, c.system_type_id, c.precision, c.scale, c.is_nullable FROM sys.views AS v "
+        "JOIN sys.columns AS c ON c.object_id = v.object_id WHERE v.name = 'v' ORDER BY c.column_id"
+    )
+    assert rows(connection, catalog) == [("id", 56, 10, 0, False), ("twice", 60, 19, 4, True)]
+    standard = (
+        "SELECT c.COLUMN_NAME, c.DATA_TYPE FROM INFORMATION_SCHEMA.COLUMNS AS c "
+        "JOIN INFORMATION_SCHEMA.TABLES AS t ON t.TABLE_NAME = c.TABLE_NAME "
+        "WHERE t.TABLE_TYPE = 'VIEW' AND t.TABLE_NAME = 'v' ORDER BY c.ORDINAL_POSITION"
+    )
+    assert rows(connection, standard) == [("id", "int"), ("twice", "money")]
