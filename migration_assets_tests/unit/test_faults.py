@@ -66,7 +66,8 @@ SENTENCES = [
 
 OF_THE_ODBC_DRIVER = [
     ("08001", "SSL Provider: [error:0A000086:SSL routines::certificate verify failed:self-signed certificate]"),
-    ("08001", "SSL Provider: [error:0A000086:SSL routines::host name mismatch]"),
+    ("08001", "SSL Provider: [error:0A000086:SSL routines::certificate verify failed:subject name does not match host name]"),
+    ("08001", "Could not connect because the maximum number of '4' user connections has already been reached. The system administrator can use sp_configure to increase the maximum value. The connection has been closed."),
     ("08001", "SSL Provider: [error:0A000102:SSL routines::unsupported protocol]"),
     ("08001", "SSL Provider: An existing session was shut down."),
     ("HYT00", "Login timeout expired"),
