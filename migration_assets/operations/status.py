@@ -139,7 +139,7 @@ def _stage_states(
             state = State.FAILED
         elif name != "MATERIALIZED":
             state = State.MISSING
-        elif is_torn or not is_valid(version, table, partition_key):
+        elif not is_valid(version, table, partition_key):
             state = State.STALE
         elif partition_key in failed_checks:
             state = State.CHECK_FAILED
