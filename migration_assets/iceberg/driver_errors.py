@@ -46,6 +46,10 @@ _RULES = (
     _Rule(r"NoCredentials|PartialCredentials|CredentialRetrieval",
           AccessDeniedError, "no AWS credentials were found",
           "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run with a role."),
+    _Rule(r"RequestTimeTooSkewed|REQUEST_TIME_TOO_SKEWED", ConfigurationError,
+          "this machine's clock differs from AWS's", "Set the clock, and let NTP keep it."),
+    _Rule(r"KMS|GlueEncryption", AccessDeniedError, "the encryption key (KMS) cannot be used",
+          "Grant kms:Decrypt and kms:GenerateDataKey on it, and see that it is enabled."),
     _Rule(r"AccessDenied|ACCESS_DENIED|InvalidAccessKeyId|INVALID_ACCESS_KEY_ID|SignatureDoesNotMatch"
           r"|INVALID_SIGNATURE|UnrecognizedClient|InvalidClientToken|AuthFailure|MISSING_AUTHENTICATION"
           r"|Forbidden|Unauthorized|OAuthError|PermissionError|HTTP (?:status )?40[13]",
@@ -55,7 +59,9 @@ _RULES = (
           "Create the bucket, or correct S3_BUCKET."),
     _Rule(r"PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint|HTTP (?:status )?301",
           ConfigurationError, "the bucket is in another region", "Correct AWS_REGION."),
-    _Rule(r"InvalidEndpoint|Invalid endpoint|UnknownEndpoint|InvalidRegion|NoRegion",
+    _Rule(r"MissingSchema|InvalidSchema|InvalidURL|ArgumentError|NoSuchModule", ConfigurationError,
+          "the catalog's address is not valid", "Correct ICEBERG_CATALOG_URI."),
+    _Rule(r"InvalidEndpoint|Invalid endpoint|UnknownEndpoint|InvalidRegion|NoRegion|EndpointResolution",
           ConfigurationError, "the endpoint or region is not valid",
           "Correct AWS_ENDPOINT_URL and AWS_REGION."),
     _Rule(r"CommitFailedException|ConcurrentModification", CommitConflictError,
@@ -66,6 +72,12 @@ _RULES = (
           ServerBusyError, "the service is busy or failed for now", "Try again later."),
     _Rule(r"Timeout|timed out|TIMEOUT|curlCode: 28", OperationTimeoutError, "no answer came in time",
           "Check that the endpoint is reachable from here, or raise S3_REQUEST_TIMEOUT_S."),
+    _Rule(r"SSLError.*WRONG_VERSION_NUMBER", ConfigurationError, "the endpoint does not speak TLS",
+          "Write http:// into AWS_ENDPOINT_URL if that is meant, else correct its port."),
+    _Rule(r"SSLError.*(CERTIFICATE|doesn't match|No such file|Is a directory)", ConfigurationError,
+          "the endpoint's certificate is not trusted here",
+          "Let AWS_CA_BUNDLE name the PEM file of the authority that signed it, or correct the host "
+          "in AWS_ENDPOINT_URL."),
     _Rule(r"EndpointConnection|ConnectionError|ConnectionClosed|ConnectionReset|ConnectionRefused"
           r"|ConnectionAborted|NETWORK_CONNECTION|curlCode|BrokenPipe|IncompleteRead|ProtocolError"
           r"|ResponseStreaming|CommitStateUnknown|SSLError|HTTPClientError",
@@ -137,6 +149,9 @@ def _symptom(error: Exception) -> str:
         return f"{response['Error'].get('Code', '')} HTTP {status}"
     names = " ".join(base.__name__ for base in type(error).__mro__ if base is not object)
     text = str(error)
+    if "SSLError" in names:  # botocore's are OSErrors, too; what comes first is an address
+        found = re.search(r"(\[(SSL|X509|Errno)|hostname ).*", text)
+        return f"{names} {found[0] if found else ''}"
     if isinstance(error, OSError):
         # pyarrow: "When reading key 'k' in bucket 'b': AWS Error SLOW_DOWN during …".
         return f"{names.replace('OSError', '')} {error.strerror or text[text.find('AWS Error') :]}"

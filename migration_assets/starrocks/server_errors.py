@@ -25,6 +25,7 @@ from migration_assets.errors import (
     StatementError,
     TransientError,
     UnsupportedError,
+    VerificationError,
 )
 
 UNKNOWN_SNAPSHOT = r"Iceberg snapshot ID does not exists?"
@@ -124,6 +125,8 @@ RULES: tuple[ErrorRule, ...] = (
     _rule(StatementError, "somebody ended the statement by KILL", pattern=r"killed manually|^KILL", next_step=_AGAIN),
     _rule(ServerBusyError, "S3 or Glue throttles StarRocks", pattern=r"SlowDown|reduce your request rate|ThrottlingException|Status Code: 503|Rate exceeded", next_step=_AGAIN),
     _rule(AccessDeniedError, "S3 or Glue refused StarRocks", pattern=r"AccessDenied|Access Denied|not authorized to perform|InvalidAccessKeyId|SignatureDoesNotMatch|security token|Unable to load credentials|Status Code: 403", next_step=_STARROCKS_AWS),
+    # The backend's reader: be/src/formats/parquet/file_reader.cpp and be/src/common/status.h.
+    _rule(VerificationError, "a data file is damaged, or was replaced", pattern=r"Parquet file magic not matched|Invalid parquet file|\bCorruption: ", next_step="Extract the partition again: re-materialize the mssql asset of this partition, and what lies downstream."),
     _rule(ObjectNotFoundError, "a data file that the snapshot names is gone", pattern=r"File does not exist|NoSuchKey|No such file|Status Code: 404", next_step="Load the partition again: the load reads the snapshot that is current then."),
     _rule(ServerBusyError, "a call inside the cluster failed", pattern=r"\brpc\b|brpc|call frontend service failed|reached? timeout|timed? ?out", next_step=_AGAIN),
 )
