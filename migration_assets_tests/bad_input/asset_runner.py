@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -50,7 +51,8 @@ class Assets:
         """Materialize assets of a table's first partition; returns what a failure says."""
         planned = self.plan.table(table)
         wanted = [self.translator.asset_key(stage, planned) for stage in stages]
-        with patch.dict(os.environ, dict(self.settings)):
+        with patch.dict(os.environ, dict(self.settings)), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Dagster's are none of ours, as in a worker process
             result = dg.materialize(
                 list(self.definitions.assets or ()), selection=wanted, partition_key=KEY,
                 instance=self.instance, resources=dict(self.definitions.resources or {}),
@@ -58,8 +60,9 @@ class Assets:
             )  # fmt: skip
         if result.success:
             return ""
-        (failed,) = [event for event in result.all_events if event.is_step_failure][:1]
-        data = failed.step_failure_data
+        failed = [event for event in result.all_events if event.is_step_failure]
+        assert failed, [event.message for event in result.all_events][-5:]
+        data = failed[0].step_failure_data
         assert data.user_failure_data is not None, f"no Failure of ours: {data.error}"
         return str(data.user_failure_data.description)
 
