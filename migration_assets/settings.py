@@ -11,9 +11,17 @@ import os
 import warnings
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from migration_assets.env_file import read_env_file
@@ -72,8 +80,15 @@ class _Settings(BaseSettings):
         env_ignore_empty=True,
         populate_by_name=True,
         hide_input_in_errors=True,
-        str_strip_whitespace=True,
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _without_blanks_around(cls, value: object, info: ValidationInfo) -> object:
+        """Cut off what a file or a form left around a value; a password may have blanks."""
+        kind = cls.model_fields[str(info.field_name)].annotation
+        is_secret = SecretStr in {kind, *get_args(kind)}
+        return value.strip() if isinstance(value, str) and not is_secret else value
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:

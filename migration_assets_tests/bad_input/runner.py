@@ -188,7 +188,7 @@ def running(folder: Path) -> Iterator[Bench]:
         other = write_certificate(folder / "other.pem", address="127.0.0.2")
         words = {
             **{name: str(sandbox.port(name)) for name in sandbox.names},
-            "closed": closed, "silent": silent, "folder": str(folder),
+            "password": sandbox.settings["MSSQL_PASSWORD"], "closed": closed, "silent": silent, "folder": str(folder),
             "self_signed": stack.enter_context(tls_server(trusted)),
             "expired": stack.enter_context(tls_server(expired)),
             "misnamed": stack.enter_context(tls_server(other)),

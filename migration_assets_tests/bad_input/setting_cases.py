@@ -36,6 +36,7 @@ SETTINGS = [
     setting(Kind.SETTINGS, "MSSQL_PASSWORD", "", "MSSQL_PASSWORD is not set"),
     setting(Kind.SETTINGS, "MSSQL_PASSWORD", "Wr0ng;}{", "refused the login of user 'sa'", code=1),
     setting(Kind.SETTINGS, "MSSQL_PASSWORD", "w" * 129, "refused the login of user 'sa'", code=1),
+    setting(Kind.SETTINGS, "MSSQL_PASSWORD", " {password} ", "refused the login", code=1),
     setting(Kind.SETTINGS, "MSSQL_USER", "😀", "refused the login of user '😀'", code=1),
     setting(Kind.SETTINGS, "MSSQL_DATABASE", "[shop]", "no database '[shop]'", code=1),
     setting(Kind.SETTINGS, "MSSQL_DATABASE", " shop ", FITS, code=0),
