@@ -487,12 +487,9 @@ class MigrationPlan(FrozenModel):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            found = (
-                f"{origin} has a key that this release does not know, {where}: a later release "
-                "may have written it."
-                if first["type"] == "extra_forbidden"
-                else f"{origin} is corrupt at {where}: {first['msg']}."
-            )
+            is_later = first["type"] == "extra_forbidden"
+            problem = ", or of a later release: this one knows no such key" if is_later else ""
+            found = f"{origin} is corrupt at {where}{problem or ': ' + first['msg']}."
             raise PlanError(found, next_step=REMEDY) from None
         if content_id != stored_id:
             raise PlanError(

@@ -59,13 +59,13 @@ def assert_ended(case: Case, ended: Ended, bench: Bench) -> None:
         assert word in spoken, str(ended)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120, func_only=True)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.kind}: {case.name}")
 def test_typed(case: Case, bench: Bench, tmp_path: Path) -> None:
     assert_ended(case, bench.enter(case, tmp_path), bench)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120, func_only=True)
 @pytest.mark.parametrize(
     "name",
     [
@@ -77,7 +77,7 @@ def test_typed_in_a_shell(name: str, bench: Bench, tmp_path: Path) -> None:
     assert_ended(case, typed_in_a_shell(bench, case, tmp_path), bench)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120, func_only=True)
 @pytest.mark.parametrize("case", STORED, ids=lambda case: f"{case.kind}: {case.name}")
 def test_stored(case: StoredCase, made: Assets) -> None:
     said = made.meet(case)
@@ -89,7 +89,7 @@ def test_stored(case: StoredCase, made: Assets) -> None:
     assert made.rows() == (ROWS, ROWS)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120, func_only=True)
 @pytest.mark.parametrize(
     "name", ["the first 50.0%", "a newer version", "a table twice", "another id"]
 )
