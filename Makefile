@@ -7,7 +7,7 @@ SYNCED := $(VENV)/.synced
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test dev jars ui lint format check types bench clean
+.PHONY: help demo test dev jars ui lint format check types bench soak contracts clean
 
 ##@ Use
 demo: $(SYNCED) ## Migrate the sample database through the embedded sandbox and compare it
@@ -43,6 +43,12 @@ ui: $(SYNCED) ## Click through the UI in headless Chromium; screenshots go to do
 
 bench: $(SYNCED) ## Run the benchmarks (minutes)
 	@for script in extract commit overhead; do $(BIN)/python benchmarks/$$script.py; done
+
+soak: $(SYNCED) ## Migrate 342 tables, 7.8 million rows, through few connections and a failing S3 (an hour)
+	@$(BIN)/python -m migration_assets_tests.reliability.soak
+
+contracts: $(SYNCED) ## Take each contract out of the code and see its test fail (RULES="names")
+	@$(BIN)/python -m migration_assets_tests.contracts $(RULES)
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .sandbox .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -138,16 +138,16 @@ class _Given:
     rows: Iterator[pa.RecordBatch]
     consistency: str
 
+    replacement = "?"
+    """What Java writes into UTF-8 in the place of a surrogate without its partner."""
+
     def batches(self) -> Iterator[pa.RecordBatch]:
         yield from self.rows
 
     def fingerprint(self) -> Fingerprint | None:
         """None: who gives the rows asks SQL Server, too."""
-
-    replacement = "?"
-    """What Java writes into UTF-8 in the place of a surrogate without its partner."""
+        return None
 
     def refuse_invalid_text(self, columns: Sequence[str]) -> Sequence[str]:
         """All of them: likewise."""
         return columns
-        return None

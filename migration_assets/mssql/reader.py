@@ -238,8 +238,9 @@ def open_partition(
         key_range: which rows.
         batch_rows: rows of a record batch, at most.
         level: what `PartitionRead.fingerprint` measures.
-        snapshot: try a SNAPSHOT transaction for rows and fingerprint (see `Standpoint`); where the server refuses the statement under it (3952: switched
-            off meanwhile, 41332: memory-optimized table), it is read committed.
+        snapshot: try a SNAPSHOT transaction for rows and fingerprint (see `Standpoint`); where the
+            server refuses the statement under it (3952: switched off meanwhile, 41332:
+            memory-optimized table), it is read committed.
         condition: T-SQL that rows must also fulfil; fingerprints do not know it.
 
     Raises:

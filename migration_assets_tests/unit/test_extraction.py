@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from migration_assets.assets.extractor import Extraction
 from migration_assets.errors import ConnectionLostError, SchemaDriftError, UnsupportedError
 from migration_assets.extraction import (
     READ_AHEAD_BATCHES,
@@ -22,9 +23,12 @@ from migration_assets.extraction import (
     extract,
     read_ahead,
 )
+from migration_assets.iceberg.lake import Lake
+from migration_assets.mssql.point_in_time import Standpoint
 from migration_assets.plan import MIGRATED_AT, SOURCE_PARTITION, TablePlan, VerificationLevel
 from migration_assets.receipts import DataFile, ExtractReceipt, Fingerprint
 from migration_assets.type_mapping import arrow_schema
+from migration_assets_tests.unit import iceberg_tables
 from migration_assets_tests.unit.tables import INT, decimal, nvarchar, table_plan
 
 NOW = datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
@@ -417,3 +421,17 @@ def test_a_column_in_which_it_is_accepted_is_not_asked_about(table: TablePlan) -
     source = Source(batch(name=pa.array(["\ufffd", None], pa.large_string())))
     extracted(table.model_copy(update={"columns": columns}), source, keep([]))
     assert source.doubtful == []
+
+
+def test_each_attempt_has_files_of_its_own(lake: Lake) -> None:
+    planned = iceberg_tables.planned_table(lake.settings.warehouse)
+    extraction = Extraction(planned, "r1", VerificationLevel.COUNT, Standpoint(snapshot=True), 100)
+    rows = iceberg_tables.rows_of(planned, 1, 3)
+    found = [
+        extraction.write(lake, "p001", Source(rows.select(["order id", "name", "amount"])))
+        for _ in range(2)
+    ]
+    paths = [file.path for receipt in found for file in receipt.files]
+    assert len(set(paths)) == 2
+    assert {receipt.rows for receipt in found} == {3}
+    assert [lake.store.exists(path) for path in paths] == [True, True]

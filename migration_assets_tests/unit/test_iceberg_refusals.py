@@ -136,7 +136,9 @@ class TestRefusals:
     def test_file_outside_the_location(self, lake: Lake, table: TablePlan) -> None:
         receipt = extract(lake, table, 0)
         stray = DataFile(path=f"{table.location}2/x.parquet", bytes=1, rows=10)
-        self.refused(lake, table, receipt.model_copy(update={"files": (stray,)}), "outside")
+        self.refused(
+            lake, table, receipt.model_copy(update={"files": (stray,)}), "which is outside"
+        )
 
     def test_one_file_twice(self, lake: Lake, table: TablePlan) -> None:
         receipt = extract(lake, table, 0)
