@@ -166,17 +166,26 @@ _tables = click.option(
 
 @cli.command()
 @_tables
-@click.option("--partitions", default="", metavar="KEYS", help="Only these, as p003,p007.")
+@click.option("--partitions", metavar="KEYS", help="Only these, as p003,p007.")
 @click.option("--failed", is_flag=True, help="Only what failed, is missing, stale or differs.")
 @click.option("--until", type=click.Choice(["mssql", "iceberg", "starrocks"]), default="starrocks")
 @click.option(
     "--from", "first", type=click.Choice(["mssql", "iceberg", "starrocks"]), default="mssql"
 )
 @click.option(
-    "--report", type=click.Path(path_type=Path), default=Path("report.json"), show_default=True
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    default=Path("report.json"),
+    show_default=True,
 )
 def run(
-    *, tables: tuple[str, ...], partitions: str, failed: bool, until: str, first: str, report: Path
+    *,
+    tables: tuple[str, ...],
+    partitions: str | None,
+    failed: bool,
+    until: str,
+    first: str,
+    report: Path,
 ) -> int:
     """Migrate: the same runs in the same Dagster instance as a click in the UI.
 
@@ -186,10 +195,18 @@ def run(
     from migration_assets.operations.migrate import migrate
     from migration_assets.terminal import print_result, progress
 
+    keys = [key for part in (partitions or "").split(",") if (key := part.strip())]
+    if partitions is not None and not keys:
+        # A script whose variable is empty must not migrate everything.
+        raise ConfigurationError(
+            "--partitions names no partition.", next_step="Leave it out to run all of them."
+        )
+    if not report.parent.is_dir():
+        raise ConfigurationError(f"--report {report}: there is no folder {report.parent}.")
     with progress() as show:
         result = migrate(
             tables=tables,
-            partitions=[key for key in partitions.split(",") if key],
+            partitions=keys,
             failed=failed,
             first=Stage(first),
             until=Stage(until),

@@ -26,10 +26,13 @@ from pydantic import (
 from migration_assets import naming
 from migration_assets.conversions import Loss
 from migration_assets.errors import PlanError
+from migration_assets.plan_contradictions import contradiction
 from migration_assets.schema import TableKind
 
 PLAN_VERSION = 1
 """Version of the file's format; a plan of another version is refused, never guessed at."""
+
+REMEDY = "Run `migration-assets plan --fresh` to write a new one."
 
 SOURCE_PARTITION = "source_partition"
 MIGRATED_AT = "migrated_at"
@@ -567,37 +570,39 @@ class MigrationPlan(FrozenModel):
             origin: where it came from, for messages.
 
         Raises:
-            PlanError: not JSON, of another version, or not what its plan id says.
+            PlanError: not JSON, of another version, not what its plan id says, or contradictory.
         """
-        remedy = "Run `migration-assets plan --fresh` to write a new one."
         try:
             body = json.loads(text)
-        except ValueError as error:
-            raise PlanError(f"{origin} is not valid JSON: {error}.", next_step=remedy) from None
+            stored_id = body.pop("plan_id", None) if isinstance(body, dict) else None
+            # Of the text, not of the parsed plan: a later release's has more keys, with defaults.
+            content_id = content_hash(body)
+        except (ValueError, RecursionError) as error:
+            raise PlanError(f"{origin} is not valid JSON: {error}.", next_step=REMEDY) from None
         if not isinstance(body, dict) or "version" not in body:
-            raise PlanError(f"{origin} is not a migration plan.", next_step=remedy)
+            raise PlanError(f"{origin} is not a migration plan.", next_step=REMEDY)
         if body["version"] != PLAN_VERSION:
             raise PlanError(
                 f"{origin} has format version {body['version']!r}, this release reads version "
                 f"{PLAN_VERSION}.",
-                next_step=remedy,
+                next_step=REMEDY,
             )
-        stored_id = body.pop("plan_id", None)
-        # Of the text, not of the parsed plan: a later release's plan has more keys, with defaults.
-        content_id = content_hash(body)
         try:
             plan = cls.model_validate(body)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise PlanError(
-                f"{origin} is corrupt at {where}: {first['msg']}.", next_step=remedy
-            ) from None
+            is_later = first["type"] == "extra_forbidden"
+            problem = ", or of a later release: this one knows no such key" if is_later else ""
+            found = f"{origin} is corrupt at {where}{problem or ': ' + first['msg']}."
+            raise PlanError(found, next_step=REMEDY) from None
         if content_id != stored_id:
             raise PlanError(
                 f"{origin} was changed by hand: its content does not match its plan_id.",
-                next_step=f"Put wishes into migration.yaml. {remedy}",
+                next_step=f"Put wishes into migration.yaml. {REMEDY}",
             )
+        if found := contradiction(plan):
+            raise PlanError(f"{origin} contradicts itself: {found}.", next_step=REMEDY)
         return plan
 
     @classmethod
@@ -608,14 +613,18 @@ class MigrationPlan(FrozenModel):
             PlanError: missing, unreadable or not a plan.
         """
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
         except FileNotFoundError:
             raise PlanError(
                 f"There is no plan at {path}.",
                 next_step="Run `migration-assets plan`, or set MIGRATION_PLAN.",
             ) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise PlanError(f"{path} cannot be read: {error}.") from None
+        except UnicodeDecodeError:
+            raise PlanError(
+                f"{path} cannot be read: it is no UTF-8 text.", next_step=REMEDY
+            ) from None
+        except OSError as error:
+            raise PlanError(f"{path} cannot be read: {error.strerror}.") from None
         return cls.from_json(text, origin=str(path))
 
 

@@ -40,9 +40,10 @@ def plan_again(
         check_report(report, assume)
     elif assume:
         raise click.UsageError("--assume goes with --report.")
-    project = ProjectSettings.load()
-    path = output or project.plan
-    rules = load_rules(Path(project.rules))
+    project = ProjectSettings.load(**({} if output is None else {"plan": output}))
+    path = project.plan
+    # A file that somebody names has to be there: it may say what must not be migrated.
+    rules = load_rules(Path(project.rules), must_exist="rules" in project.model_fields_set)
     costs = QueryCosts()
     settings = MssqlSettings.load(), LakeSettings.load()
     old, unreadable = _existing_plan(path, fresh=fresh)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from migration_assets.errors import PlanError
-from migration_assets.plan import MigrationPlan
+from migration_assets.plan import REMEDY, MigrationPlan
 
 
 def load_plan(location: str) -> MigrationPlan:
@@ -32,8 +32,12 @@ def read_plan(location: str) -> MigrationPlan:
     """
     if not location.startswith("s3://"):
         path = Path(location)
-        if not path.exists():
-            raise FileNotFoundError(location)
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise FileNotFoundError(location) from None
+        except (OSError, ValueError) as error:
+            raise PlanError(f"{location} cannot be read: {error}.") from None
         return MigrationPlan.load(path)
     from migration_assets.iceberg.lake import Lake
     from migration_assets.settings import LakeSettings
@@ -42,7 +46,9 @@ def read_plan(location: str) -> MigrationPlan:
         if not lake.store.exists(location):
             raise FileNotFoundError(location)
         try:
-            text = lake.store.read(location).decode()
-        except UnicodeDecodeError as error:
-            raise PlanError(f"{location} is not text: {error}.") from None
+            text = lake.store.read(location).decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise PlanError(
+                f"{location} cannot be read: it is no UTF-8 text.", next_step=REMEDY
+            ) from None
     return MigrationPlan.from_json(text, origin=location)

@@ -133,6 +133,15 @@ def _distinct_names(queries: dict[str, QueryRules]) -> dict[str, QueryRules]:
 
 _QUERY_NAME = re.compile(r"[^\s.\[\]](?:[^.\[\]]*[^\s.\[\]])?\.[^\s.\[\]](?:[^.\[\]]*[^\s.\[\]])?")
 
+
+def _no_switch(value: object) -> object:
+    if isinstance(value, bool):
+        # Python takes yes for 1.
+        raise ValueError("a number belongs there")  # noqa: TRY004 - pydantic wants a ValueError
+    return value
+
+
+Number = Annotated[int, BeforeValidator(_no_switch)]
 Patterns = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
 Namespace = Annotated[str, Field(pattern=NAMESPACE_PATTERN), AfterValidator(_not_reserved)]
 Database = Annotated[str, Field(pattern=STARROCKS_DATABASE_PATTERN), AfterValidator(_not_reserved)]
@@ -192,16 +201,16 @@ class DefaultRules(FrozenModel):
 
     namespace: Namespace | None = None
     starrocks_database: Database | None = None
-    partitions: int | None = Field(None, ge=1, le=MAX_PARTITIONS)
-    target_rows: int | None = Field(None, ge=1)
-    target_bytes: int | None = Field(None, ge=1)
+    partitions: Number | None = Field(None, ge=1, le=MAX_PARTITIONS)
+    target_rows: Number | None = Field(None, ge=1)
+    target_bytes: Number | None = Field(None, ge=1)
     split: Split | None = None
     isolated: bool | None = None
     verification: VerificationLevel | None = None
     on_existing: OnExisting | None = None
     engine: Engine | None = None
     exclude_columns: Patterns = ()
-    buckets: int | None = Field(None, ge=1, le=MAX_BUCKETS)
+    buckets: Number | None = Field(None, ge=1, le=MAX_BUCKETS)
     fractions: Fractions | None = None
     offsets: Offsets | None = None
     long_values: LongValues | None = None
@@ -319,8 +328,8 @@ class SparkFrom(FrozenModel):
         bytes: estimated bytes.
     """
 
-    rows: int = Field(20_000_000, ge=1)
-    bytes: int = Field(5_000_000_000, ge=1)
+    rows: Number = Field(20_000_000, ge=1)
+    bytes: Number = Field(5_000_000_000, ge=1)
 
 
 class Rules(FrozenModel):
@@ -439,24 +448,39 @@ def matches(pattern: str, full_name: str) -> bool:
     return name == pattern or fnmatchcase(name, pattern)  # a name may hold brackets
 
 
-def load_rules(path: Path) -> Rules:
+def load_rules(path: Path, *, must_exist: bool = False) -> Rules:
     """Read migration.yaml; a file that is not there means no wishes.
 
+    Args:
+        path: the file.
+        must_exist: somebody named it, so no wishes would be a mistake.
+
     Raises:
-        ConfigurationError: unreadable, not YAML, or a key or value that is not known; the message
-            names the file and, where it can, line and key.
+        ConfigurationError: missing, unreadable, not YAML, or a key or value that is not known; the
+            message names the file and, where it can, line and key.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        return Rules()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}.") from None
+        if not must_exist:
+            return Rules()
+        raise ConfigurationError(
+            f"There is no {path}, which MIGRATION_RULES names.",
+            next_step="Correct MIGRATION_RULES (a local file), or remove it to have no rules.",
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(
+            f"{path} cannot be read: it is no UTF-8 text.", next_step="Save it as UTF-8."
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
     try:
         root = yaml.compose(text, Loader=_Loader)
         content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, see _Loader
     except yaml.YAMLError as error:
         raise _syntax_error(path, error) from None
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, a date of month 13
+        raise ConfigurationError(f"{path} is not valid YAML: {error}.") from None
     if content is None:
         return Rules()
     if not isinstance(content, dict):
@@ -485,7 +509,7 @@ class _Loader(yaml.SafeLoader):
 
 def _syntax_error(path: Path, error: yaml.YAMLError) -> ConfigurationError:
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return ConfigurationError(f"{path} is not valid YAML: {error}.")
+        return ConfigurationError(f"{path} is not valid YAML: {' '.join(str(error).split())}.")
     is_star = "alias" in f"{error.context} {error.problem}"
     return ConfigurationError(
         f"{path}, line {error.problem_mark.line + 1}: not valid YAML: {error.problem}.",
@@ -498,17 +522,49 @@ def _content_error(path: Path, root: yaml.Node | None, entry: dict[str, Any]) ->
     line = _line(root, loc)
     where = f"{path}, line {line}" if line else str(path)
     key = ".".join(str(part) for part in loc)
+    if loc[-1] == "[key]" or entry["type"] == "invalid_key":
+        return ConfigurationError(
+            f"{where}: the key {entry['input']} is no text.", next_step="Put quotes around it."
+        )
     if entry["type"] != "extra_forbidden":
-        is_ours = entry["type"] == "value_error"
-        message = entry["msg"].removeprefix("Value error, ")
-        message = message if is_ours else f"{message[0].lower()}{message[1:]}"
-        return ConfigurationError(f"{where}: {key} is {entry['input']!r}: {message}.")
+        return ConfigurationError(f"{where}: {key} {_shown(entry['input'])}: {_wanted(entry)}.")
     model = _model_at(loc)
     near = difflib.get_close_matches(str(loc[-1]).lower(), _keys(model), n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else "."
     return ConfigurationError(
         f"{where}: {key} is not a known key{hint}", next_step="" if near else _known(model)
     )
+
+
+def _shown(value: object) -> str:
+    """What stands there, as YAML calls it."""
+    if value is None:
+        return "is empty"
+    if isinstance(value, bool):
+        return (
+            f"is {'yes' if value else 'no'} (in YAML also {'on, true' if value else 'off, false'})"
+        )
+    text = repr(value)
+    return f"is {text if len(text) <= _LONGEST_SHOWN else f'{text[:_LONGEST_SHOWN]}…'}"
+
+
+def _wanted(entry: dict[str, Any]) -> str:
+    if entry["type"] == "value_error":
+        return str(entry["msg"]).removeprefix("Value error, ")
+    if entry["type"] in _WANTED:
+        return _WANTED[entry["type"]]
+    return f"{entry['msg'][0].lower()}{entry['msg'][1:]}"
+
+
+_LONGEST_SHOWN = 80
+_WANTED = {
+    **dict.fromkeys(
+        ("dict_type", "model_type", "model_attributes_type"), "`key: value` lines belong there"
+    ),
+    "tuple_type": "a list belongs there, as [a, b]",
+    "string_type": "text belongs there, in quotes if it looks like something else",
+}
+"""Pydantic's words are for programmers."""
 
 
 def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:

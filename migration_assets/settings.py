@@ -11,14 +11,26 @@ import os
 import warnings
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from migration_assets.env_file import read_env_file
 from migration_assets.errors import ConfigurationError
+from migration_assets.setting_values import Bucket, FileLocation, Host, MssqlHost, Seconds
 
 DEFAULT_TIMEOUT_S = 30
+MAX_CONCURRENT_RUNS = 1024
+"""Each run is a process."""
 _HOST_NAME = r"^[^\s;{}\[\]]+$"
 """Host names and addresses, without what would end a value in a driver's configuration."""
 RENAMED = {
@@ -87,6 +99,14 @@ class _Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _without_blanks_around(cls, value: object, info: ValidationInfo) -> object:
+        """Cut off what a file or a form left around a value; a password may have blanks."""
+        kind = cls.model_fields[str(info.field_name)].annotation
+        is_secret = SecretStr in {kind, *get_args(kind)}
+        return value.strip() if isinstance(value, str) and not is_secret else value
+
     @classmethod
     def load(cls, **overrides: Any) -> Self:
         """Read the settings now.
@@ -94,6 +114,7 @@ class _Settings(BaseSettings):
         Raises:
             ConfigurationError: names each variable that is missing or malformed.
         """
+        read_env_file(Path(".env"))  # pydantic-settings passes over lines that it cannot read
         try:
             return cls(**overrides)
         except ValidationError as error:
@@ -102,8 +123,6 @@ class _Settings(BaseSettings):
                 f"Settings: {problems}.",
                 next_step="Set it in the environment or in .env (see .env.example).",
             ) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"Settings: .env cannot be read: {error}.") from None
 
 
 def _problem(settings: type[BaseSettings], entry: dict[str, Any]) -> str:
@@ -117,6 +136,8 @@ def _problem(settings: type[BaseSettings], entry: dict[str, Any]) -> str:
     name = own if isinstance(own, str) else f"{prefix}{field}".upper()
     if entry["type"] == "missing":
         return f"{name} is not set"
+    if entry["type"] == "value_error":  # our own words
+        return f"{name}: {entry['msg'].removeprefix('Value error, ')}"
     return f"{name}: {entry['msg'][0].lower()}{entry['msg'][1:]}"
 
 
@@ -142,21 +163,21 @@ class MssqlSettings(_PasswordSettings):
 
     model_config = SettingsConfigDict(env_prefix="MSSQL_")
 
-    host: str
+    host: MssqlHost
     port: int = Field(1433, ge=1, le=65535)
-    user: str
+    user: str = Field(min_length=1)
     password: SecretStr
-    database: str
+    database: str = Field(min_length=1)
     encrypt: Annotated[EncryptMode, BeforeValidator(_encrypt_mode)] = EncryptMode.YES
     trust_server_certificate: bool = False
     host_name_in_certificate: str | None = Field(None, pattern=_HOST_NAME)
     ca_file: str | None = Field(None, validation_alias="SSL_CERT_FILE")
-    login_timeout_s: int = Field(DEFAULT_TIMEOUT_S, ge=1)
-    query_timeout_s: int = Field(3600, ge=1)
+    login_timeout_s: Seconds = DEFAULT_TIMEOUT_S
+    query_timeout_s: Seconds = 3600
     application_intent: ApplicationIntent = ApplicationIntent.READ_WRITE
     pool_size: int = Field(2, ge=1)
-    pool_timeout_s: int = Field(DEFAULT_TIMEOUT_S, ge=1)
-    lock_timeout_s: int = Field(5, ge=1)
+    pool_timeout_s: Seconds = DEFAULT_TIMEOUT_S
+    lock_timeout_s: Seconds = 5
     batch_rows: int = Field(65_536, ge=1)
 
     @property
@@ -182,12 +203,12 @@ class LakeSettings(_Settings):
     profile: str | None = Field(None, validation_alias="AWS_PROFILE")
     endpoint_url: str | None = Field(None, validation_alias="AWS_ENDPOINT_URL")
     ca_bundle: str | None = Field(None, validation_alias="AWS_CA_BUNDLE")
-    bucket: str | None = Field(None, validation_alias="S3_BUCKET")
+    bucket: Bucket | None = Field(None, validation_alias="S3_BUCKET")
     warehouse_path: str = Field("warehouse", validation_alias="S3_WAREHOUSE_PATH")
     catalog_type: CatalogType = Field(CatalogType.GLUE, validation_alias="ICEBERG_CATALOG_TYPE")
     catalog_uri: str | None = Field(None, validation_alias="ICEBERG_CATALOG_URI")
-    connect_timeout_s: int = Field(DEFAULT_TIMEOUT_S, ge=1, validation_alias="S3_CONNECT_TIMEOUT_S")
-    request_timeout_s: int = Field(60, ge=1, validation_alias="S3_REQUEST_TIMEOUT_S")
+    connect_timeout_s: Seconds = Field(DEFAULT_TIMEOUT_S, validation_alias="S3_CONNECT_TIMEOUT_S")
+    request_timeout_s: Seconds = Field(60, validation_alias="S3_REQUEST_TIMEOUT_S")
     max_attempts: int = Field(10, ge=1, validation_alias="S3_MAX_ATTEMPTS")
 
     @property
@@ -219,17 +240,17 @@ class StarRocksSettings(_PasswordSettings):
 
     model_config = SettingsConfigDict(env_prefix="STARROCKS_")
 
-    host: str
+    host: Host
     port: int = Field(9030, ge=1, le=65535)
-    user: str
+    user: str = Field(min_length=1)
     password: SecretStr = SecretStr("")
     tls: Annotated[TlsMode, BeforeValidator(_tls_mode)] = TlsMode.PREFER
     tls_ca_file: str | None = None
     tls_trust_server_certificate: bool = False
     catalog: str = "lake"
     pool_size: int = Field(2, ge=1)
-    pool_timeout_s: int = Field(DEFAULT_TIMEOUT_S, ge=1)
-    connect_timeout_s: int = Field(DEFAULT_TIMEOUT_S, ge=1)
+    pool_timeout_s: Seconds = DEFAULT_TIMEOUT_S
+    connect_timeout_s: Seconds = DEFAULT_TIMEOUT_S
     insert_timeout_s: int = Field(14_400, ge=1, le=259_200)
     query_timeout_s: int = Field(300, ge=1, le=259_200)
     replication_num: int = Field(3, ge=1)
@@ -260,7 +281,7 @@ class SparkSettings(_Settings):
     reader: Reader = Reader.ARROW
     mssql_connections: int = Field(8, ge=1)
     recycle_tables: int = Field(50, ge=1)
-    start_timeout_s: int = Field(600, ge=1)
+    start_timeout_s: Seconds = 600
     python: str | None = None
     jdbc_fetch_size: int | None = Field(None, ge=1, validation_alias="JDBC_FETCH_SIZE")
 
@@ -304,9 +325,11 @@ class LogFormat(StrEnum):
 class ProjectSettings(_Settings):
     """Where the project's own files are."""
 
-    plan: str = Field("migration_plan.json", validation_alias="MIGRATION_PLAN")
+    plan: FileLocation = Field("migration_plan.json", validation_alias="MIGRATION_PLAN")
     rules: str = Field("migration.yaml", validation_alias="MIGRATION_RULES")
-    concurrent_runs: int | None = Field(None, ge=1, validation_alias="MIGRATION_CONCURRENT_RUNS")
+    concurrent_runs: int | None = Field(
+        None, ge=1, le=MAX_CONCURRENT_RUNS, validation_alias="MIGRATION_CONCURRENT_RUNS"
+    )
     table_jobs: bool = Field(True, validation_alias="MIGRATION_TABLE_JOBS")  # noqa: FBT003
     jars: str | None = Field(None, validation_alias="MIGRATION_JARS")
     log_format: LogFormat = Field(LogFormat.TEXT, validation_alias="MIGRATION_LOG_FORMAT")
@@ -324,15 +347,9 @@ def export_env_file(path: Path = Path(".env")) -> None:
     Dagster's `EnvVar`s and the AWS libraries look nowhere else. Empty values count as not set.
 
     Raises:
-        ConfigurationError: the file cannot be read.
+        ConfigurationError: the file, or a line of it, cannot be read.
     """
-    from dotenv import dotenv_values
-
-    try:
-        given = dotenv_values(path, encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"Settings: {path} cannot be read: {error}.") from None
-    for name, value in given.items():
+    for name, value in read_env_file(path).items():
         if value and not os.environ.get(name):
             os.environ[name] = value
 

@@ -23,7 +23,7 @@ from migration_assets.assets.failures import Retries, plain_failure, retry_or_fa
 from migration_assets.assets.history import speed_up
 from migration_assets.errors import MigrationError, ObjectNotFoundError, ReceiptError
 from migration_assets.plan import TablePlan
-from migration_assets.receipts import ExtractReceipt, Receipt, to_json
+from migration_assets.receipts import CommitReceipt, ExtractReceipt, Receipt, to_json
 from migration_assets.windows import check_range
 
 if TYPE_CHECKING:
@@ -54,12 +54,19 @@ class ReceiptStore:
         """Read the newest receipt of an asset partition; None when there is none.
 
         Raises:
-            ReceiptError: the stored text is not such a receipt.
+            ReceiptError: the stored text is not such a receipt, or is one of another partition.
         """
         uri = self._uri(asset_path, partition_key)
         if not self._lake.store.exists(uri):
             return None
-        return self._read(kind, uri)
+        found = self._read(kind, uri)
+        if found.partition_key != partition_key:
+            raise ReceiptError(
+                f"The receipt of {'/'.join(asset_path)} {partition_key} is one of "
+                f"{found.partition_key}.",
+                next_step="Materialize that asset partition again.",
+            )
+        return found
 
     def load(
         self, kind: type[AnyReceipt], asset_path: Sequence[str], partition_key: str
@@ -139,11 +146,12 @@ class ReceiptStore:
         return f"{self._folder(asset_path)}/{quote(partition_key, safe='')}.json"
 
 
-def check_receipt(receipt: Receipt, table: TablePlan) -> None:
-    """Refuse a receipt that is not valid under the plan of the table.
+def check_receipt(receipt: ExtractReceipt | CommitReceipt, table: TablePlan) -> None:
+    """Refuse a receipt that is not valid under the plan of the table, or contradicts itself.
 
     Raises:
-        ReceiptError: names both table ids, or the time window that has another end now.
+        ReceiptError: names both table ids, or both numbers of rows, or the time window that has
+            another end now.
     """
     if not table.holds(receipt.table_id):
         raise ReceiptError(
@@ -152,6 +160,13 @@ def check_receipt(receipt: Receipt, table: TablePlan) -> None:
             next_step="Materialize the upstream asset of this partition again.",
         )
     check_range(receipt, table)
+    in_files = sum(file.rows for file in receipt.files)
+    if not receipt.rows == receipt.fingerprint.rows == in_files:
+        raise ReceiptError(
+            f"The receipt of {table.full_name} {receipt.partition_key} says {receipt.rows} rows, its "
+            f"files have {in_files} and its fingerprint {receipt.fingerprint.rows}.",
+            next_step="Materialize the upstream asset of this partition again.",
+        )
 
 
 class ReceiptIOManager(dg.ConfigurableIOManager):

@@ -5,6 +5,7 @@ It goes by names and error codes, so that no driver is imported to look at its e
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -61,8 +62,9 @@ def _symptom(error: Exception) -> str:
         return f"{response['Error'].get('Code', '')} HTTP {status}"
     names = " ".join(base.__name__ for base in type(error).__mro__ if base is not object)
     text = str(error)
-    if "[SSL: CERTIFICATE_VERIFY_FAILED]" in text:
-        return "CERTIFICATE_VERIFY_FAILED"
+    if "SSLError" in names or "[SSL: " in text:  # what comes first is an address
+        found = re.search(r"(\[(SSL|X509|Errno)|hostname ).*", text)
+        return f"SSLError {names} {found[0] if found else ''}"
     if isinstance(error, OSError):
         # pyarrow: "When reading key 'k' in bucket 'b': AWS Error SLOW_DOWN during …".
         return f"{names.replace('OSError', '')} {error.strerror or text[text.find('AWS Error') :]}"

@@ -71,6 +71,20 @@ FAULTS: tuple[IcebergFault, ...] = (
         source=_BOTO,
     ),
     IcebergFault(
+        error=ConfigurationError,
+        meaning="this machine's clock differs from AWS's",
+        symptom=r"RequestTimeTooSkewed|REQUEST_TIME_TOO_SKEWED",
+        next_step="Set the clock, and let NTP keep it.",
+        source=_S3,
+    ),
+    IcebergFault(
+        error=AccessDeniedError,
+        meaning="the encryption key (KMS) cannot be used",
+        symptom=r"KMS|GlueEncryption",
+        next_step="Grant kms:Decrypt and kms:GenerateDataKey on it, and see that it is enabled.",
+        source=_GLUE,
+    ),
+    IcebergFault(
         error=AccessDeniedError,
         meaning="access was denied",
         symptom=r"AccessDenied|ACCESS_DENIED|InvalidAccessKeyId|INVALID_ACCESS_KEY_ID"
@@ -98,8 +112,16 @@ FAULTS: tuple[IcebergFault, ...] = (
     ),
     IcebergFault(
         error=ConfigurationError,
+        meaning="the catalog's address is not valid",
+        symptom=r"MissingSchema|InvalidSchema|InvalidURL|ArgumentError|NoSuchModule",
+        next_step="Correct ICEBERG_CATALOG_URI.",
+        source=_PYICEBERG,
+    ),
+    IcebergFault(
+        error=ConfigurationError,
         meaning="the endpoint or region is not valid",
-        symptom=r"InvalidEndpoint|Invalid endpoint|UnknownEndpoint|InvalidRegion|NoRegion",
+        symptom=r"InvalidEndpoint|Invalid endpoint|UnknownEndpoint|InvalidRegion|NoRegion"
+        r"|EndpointResolution",
         next_step="Correct AWS_ENDPOINT_URL and AWS_REGION.",
         source=_BOTO,
     ),
@@ -138,9 +160,18 @@ FAULTS: tuple[IcebergFault, ...] = (
     ),
     IcebergFault(
         error=ConfigurationError,
-        meaning="its certificate is not trusted here",
-        symptom=r"CERTIFICATE_VERIFY_FAILED|curlCode: (?:60|77)",
-        next_step="Let AWS_CA_BUNDLE name a file with the authority that signed it.",
+        meaning="the endpoint does not speak TLS",
+        symptom=r"SSLError.*WRONG_VERSION_NUMBER",
+        next_step="Write http:// into AWS_ENDPOINT_URL if that is meant, else correct its port.",
+        source=_BOTO,
+    ),
+    IcebergFault(
+        error=ConfigurationError,
+        meaning="the endpoint's certificate is not trusted here",
+        symptom=r"SSLError.*(?:CERTIFICATE|doesn't match|No such file|Is a directory)"
+        r"|curlCode: (?:60|77)",
+        next_step="Let AWS_CA_BUNDLE name the PEM file of the authority that signed it, or correct "
+        "the host in AWS_ENDPOINT_URL.",
         source=_BOTO,
     ),
     IcebergFault(

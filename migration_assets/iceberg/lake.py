@@ -100,8 +100,15 @@ class Lake:
         """
         with self._lock:
             if self._catalog is None:
-                with translate_errors(f"The {self.name}"):
-                    self._catalog = self._open_catalog()
+                try:
+                    with translate_errors(f"The {self.name}"):
+                        self._catalog = self._open_catalog()
+                except ImportError as error:  # of SQLAlchemy's or pyiceberg's optional drivers
+                    raise ConfigurationError(
+                        f"The {self.name} needs a Python package that is not installed: "
+                        f"{error.name or error}.",
+                        next_step="Install it, or correct ICEBERG_CATALOG_URI.",
+                    ) from None
             return self._catalog
 
     @property

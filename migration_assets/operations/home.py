@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from migration_assets.errors import ConfigurationError
 from migration_assets.settings import ProjectSettings
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ _HEAD = """\
 # edit it: from then on it is yours. What was written: {digest}
 """
 _WRITTEN = re.compile(_HEAD.replace(".", r"\.").format(digest="([0-9a-f]{16})"))
+_LONGEST_SAID = 200
+_OTHER_HOME = "Correct DAGSTER_HOME; without it the folder is .dagster beside the plan."
 _FROM_SETTINGS = re.compile(r" +(max_concurrent_runs|default_limit): *(\d+)\b")
 """The lines of the file that a setting decides."""
 
@@ -64,13 +67,25 @@ def ensure_home(settings: ProjectSettings) -> Path:
     The folder gets our `dagster.yaml` when it has none. One that is as we wrote it follows the
     settings; one that somebody edited stays as it is, with a warning where it contradicts
     `MIGRATION_CONCURRENT_RUNS`. Returns the folder.
+
+    Raises:
+        ConfigurationError: there can be no such folder, or nothing can be written there.
     """
     if "DAGSTER_HOME" not in os.environ:
         plan = Path() if settings.plan.startswith("s3://") else Path(settings.plan).parent
         os.environ["DAGSTER_HOME"] = str((plan / ".dagster").resolve())
     home = Path(os.environ["DAGSTER_HOME"])
-    home.mkdir(parents=True, exist_ok=True)
-    _write_config(home / "dagster.yaml", settings)
+    if not home.is_absolute():
+        raise ConfigurationError(
+            f"DAGSTER_HOME is {home}, which is no absolute path.", next_step=_OTHER_HOME
+        )
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        _write_config(home / "dagster.yaml", settings)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"Dagster's history cannot be kept in {home}: {error}.", next_step=_OTHER_HOME
+        ) from None
     return home
 
 
@@ -133,9 +148,21 @@ def environment(settings: ProjectSettings) -> dict[str, str]:
 
 @contextmanager
 def open_instance(settings: ProjectSettings) -> Iterator[dg.DagsterInstance]:
-    """Open the instance that the UI and bare `dagster` commands use too; closes it."""
+    """Open the instance that the UI and bare `dagster` commands use too; closes it.
+
+    Raises:
+        ConfigurationError: its folder, its `dagster.yaml` or its storage cannot be used.
+    """
     import dagster as dg
 
-    ensure_home(settings)
-    with dg.DagsterInstance.get() as instance:
+    home = ensure_home(settings)
+    try:
+        opened = dg.DagsterInstance.get()
+    except Exception as error:  # noqa: BLE001 - YAML's, Dagster's, or any storage's own
+        said = " ".join(str(error).split("\n[SQL")[0].split())[:_LONGEST_SAID]
+        raise ConfigurationError(
+            f"Dagster's history in {home} cannot be opened: {type(error).__name__}: {said}.",
+            next_step=f"Correct {home / 'dagster.yaml'}, or move the folder away.",
+        ) from None
+    with opened as instance:
         yield instance

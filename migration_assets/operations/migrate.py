@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from migration_assets.assets.translator import STAGES, Stage
+from migration_assets.iceberg.driver_errors import translate_errors
 from migration_assets.iceberg.lake import Lake
 from migration_assets.mssql.client import SqlServer
 from migration_assets.operations.database_snapshot import ensure_snapshot
@@ -71,7 +72,8 @@ def _reach_systems(stages: Sequence[Stage], plan: MigrationPlan) -> None:
         # Only a listing tells a bucket that is not there from an object that is not.
         next(lake.store.list(f"{lake.settings.warehouse}/.migration/receipts"), None)
         if Stage.ICEBERG in stages and plan.tables:
-            lake.catalog.namespace_exists(plan.tables[0].namespace)
+            with translate_errors(f"The {lake.name}"):
+                lake.catalog.namespace_exists(plan.tables[0].namespace)
     if Stage.STARROCKS in stages:
         starrocks = StarRocks(StarRocksSettings.load())
         try:

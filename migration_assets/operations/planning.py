@@ -124,13 +124,22 @@ def write_plan(made: MigrationPlan, output: str) -> None:
     Args:
         made: the plan.
         output: a path, or an `s3://` URI that the lake's credentials may write.
+
+    Raises:
+        MigrationError: it cannot be written there.
     """
     if output.startswith("s3://"):
         with Lake(LakeSettings.load()) as lake:
             lake.store.write(output, made.to_json().encode())
         return
     path = Path(output)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(made.to_json(), encoding="utf-8")
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(made.to_json(), encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The plan cannot be written to {path}: {error.strerror}.",
+            next_step="Name another file by MIGRATION_PLAN or --output.",
+        ) from None

@@ -135,7 +135,11 @@ class MigrationResult:
         )
 
     def write(self, path: Path) -> None:
-        """Write `report.json`."""
+        """Write `report.json`.
+
+        Raises:
+            ConfigurationError: it cannot be written there.
+        """
         body = {
             "version": 1,
             "plan_id": self.plan_id,
@@ -171,7 +175,14 @@ class MigrationResult:
                 for failure in self.failures
             ],
         }
-        path.write_text(json.dumps(body, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(body, indent=1, ensure_ascii=False) + "\n"
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ConfigurationError(
+                f"The report cannot be written to {path}: {error.strerror}; what was migrated stays.",
+                next_step="`migration-assets status` shows it.",
+            ) from None
 
 
 @dataclass

@@ -24,6 +24,7 @@ from migration_assets.errors import (
     StatementError,
     TransientError,
     UnsupportedError,
+    VerificationError,
 )
 from migration_assets.faults import FaultRule
 
@@ -41,6 +42,7 @@ _CONNECTIONS = (
     "https://docs.starrocks.io/docs/administration/user_privs/authorization/User_privilege/"
 )
 _CLIENT = "https://dev.mysql.com/doc/mysql-errors/8.4/en/client-error-reference.html"
+_READER = "https://github.com/StarRocks/starrocks/blob/main/be/src/formats/parquet/file_reader.cpp"
 _AWS_ERRORS = "https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"
 
 
@@ -148,6 +150,7 @@ FAULTS: tuple[StarRocksFault, ...] = (
     _rule(StatementError, "somebody ended the statement by KILL", pattern=r"killed manually|^KILL", next_step=_AGAIN),
     _rule(ServerBusyError, "S3 or Glue throttles StarRocks", pattern=r"SlowDown|reduce your request rate|ThrottlingException|Status Code: 503|Rate exceeded", next_step=_AGAIN, source=_AWS_ERRORS),
     _rule(AccessDeniedError, "S3 or Glue refused StarRocks", pattern=r"AccessDenied|Access Denied|not authorized to perform|InvalidAccessKeyId|SignatureDoesNotMatch|security token|Unable to load credentials|Status Code: 403", next_step=_STARROCKS_AWS, source=_AWS_ERRORS),
+    _rule(VerificationError, "a data file is damaged, or was replaced", pattern=r"Parquet file magic not matched|Invalid parquet file|\bCorruption: ", next_step="Extract the partition again: re-materialize the mssql asset of this partition, and what lies downstream.", source=_READER),
     _rule(ObjectNotFoundError, "a data file that the snapshot names is gone", pattern=r"File does not exist|NoSuchKey|No such file|Status Code: 404", next_step="Load the partition again: the load reads the snapshot that is current then.", source=_AWS_ERRORS),
     _rule(ServerBusyError, "a call inside the cluster failed", pattern=r"\brpc\b|brpc|call frontend service failed|reached? timeout|timed? ?out", next_step=_AGAIN),
     _rule(StatementError, "StarRocks refused the statement"),

@@ -1,8 +1,10 @@
-"""Wrong settings, stopped servers, wrong arguments: one sentence and an exit code each."""
+"""The doctor with a wrong password, a corrupt plan in Dagster, catalog views that do not answer.
+
+What a person can get wrong is in `migration_assets_tests/bad_input`, as data.
+"""
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,15 +20,6 @@ INSERT INTO dbo.Items VALUES (1, N'one'), (2, N'two');
 GO
 """
 WRONG = "Wr0ng-password"
-FAST = {"MSSQL_LOGIN_TIMEOUT_S": "3", "S3_MAX_ATTEMPTS": "1", "STARROCKS_CONNECT_TIMEOUT_S": "3"}
-
-
-@pytest.fixture(scope="module")
-def closed_port() -> Iterator[str]:
-    """A port on which nobody listens, kept so."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield str(held.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -35,20 +28,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     (folder / "tables.sql").write_text(SCRIPT, encoding="utf-8")
     words = {"sqlserver": [f"--script={folder / 'tables.sql'}"]}
     with Sandbox(scale=None, extra_arguments=words) as sandbox:
-        made = Project(folder, {**sandbox.settings, **FAST})
+        made = Project(folder, sandbox.settings)
         made.run("plan").ok()
         yield made
-
-
-def assert_one_sentence(project: Project, result: Result, code: int, *said: str) -> None:
-    assert result.code == code, str(result)
-    lines = result.err.strip().splitlines()
-    assert len(lines) == 1, str(result)
-    assert lines[0].startswith("Error: "), lines
-    assert "Traceback" not in result.out
-    for word in said:
-        assert word in lines[0], lines
-    assert_no_secret(project, result)
 
 
 def assert_no_secret(project: Project, result: Result) -> None:
@@ -58,81 +40,6 @@ def assert_no_secret(project: Project, result: Result) -> None:
     assert secrets
     for secret in (*secrets, WRONG):
         assert secret not in result.out + result.err
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"MSSQL_PASSWORD": WRONG}, ["SQL Server 127.0.0.1", "'sa'", "MSSQL_PASSWORD"]),
-        ({"MSSQL_HOST": "no-such-host.invalid"}, ["no-such-host.invalid", "MSSQL_HOST"]),
-        ({"MSSQL_PORT": "closed"}, ["SQL Server 127.0.0.1,", "MSSQL_PORT"]),
-        ({"MSSQL_DATABASE": "nowhere"}, ["'nowhere'", "MSSQL_DATABASE"]),
-    ],
-    ids=["password", "host", "stopped", "database"],
-)
-def test_plan_cannot_reach_sql_server(
-    project: Project, closed_port: str, changes: dict[str, str], said: list[str], tmp_path: Path
-) -> None:
-    changes = {name: closed_port if value == "closed" else value for name, value in changes.items()}
-    result = project.run("plan", "--output", str(tmp_path / "plan.json"), **changes)
-    assert_one_sentence(project, result, 1, *said)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"S3_BUCKET": "nowhere"}, ["nowhere", "S3_BUCKET"]),
-        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:closed"}, ["http://127.0.0.1:"]),
-        ({"STARROCKS_PASSWORD": WRONG}, ["StarRocks", "root", "STARROCKS_PASSWORD"]),
-        ({"STARROCKS_PORT": "closed"}, ["StarRocks", "127.0.0.1:", "STARROCKS_PORT"]),
-        ({"STARROCKS_HOST": "no-such-host.invalid"}, ["no-such-host.invalid", "STARROCKS_HOST"]),
-    ],
-    ids=["bucket", "endpoint", "password", "stopped", "host"],
-)
-def test_run_cannot_reach_a_target(
-    project: Project, closed_port: str, changes: dict[str, str], said: list[str]
-) -> None:
-    changes = {name: value.replace("closed", closed_port) for name, value in changes.items()}
-    result = project.run("run", **changes)
-    assert_one_sentence(project, result, 1, *said)
-    assert not (project.folder / "report.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "changes", "said"),
-    [
-        (["plan"], {"MSSQL_HOST": None, "MSSQL_USER": None}, ["MSSQL_HOST", "MSSQL_USER"]),
-        (["plan"], {"MSSQL_PORT": "many"}, ["MSSQL_PORT"]),
-        (["plan"], {"S3_BUCKET": None}, ["S3_BUCKET"]),
-        (["run"], {"STARROCKS_HOST": None}, ["STARROCKS_HOST"]),
-        (["run", "--tables", "sales.*"], {}, ["'sales.*'", "migration-assets status"]),
-        (["run", "--partitions", "p000,p099"], {}, ["'p099'"]),
-        (["run", "--from", "starrocks", "--until", "mssql"], {}, ["--from", "--until"]),
-        (["status", "--tables", "Items"], {}, ["'Items'"]),
-        (["validate", "--tables", "nothing.*"], {}, ["'nothing.*'"]),
-        (["reset", "dbo.Other", "--yes"], {}, ["'dbo.Other'"]),
-        (["run"], {"MIGRATION_PLAN": "none.json"}, ["none.json", "migration-assets plan"]),
-        (["run"], {"MIGRATION_PLAN": "corrupt.json"}, ["corrupt.json", "migration-assets plan"]),
-        (["status"], {"MIGRATION_PLAN": "corrupt.json"}, ["corrupt.json"]),
-        (["plan"], {"MIGRATION_RULES": "wrong.yaml"}, ["wrong.yaml", "inclde", "include"]),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
-)
-def test_wrong_use_ends_with_2(
-    project: Project, arguments: list[str], changes: dict[str, str | None], said: list[str]
-) -> None:
-    (project.folder / "corrupt.json").write_text('{"version": 1, "tables": [')
-    (project.folder / "wrong.yaml").write_text('inclde: ["dbo.*"]\n')
-    result = project.run(*arguments, **changes)
-    assert_one_sentence(project, result, 2, *said)
-
-
-def test_an_unknown_option_is_explained_by_the_command_line(project: Project) -> None:
-    result = project.run("run", "--evrything")
-    assert result.code == 2
-    assert "--evrything" in result.err
-    assert "Traceback" not in result.err
 
 
 def test_doctor_tells_each_system_apart(project: Project) -> None:

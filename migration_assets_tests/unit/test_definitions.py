@@ -57,6 +57,7 @@ def named(
             "source_schema": schema,
             "source_name": name,
             "namespace": schema.lower(),
+            "location": f"s3://lake/warehouse/{schema.lower()}/{target or name.lower()}",
             "starrocks_database": schema.lower(),
             "isolated": isolated,
             "verification": verification,

@@ -69,6 +69,13 @@ CASES = [
     (answer("EntityNotFoundException"), ObjectNotFoundError),
     (answer("PermanentRedirect", 301), ConfigurationError),
     (answer("AuthorizationHeaderMalformed"), ConfigurationError),
+    (answer("RequestTimeTooSkewed", 403), ConfigurationError),
+    (answer("KMS.DisabledException"), AccessDeniedError),
+    (sqlalchemy.exc.ArgumentError("Could not parse SQLAlchemy URL"), ConfigurationError),
+    (
+        boto.SSLError(endpoint_url="https://s3", error="[SSL: WRONG_VERSION_NUMBER] wrong version"),
+        ConfigurationError,
+    ),
     (answer("SlowDown", 503), ServerBusyError),
     (answer("ThrottlingException"), ServerBusyError),
     (answer("InternalError", 500), ServerBusyError),

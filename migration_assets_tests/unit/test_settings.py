@@ -76,6 +76,13 @@ def test_an_empty_value_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> No
     assert found.access_key_id is None
 
 
+def test_blanks_around_a_value_are_cut_off_but_not_those_of_a_password(
+    mssql: Callable[..., MssqlSettings],
+) -> None:
+    found = mssql(HOST=" db ", USER="sa\n", PASSWORD=" p w ")
+    assert (found.host, found.user, found.password.get_secret_value()) == ("db", "sa", " p w ")
+
+
 def test_variables_that_are_not_ours_are_left_alone() -> None:
     dotenv("SOMETHING_ELSE=1", "MIGRATION_PLAN=other.json")
     assert ProjectSettings.load().plan == "other.json"

@@ -18,6 +18,7 @@ from migration_assets.errors import (
     StatementError,
     TransientError,
     UnsupportedError,
+    VerificationError,
 )
 from migration_assets.starrocks.server_errors import is_unknown_snapshot, understand
 
@@ -28,6 +29,7 @@ ANSWERS = [
     (2003, "Can't connect to MySQL server on 'sr' ([SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: Hostname mismatch, certificate is not valid for 'sr'. (_ssl.c:1006))", ConfigurationError),
     (2003, "Can't connect to MySQL server on 'sr' ([SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate (_ssl.c:1006))", ConfigurationError),
     (2026, "SSL is required but the server doesn't support it", ConfigurationError),
+    (1064, "Invalid parquet file, file size is too small, s3://lake/x.parquet", VerificationError),
     (1203, "User u has exceeded the 'max_user_connections' resource", ConnectionLimitError),
     (1045, "Access denied for user 'root' (using password: YES)", AccessDeniedError),
     (5203, "Access denied; you need (at least one of) the SELECT privilege(s) on TABLE src for this operation.", AccessDeniedError),

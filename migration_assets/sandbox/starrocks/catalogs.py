@@ -87,7 +87,20 @@ class ExternalSource(Source):
                 else []
             )
             scan = ArrowScan(table.metadata, table.io, projected, row_filter, limit=self.limit)
-            return scan.to_table(tasks)
+            try:
+                return scan.to_table(tasks)
+            except (OSError, ValueError) as error:  # pyarrow's errors are of these
+                raise _unreadable_file(error) from error
+
+
+def _unreadable_file(error: Exception) -> StarRocksError:
+    """What a backend says of a data file that is gone or damaged."""
+    text = str(error).splitlines()[0]
+    if isinstance(error, FileNotFoundError):
+        return StarRocksError(f"File does not exist: {text}")
+    if "Parquet magic bytes" in text or "file size is" in text:
+        return StarRocksError("Parquet file magic not matched")
+    return StarRocksError(f"Corruption: (stand-in) {text}")
 
 
 @dataclass

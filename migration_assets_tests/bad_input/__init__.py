@@ -1,0 +1,1 @@
+"""Bad input: cases as data, and one small runner for each way of meeting them."""

@@ -1,0 +1,117 @@
+"""`migration.yaml`, and names of the source and of the targets."""
+
+from __future__ import annotations
+
+from migration_assets_tests.bad_input.case import FOLDER, Case, Content, Kind
+
+WRITTEN = "Nothing was written"
+
+
+def of_rules(
+    name: str, content: Content, *said: str, code: int = 2, kind: Kind = Kind.RULES
+) -> Case:
+    """What stands in `migration.yaml`."""
+    return Case(kind, name, said, code=code, files={"migration.yaml": content})
+
+
+def of_items(name: str, wishes: str, *said: str, code: int = 2, kind: Kind = Kind.RULES) -> Case:
+    """What `migration.yaml` wishes about dbo.Items."""
+    return of_rules(name, f"tables:\n  dbo.Items: {wishes}\n", *said, code=code, kind=kind)
+
+
+RULES = [
+    of_rules("a tab", "tables:\n\tdbo.Items: {partitions: 8}\n", "line 2", "not valid YAML"),
+    of_rules("a list", "- a\n- b\n", "no `key: value` lines"),
+    of_rules("a word", "hello", "no `key: value` lines"),
+    of_rules("yes where a list belongs", "include: yes\n", "include is yes", "a list belongs there"),
+    of_rules("nothing where a list belongs", "include:\n", "include is empty", "a list belongs there"),
+    of_rules("numbers where patterns belong", "include: [1]\n", "include.0", "text belongs there"),
+    of_rules("a list in a list", "include: [[a]]\n", "include.0", "text belongs there"),
+    of_items("a number as text", "{partitions: '8'}", WRITTEN, code=0),
+    of_items("a number with a fraction", "{partitions: 8.5}", "line 2", "partitions is 8.5"),
+    of_items("yes where a number belongs", "{partitions: yes}", "partitions is yes", "a number"),
+    of_items("a word where a number belongs", "{partitions: many}", "partitions is 'many'"),
+    of_items("no partitions", "{partitions: 0}", "greater than or equal to 1"),
+    of_items("a billion partitions", "{partitions: 1000000000}", "less than or equal to 4096"),
+    of_items("a German yes", "{isolated: ja}", "isolated is 'ja'", "boolean"),
+    of_items("yes as text", "{isolated: 'yes'}", WRITTEN, code=0),
+    of_rules("a star without quotes", "include: [*]\n", "Put quotes around"),
+    of_rules("a pattern without quotes", "include: *.Items\n", "Put quotes around"),
+    of_rules("a key twice", "include: a\ninclude: b\n", "line 2", "given twice"),
+    of_rules("a key misspelt", "inclde: [a]\n", "did you mean include?"),
+    of_rules("tables as a list", "tables: [dbo.Items]\n", "`key: value` lines belong there"),
+    of_rules("no tables", "tables:\n", "tables is empty", "`key: value` lines belong there"),
+    of_items("no wishes", "", "tables.dbo.Items is empty"),
+    of_items("a number for wishes", "8", "tables.dbo.Items is 8", "`key: value` lines belong there"),
+    of_rules("a number as a pattern", "tables:\n  1: {partitions: 8}\n", "the key 1 is no text"),
+    of_rules("a date as a key", "2024-01-01: x\n", "the key 2024-01-01 is no text"),
+    of_rules("a list as a key", "? [a, b]\n: c\n", "not valid YAML"),
+    of_rules("a level that is none", "defaults: {verification: all}\n", "'none', 'count', 'full'"),
+    of_rules("no, which YAML takes for false", "defaults: {verification: no}\n", "verification is no"),
+    of_rules("off for consistency", "consistency: off\n", "consistency is no", "off"),
+    of_rules("a consistency that is not built", "consistency: barrier\n", "is not built"),
+    of_rules("a byte order mark", "\ufeffinclude: ['*']\n", WRITTEN, code=0),
+    of_rules("UTF-16", "include: ['*']\n".encode("utf-16"), "no UTF-8 text"),
+    of_rules("Latin-1", "include: ['\xfc']\n".encode("latin-1"), "no UTF-8 text"),
+    of_rules("CRLF", "include: ['*']\r\n", WRITTEN, code=0),
+    of_rules("JSON", '{"tables": {"dbo.Items": {"partitions": 1}}}', WRITTEN, code=0),
+    of_rules("only a comment", "# nothing\n", WRITTEN, code=0),
+    of_rules("a folder", FOLDER, "migration.yaml cannot be read"),
+    of_rules("a tag of Python", "include: !!python/object/apply:os.system ['echo']\n", "not valid YAML"),
+    of_rules("a billion laughs", "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\n"
+             "c: &c [*b,*b,*b,*b,*b,*b,*b]\ninclude: *c\n", "text belongs there"),
+    of_rules("two documents", "include: ['*']\n---\nexclude: []\n", "another document"),
+    of_rules("itself inside", "tables: &t\n  dbo.Items: *t\n", "not a known key"),
+    of_rules("a control character", "include: ['a\x07b']\n", "not valid YAML"),
+    of_rules("a quote that does not end", "include: ['a\n", "not valid YAML"),
+    of_rules("two thousand brackets", f"tables: {'[' * 2000}{']' * 2000}\n", "not valid YAML"),
+    of_rules("a number of 5,000 digits", f"defaults: {{target_rows: {'9' * 5000}}}\n", "not valid YAML"),
+    of_rules("an infinite number", "defaults: {target_rows: .inf}\n", "finite"),
+    of_rules("a pattern that matches nothing", "include: ['nothing.*']\n",
+             "include: nothing.* matches no table", code=0),
+    of_items("columns as a list", "{columns: [Id]}", "`key: value` lines belong there"),
+    of_items("a column to cut by that is not there", "{partition_column: Nope, partitions: 8}", "Nope is not a column"),
+    of_items("a column to leave out that is not there", "{exclude_columns: [Nope]}", "Nope", code=0),
+    of_items("a number where wishes belong", "{partitions: 8}\nspark_from: 10", "spark_from is 10"),
+]  # fmt: skip
+
+N = Kind.NAME
+
+
+def made(name: str, table: str, *said: str) -> Case:
+    """A table of the source with such a name, in brackets."""
+    quoted = table.replace("]", "]]")
+    sql = (
+        f"CREATE TABLE dbo.[{quoted}] (Id int NOT NULL PRIMARY KEY)",
+        f"DROP TABLE dbo.[{quoted}]",
+    )
+    return Case(N, name, said, code=0, sql=sql)
+
+
+NAMES = [
+    made("quotes", "it's \"so\"", "it's \"so\"", "1 added"),
+    made("brackets", "a]b[c", "a]b[c", "1 added"),
+    made("an emoji", "T😀", "1 added"),
+    made("a dot", "a.b", "dbo.[a.b]"),
+    made("only a blank", " ", "1 added"),
+    made("128 units of four bytes", "\U0001d54f" * 64, "1 added"),
+    made("a backslash and a slash", "a\\b/c", "1 added"),
+    made("a percent sign and a brace", "100%s{x}", "1 added"),
+    made("markup of a terminal", "[red]x[/red]", "[red]x[/red]"),
+    made("a reserved word", "select", "dbo.select"),
+    of_items("an Iceberg table with a sign", "{iceberg_table: 'Items!'}", "iceberg_table is", kind=N),
+    of_items("an Iceberg table of 256 letters", f"{{iceberg_table: {'a' * 256}}}", "pattern", kind=N),
+    of_items("an empty StarRocks table", "{starrocks_table: ''}", "starrocks_table is ''", kind=N),
+    of_items("a StarRocks table with a back quote", "{starrocks_table: 'a`b'}", "pattern", kind=N),
+    of_rules("a namespace with a blank", "schemas: {dbo: 'Core DB'}\n", "'Core DB'", kind=N),
+    of_rules("a database of StarRocks' own", "schemas: {dbo: information_schema}\n", "of its own", kind=N),
+    of_rules("a prefix with a blank", "namespace_prefix: 'My Prefix'\n", "'My Prefix'", kind=N),
+    of_rules("one target for two tables", "tables:\n  dbo.Items: {iceberg_table: same}\n"
+             "  dbo.Ranged: {iceberg_table: same}\n", "to the same Iceberg table", kind=N),
+    of_rules("one location for all tables", "tables:\n  'dbo.*': {location: 's3://lake/x'}\n",
+             "to the same location", kind=N),
+    of_items("a location that is a path", "{location: /data}", "location is '/data'", kind=N),
+    of_items("a location without a key", "{location: 's3://'}", "location is 's3://'", kind=N),
+]  # fmt: skip
+
+CASES = [*RULES, *NAMES]
