@@ -70,7 +70,7 @@ def event(name: str, *, level: int = logging.INFO, **fields: Any) -> None:
 
 
 def retried(what: str, *, wait_s: float | None, error: BaseException | str, times: int = 1) -> None:
-    """Write that something inside a step is tried again, and count it.
+    """Write that something inside a step is tried again, and count it; outside of one do nothing.
 
     Args:
         what: `commit`, `S3 PutObject`.
@@ -79,9 +79,10 @@ def retried(what: str, *, wait_s: float | None, error: BaseException | str, time
         times: how many attempts failed.
     """
     tally = _current.get()
-    if tally is not None:
-        tally.retries += times
-        tally.waited_s += wait_s or 0.0
+    if tally is None:
+        return  # a command says at its end what is wrong
+    tally.retries += times
+    tally.waited_s += wait_s or 0.0
     shown = None if wait_s is None else round(wait_s, 3)
     event("repeated", level=logging.WARNING, what=what, times=times, wait_s=shown, cause=str(error))
 

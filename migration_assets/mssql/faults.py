@@ -352,6 +352,7 @@ FAULTS: tuple[MssqlFault, ...] = (
             r"Connection to the database failed for an unknown reason",
             r"TCP Provider|Communication link failure|DBPROCESS is dead|Not connected to any",
             r"connection is (broken|closed)|Connection is closed|forcibly closed",
+            r"Protocol error in TDS stream",
         ),
         next_step=f"{_RETRY} {_REACH}",
         sentence="The connection to SQL Server {server} was lost or could not be made: {text}",

@@ -49,7 +49,7 @@ RULES = [
     of_rules("a level that is none", "defaults: {verification: all}\n", "'none', 'count', 'full'"),
     of_rules("no, which YAML takes for false", "defaults: {verification: no}\n", "verification is no"),
     of_rules("off for consistency", "consistency: off\n", "consistency is no", "off"),
-    of_rules("a consistency that is not built", "consistency: barrier\n", "is not built"),
+    of_rules("a barrier of the whole plan", "consistency: barrier\n", "a barrier is of one table"),
     of_rules("a byte order mark", "\ufeffinclude: ['*']\n", WRITTEN, code=0),
     of_rules("UTF-16", "include: ['*']\n".encode("utf-16"), "no UTF-8 text"),
     of_rules("Latin-1", "include: ['\xfc']\n".encode("latin-1"), "no UTF-8 text"),

@@ -75,6 +75,7 @@ OF_THE_ODBC_DRIVER = [
     ("08001", "Error code 0x274C"),
     ("08001", "TCP Provider: Error code 0x2749"),
     ("08S01", "The connection is broken and recovery is not possible."),
+    ("08S01", "Protocol error in TDS stream"),
     ("HY000", "Connection to the database failed for an unknown reason."),
 ]  # fmt: skip
 
