@@ -15,8 +15,9 @@ from migration_assets.assets.maintenance import (
 from migration_assets.assets.translator import STAGES, MigrationTranslator, Stage, dagster_name
 from migration_assets.assets.validation import ValidationConfig, validate_in_run
 from migration_assets.iceberg.resource import LakeResource
+from migration_assets.key_range import EARLIER_KEY
 from migration_assets.mssql.resource import MssqlResource
-from migration_assets.plan import EARLIER_KEY, MigrationPlan, TablePlan
+from migration_assets.plan import MigrationPlan, TablePlan
 from migration_assets.starrocks.resource import StarRocksResource
 
 VALIDATE_JOB = "validate"

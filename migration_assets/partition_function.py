@@ -24,9 +24,9 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from migration_assets.key_distribution import Histogram, ascending
+from migration_assets.key_range import KeyRange
 from migration_assets.key_types import line_of, literal
 from migration_assets.partitioning import PARTITION_FUNCTION, can_cut
-from migration_assets.plan import KeyRange
 from migration_assets.schema import Cut, KeyCuts, MssqlType, PartitionFunction, SourceTable
 
 

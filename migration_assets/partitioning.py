@@ -19,9 +19,9 @@ from itertools import pairwise
 
 from migration_assets.errors import ConfigurationError, PlanError
 from migration_assets.key_distribution import balanced, imbalance
+from migration_assets.key_range import KeyRange
 from migration_assets.key_types import Line, can_be_key, line_of
 from migration_assets.naming import bracketed
-from migration_assets.plan import KeyRange
 from migration_assets.schema import Column, KeyCuts, MssqlType, SourceTable, TableKind
 
 ONE_PARTITION_BELOW_ROWS = 10_000

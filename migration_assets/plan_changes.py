@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from migration_assets.evolution import obstacles, source_of
+from migration_assets.key_range import KeyRange
 from migration_assets.partitioning import predicate
-from migration_assets.plan import ColumnPlan, KeyRange, MigrationPlan, TablePlan
+from migration_assets.plan import ColumnPlan, MigrationPlan, TablePlan
 from migration_assets.windows import extension
 
 

@@ -18,7 +18,7 @@ from migration_assets.plan_changes import compare_plans
 from migration_assets.plan_report import render
 from migration_assets.plan_source import read_plan
 from migration_assets.replanning import same_but_estimates
-from migration_assets.rules import load_rules
+from migration_assets.rules_file import load_rules
 from migration_assets.settings import LakeSettings, MssqlSettings, ProjectSettings
 from migration_assets.terminal import console, errors, print_error
 from migration_assets.windows import described

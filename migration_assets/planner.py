@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import TypeVar
 
 from migration_assets.column_planner import plan_columns
@@ -24,6 +23,7 @@ from migration_assets.consistency import (
     database_snapshot,
 )
 from migration_assets.errors import ConfigurationError, UnsupportedError
+from migration_assets.key_range import KeyRange
 from migration_assets.naming import (
     Claim,
     NameKind,
@@ -32,37 +32,23 @@ from migration_assets.naming import (
     distinct_names,
     legal_name,
 )
-from migration_assets.partition_function import about_function, without_function
 from migration_assets.partitioning import (
-    PARTITION_FUNCTION,
     TARGET_BYTES,
     TARGET_ROWS,
-    UNEVEN,
-    WHOLE_TABLE,
-    KeyChoice,
-    choose_key,
-    cut_ranges,
-    hash_ranges,
-    key_ranges,
-    partition_count,
-    range_rows,
-    whole_rows,
 )
 from migration_assets.plan import (
     SOURCE_PARTITION,
     ColumnPlan,
     Engine,
-    KeyRange,
     MigrationPlan,
     OnExisting,
     SkippedTable,
     TablePlan,
     VerificationLevel,
-    Window,
 )
+from migration_assets.range_planner import choose, count_partitions, plan_ranges
 from migration_assets.rules import Rules, Split, TableRules
 from migration_assets.schema import (
-    KeyCuts,
     MssqlType,
     PartitionFunction,
     SourceDatabase,
@@ -70,7 +56,7 @@ from migration_assets.schema import (
     TableKind,
 )
 from migration_assets.type_mapping import MAX_STARROCKS_BYTES, audit_columns
-from migration_assets.windows import WindowRequest, make_windows, window_request
+from migration_assets.windows import WindowRequest, window_request
 
 _T = TypeVar("_T")
 
@@ -179,9 +165,9 @@ def keys_to_measure(database: SourceDatabase, rules: Rules) -> list[KeyRequest]:
     keys = []
     for table in _select(database, rules)[0]:
         wishes = rules.for_table(table.full_name)
-        count = _count(table, wishes)
+        count = count_partitions(table, wishes)
         if count > 1 and wishes.split is not Split.HASH and wishes.window is None:
-            choice, is_along = _choose(table, wishes)
+            choice, is_along = choose(table, wishes)
             if choice.columns:
                 keys.append(KeyRequest(table, choice.columns, count, is_along))
     return keys
@@ -197,24 +183,6 @@ def windows_to_measure(database: SourceDatabase, rules: Rules) -> list[WindowReq
     """
     wished = [(t, rules.for_table(t.full_name).window) for t in _select(database, rules)[0]]
     return [window_request(table, window) for table, window in wished if window is not None]
-
-
-def _choose(table: SourceTable, wishes: TableRules) -> tuple[KeyChoice, bool]:
-    """The key that is cut, and whether it is to be cut along the table's partition function."""
-    if wishes.split is Split.PARTITION_FUNCTION and not without_function(table):
-        assert table.partitioned is not None  # noqa: S101 - there is a function
-        return choose_key(table, table.partitioned.column), True
-    return choose_key(table, wishes.partition_column), False
-
-
-def _count(table: SourceTable, wishes: TableRules) -> int:
-    return partition_count(
-        table.rows,
-        table.bytes,
-        wanted=wishes.partitions,
-        target_rows=wishes.target_rows,
-        target_bytes=wishes.target_bytes,
-    )
 
 
 def _select(database: SourceDatabase, rules: Rules) -> tuple[list[SourceTable], list[SkippedTable]]:
@@ -260,7 +228,7 @@ def _plan_table(
     database: SourceDatabase, table: SourceTable, wishes: TableRules, target: _Target
 ) -> TablePlan:
     columns, column_warnings = plan_columns(table, wishes)
-    cut = _ranges(table, wishes)
+    cut = plan_ranges(table, wishes)
     ranges = cut.ranges
     names = {column.source_name: column.name for column in columns}
     key = table.columns.primary_key
@@ -331,98 +299,6 @@ def _buckets(size: int | None, partitions: int) -> int:
     if partition_bytes < TARGET_BYTES:
         return 1
     return max(2, -int(-partition_bytes // TABLET_BYTES))
-
-
-@dataclass(frozen=True)
-class _Ranges:
-    """The ranges of a table, where they come from, and what must be said about them."""
-
-    ranges: tuple[KeyRange, ...]
-    cut_by: str
-    warnings: tuple[str, ...]
-    rows: tuple[int, ...] = ()
-    window: Window | None = None
-
-
-def _ranges(table: SourceTable, wishes: TableRules) -> _Ranges:
-    if wishes.window is not None:
-        window, ranges, notes = make_windows(table, wishes.window)
-        return _Ranges(ranges, "window", notes, window=window)
-    count = _count(table, wishes)
-    warnings = []
-    if wishes.partitions is not None and count != wishes.partitions:
-        warnings.append(
-            f"partitions {wishes.partitions} became {count}: tables share runs by these numbers."
-        )
-    if count == 1:
-        return _Ranges(WHOLE_TABLE, "", tuple(warnings))
-    if wishes.split is Split.HASH:
-        return _by_hash(table, count, warnings)
-    choice, _ = _choose(table, wishes)
-    if wishes.split is Split.PARTITION_FUNCTION:
-        warnings += about_function(table, wishes.partition_column)
-    if table.key_cuts is not None and choice.column is not None:
-        return _by_cuts(table.key_cuts, count, warnings)
-    if choice.column is not None and choice.column not in table.key_bounds:
-        choice = KeyChoice(None, f"the bounds of {choice.column} were not measured")
-    bounds = table.key_bounds[choice.column] if choice.column is not None else None
-    if choice.column is None or bounds is None:
-        reason = choice.reason or f"{choice.column} has no values"
-        return _Ranges(WHOLE_TABLE, "", (*warnings, f"One partition instead of {count}: {reason}."))
-    column = table.columns.column(choice.column)
-    ranges = key_ranges(column.name, *bounds, column.type, count)
-    if len(ranges) != count:
-        warnings.append(
-            f"{_counted(len(ranges), 'partition')} instead of {count}: {column.name} has too few "
-            f"values, {bounds[0]} to {bounds[1]}."
-        )
-    how = "arithmetic" if table.key_is_even else "bounds"
-    rows = whole_rows([*accumulate(table.even_rows, initial=0.0)])
-    if len(rows) != len(ranges):
-        rows = ()
-    return _Ranges(ranges, how if len(ranges) > 1 else "", tuple(warnings), rows)
-
-
-def _by_cuts(found: KeyCuts, count: int, warnings: list[str]) -> _Ranges:
-    ranges, uneven = cut_ranges(found, count)
-    columns = ", ".join(found.columns)
-    is_along = found.method == PARTITION_FUNCTION
-    if len(ranges) != count:
-        few = f"{columns} has too few values{'' if found.cuts else ', or NULL alone'}"
-        if is_along:
-            few = "its partition function has no more partitions with rows"
-        warnings.append(f"{_counted(len(ranges), 'partition')} instead of {count}: {few}.")
-    if uneven > UNEVEN:
-        reason = (
-            f"the partitions that SQL Server makes by {columns} are uneven, and no index or "
-            "statistics told where the large ones can be cut"
-            if is_along
-            else f"they have one value of {columns}, and the key has no further NOT NULL column to "
-            "cut by"
-        )
-        warnings.append(
-            f"The largest partition has about {uneven / len(ranges):.0%} of the rows, "
-            f"{uneven:.1f} times the mean: {reason}."
-        )
-    if len(ranges) == 1:
-        return _Ranges(ranges, "", tuple(warnings))
-    return _Ranges(ranges, found.method, tuple(warnings), range_rows(ranges, found))
-
-
-def _by_hash(table: SourceTable, count: int, warnings: list[str]) -> _Ranges:
-    ranges = hash_ranges(table, count)
-    if len(ranges) == 1:
-        warnings.append(f"One partition instead of {count}: it has no column that can be hashed.")
-        return _Ranges(ranges, "", tuple(warnings))
-    warnings.append(
-        f"Split by hash: each of the {len(ranges)} partitions reads the whole table, and a row that "
-        "is updated while it is read may be in two of them or in none."
-    )
-    return _Ranges(ranges, "hash", tuple(warnings))
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _sort_key(columns: tuple[ColumnPlan, ...], primary_key: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from migration_assets.plan import FrozenModel
+from migration_assets.frozen_model import FrozenModel
 
 
 class DataFile(FrozenModel):

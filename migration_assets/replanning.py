@@ -18,13 +18,8 @@ from itertools import count
 
 from migration_assets.errors import ConfigurationError
 from migration_assets.evolution import evolution, highest_field_id, is_wider, source_of
-from migration_assets.plan import (
-    ColumnPlan,
-    MigrationPlan,
-    TablePlan,
-    TargetColumn,
-    content_hash,
-)
+from migration_assets.frozen_model import content_hash
+from migration_assets.plan import ColumnPlan, MigrationPlan, TablePlan, TargetColumn
 from migration_assets.rules import Rules, TableRules
 from migration_assets.schema import SourceDatabase
 from migration_assets.windows import continued

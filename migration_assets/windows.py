@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from datetime import date
 
 from migration_assets.errors import ConfigurationError, PlanError, ReceiptError
+from migration_assets.key_range import EARLIER, KeyRange, Period, Window
 from migration_assets.key_types import Line, line_of
 from migration_assets.partitioning import predicate
-from migration_assets.plan import EARLIER, KeyRange, Period, TablePlan, Window
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import Receipt
 from migration_assets.rules import MAX_PARTITIONS, WindowRules
 from migration_assets.schema import Column, MssqlType, SourceTable

@@ -9,8 +9,8 @@ from typing import Protocol
 from pydantic import TypeAdapter, ValidationError
 
 from migration_assets.errors import ObjectNotFoundError, ReceiptError
+from migration_assets.frozen_model import FrozenModel, content_hash
 from migration_assets.iceberg.file_store import FileStore
-from migration_assets.plan import FrozenModel, content_hash
 
 THREADS = 16
 

@@ -14,10 +14,10 @@ from pydantic import SecretStr
 
 from migration_assets import events
 from migration_assets.errors import ConfigurationError
+from migration_assets.frozen_model import content_hash
 from migration_assets.iceberg.driver_errors import translate_errors
 from migration_assets.iceberg.file_store import FileStore, LocalFileStore, S3FileStore
 from migration_assets.iceberg.output_files import local_path
-from migration_assets.plan import content_hash
 from migration_assets.settings import CatalogType, LakeSettings
 
 if TYPE_CHECKING:

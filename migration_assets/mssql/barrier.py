@@ -33,11 +33,12 @@ from migration_assets.errors import (
     ServerBusyError,
     StatementError,
 )
+from migration_assets.key_range import KeyRange
 from migration_assets.mssql.driver_errors import is_driver_error
 from migration_assets.mssql.point_in_time import Standpoint, find_standpoint
 from migration_assets.mssql.reader import PartitionRead, read_within
 from migration_assets.mssql.select import table_name
-from migration_assets.plan import Consistency, KeyRange, TablePlan, VerificationLevel
+from migration_assets.plan import Consistency, TablePlan, VerificationLevel
 from migration_assets.receipts import BARRIER, TABLE_LOCK, PointInTime
 
 if TYPE_CHECKING:

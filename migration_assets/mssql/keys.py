@@ -24,6 +24,7 @@ from migration_assets.key_distribution import (
     imbalance,
     walked_cuts,
 )
+from migration_assets.key_range import KeyRange
 from migration_assets.key_types import declaration, line_of, text_sql
 from migration_assets.mssql.catalog import Catalog, Source
 from migration_assets.mssql.client import SqlServer
@@ -31,7 +32,6 @@ from migration_assets.mssql.introspection import key_bounds
 from migration_assets.mssql.select import quote, source_sql
 from migration_assets.partition_function import along, by_histogram, large_parts, range_of
 from migration_assets.partitioning import UNEVEN, can_reckon, cut_ranges, predicate
-from migration_assets.plan import KeyRange
 from migration_assets.planner import KeyRequest
 from migration_assets.schema import Cut, KeyCuts, MssqlType
 

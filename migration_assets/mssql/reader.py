@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from migration_assets.errors import OperationTimeoutError, StatementError, UnsupportedError
 from migration_assets.fingerprint import tsql_query
+from migration_assets.key_range import KeyRange
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.driver_errors import is_driver_error
 from migration_assets.mssql.select import fingerprint_sql, invalid_text_sql, select_sql
-from migration_assets.plan import KeyRange, TablePlan, VerificationLevel
+from migration_assets.plan import TablePlan, VerificationLevel
 from migration_assets.receipts import READ_COMMITTED, SNAPSHOT, Fingerprint
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from migration_assets import partitioning
 from migration_assets.fingerprint import tsql_query
+from migration_assets.key_range import KeyRange
 from migration_assets.naming import bracketed
-from migration_assets.plan import KeyRange, TablePlan, VerificationLevel
+from migration_assets.plan import TablePlan, VerificationLevel
 from migration_assets.schema import SourceTable
 from migration_assets.source_query import derived_table
 

@@ -17,7 +17,8 @@ from migration_assets.errors import (
     StatementError,
 )
 from migration_assets.fingerprint import starrocks_query
-from migration_assets.plan import KeyRange, TablePlan, VerificationLevel
+from migration_assets.key_range import KeyRange
+from migration_assets.plan import TablePlan, VerificationLevel
 from migration_assets.receipts import Fingerprint
 from migration_assets.starrocks import dml
 from migration_assets.starrocks.names import literal, subject

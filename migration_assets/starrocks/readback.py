@@ -20,7 +20,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from migration_assets.errors import StatementError
-from migration_assets.plan import SOURCE_PARTITION, ColumnPlan, KeyRange, TablePlan
+from migration_assets.key_range import KeyRange
+from migration_assets.plan import SOURCE_PARTITION, ColumnPlan, TablePlan
 from migration_assets.starrocks.names import Named, native_table, quote, subject
 
 if TYPE_CHECKING:

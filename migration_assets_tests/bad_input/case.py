@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from migration_assets.assets.translator import Stage
-from migration_assets.plan import content_hash
+from migration_assets.frozen_model import content_hash
 
 FORBIDDEN = (
     "Traceback", "DB-Lib", "pymssql", "pydantic", "validation error for", "object at 0x", "(b'",

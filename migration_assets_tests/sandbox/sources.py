@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from migration_assets.key_range import KeyRange
 from migration_assets.mssql.client import SqlServer
-from migration_assets.plan import KeyRange, TablePlan
+from migration_assets.plan import TablePlan
 from migration_assets.sandbox.control import Control
 from migration_assets.sandbox.launcher import Sandbox
 from migration_assets.schema import SourceTable

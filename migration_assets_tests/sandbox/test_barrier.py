@@ -16,11 +16,12 @@ from migration_assets.errors import (
     StatementError,
     TransientError,
 )
+from migration_assets.key_range import KeyRange
 from migration_assets.mssql import barrier as barrier_module
 from migration_assets.mssql.barrier import Transaction, open_barrier
 from migration_assets.mssql.introspection import introspect
 from migration_assets.mssql.point_in_time import Standpoint
-from migration_assets.plan import KeyRange, TableConsistency, VerificationLevel
+from migration_assets.plan import TableConsistency, VerificationLevel
 from migration_assets.sandbox.control import Fault
 from migration_assets_tests.sandbox import bank, sources
 from migration_assets_tests.sandbox.project import Statements, wait_until

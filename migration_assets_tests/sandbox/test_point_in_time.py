@@ -16,6 +16,7 @@ from migration_assets.errors import (
     StatementError,
     UnsupportedError,
 )
+from migration_assets.key_range import KeyRange
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.database_snapshot import (
     create_snapshot,
@@ -26,7 +27,7 @@ from migration_assets.mssql.database_snapshot import (
 )
 from migration_assets.mssql.introspection import introspect
 from migration_assets.mssql.point_in_time import find_standpoint, start_watch
-from migration_assets.plan import Consistency, DatabaseSnapshot, KeyRange, VerificationLevel
+from migration_assets.plan import Consistency, DatabaseSnapshot, VerificationLevel
 from migration_assets.receipts import Difference
 from migration_assets.sandbox.control import Fault
 from migration_assets_tests.sandbox import bank, sources

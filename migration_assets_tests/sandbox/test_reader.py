@@ -16,9 +16,10 @@ from migration_assets.errors import (
     OperationTimeoutError,
     ServerBusyError,
 )
+from migration_assets.key_range import KeyRange
 from migration_assets.mssql.introspection import introspect
 from migration_assets.mssql.reader import measure_partition, open_partition
-from migration_assets.plan import KeyRange, VerificationLevel
+from migration_assets.plan import VerificationLevel
 from migration_assets.sandbox.control import Fault
 from migration_assets_tests.sandbox import sources
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from migration_assets.plan import SOURCE_PARTITION, KeyRange, TablePlan
+from migration_assets.key_range import KeyRange
+from migration_assets.plan import SOURCE_PARTITION, TablePlan
 from migration_assets.schema import Column, MssqlType
 from migration_assets.type_mapping import audit_columns, map_column
 

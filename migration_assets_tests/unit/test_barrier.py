@@ -40,7 +40,7 @@ from migration_assets.operations.workers import PartitionMade
 from migration_assets.plan import Engine, TableConsistency, TablePlan, VerificationLevel
 from migration_assets.plan_changes import compare_plans
 from migration_assets.receipts import DataFile, ExtractReceipt, Fingerprint, PointInTime
-from migration_assets.rules import load_rules
+from migration_assets.rules_file import load_rules
 from migration_assets.schema import TableKind
 from migration_assets_tests.unit.scripted_server import ScriptedServer
 from migration_assets_tests.unit.source_tables import only, planned, source

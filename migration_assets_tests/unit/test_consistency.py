@@ -19,7 +19,8 @@ from migration_assets.mssql.database_snapshot import reading_settings
 from migration_assets.mssql.point_in_time import Standpoint
 from migration_assets.plan import Consistency, DatabaseSnapshot, MigrationPlan
 from migration_assets.receipts import Difference, ExtractReceipt, Fingerprint, PointInTime
-from migration_assets.rules import Rules, load_rules
+from migration_assets.rules import Rules
+from migration_assets.rules_file import load_rules
 from migration_assets.schema import SourceDatabase
 from migration_assets.settings import MssqlSettings
 from migration_assets_tests.unit.iceberg_tables import EXTRACTED_AT, planned_table

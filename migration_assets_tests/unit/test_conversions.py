@@ -13,7 +13,8 @@ from migration_assets.fingerprint import CUT, starrocks_query, tsql_query
 from migration_assets.losses import table_losses
 from migration_assets.mssql.affected import affected_statements
 from migration_assets.plan import ColumnPlan, Fidelity, TablePlan, VerificationLevel
-from migration_assets.rules import Rules, load_rules
+from migration_assets.rules import Rules
+from migration_assets.rules_file import load_rules
 from migration_assets.schema import Column, MssqlType
 from migration_assets.starrocks.ddl import create_table_sql
 from migration_assets.starrocks.dml import insert_overwrite_sql

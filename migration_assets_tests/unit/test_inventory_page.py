@@ -17,13 +17,8 @@ from migration_assets.inventory_page.html import html
 from migration_assets.inventory_page.markdown import fenced, markdown, text
 from migration_assets.inventory_page.table_design import table_design
 from migration_assets.inventory_page.wording import duration, sentence, size, visible
-from migration_assets.plan import (
-    KeyRange,
-    MigrationPlan,
-    SkippedTable,
-    TablePlan,
-    VerificationLevel,
-)
+from migration_assets.key_range import KeyRange
+from migration_assets.plan import MigrationPlan, SkippedTable, TablePlan, VerificationLevel
 from migration_assets.schema import MssqlType
 from migration_assets_tests.unit.tables import BIGINT, INT, nvarchar, table_plan
 

@@ -22,6 +22,7 @@ from migration_assets.key_distribution import (
     imbalance,
     walked_cuts,
 )
+from migration_assets.key_range import KeyRange
 from migration_assets.key_types import line_of, literal
 from migration_assets.partitioning import (
     can_cut,
@@ -31,7 +32,6 @@ from migration_assets.partitioning import (
     partition_count,
     predicate,
 )
-from migration_assets.plan import KeyRange
 from migration_assets.schema import (
     Column,
     Cut,

@@ -11,13 +11,14 @@ from migration_assets.errors import (
     StatementError,
     UnsupportedError,
 )
+from migration_assets.key_range import KeyRange
 from migration_assets.mssql.introspection import (
     check_columns,
     introspect,
     key_bounds,
     row_counts,
 )
-from migration_assets.plan import ColumnPlan, KeyRange, TablePlan
+from migration_assets.plan import ColumnPlan, TablePlan
 from migration_assets.schema import Column, MssqlType, SourceTable, TableSchema
 from migration_assets_tests.unit.scripted_server import (
     DENIED,

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from migration_assets.errors import AccessDeniedError
 from migration_assets.key_distribution import Histogram, KeyPoint, Step, walked_cuts
+from migration_assets.key_range import KeyRange
 from migration_assets.mssql.catalog import Catalog, CatalogColumn, CatalogTable
 from migration_assets.mssql.keys import measure_keys
 from migration_assets.mssql.partition_functions import read_partition_functions
@@ -29,7 +30,7 @@ from migration_assets.partition_function import (
     unusable,
 )
 from migration_assets.partitioning import cut_ranges, predicate, range_rows
-from migration_assets.plan import KeyRange, MigrationPlan
+from migration_assets.plan import MigrationPlan
 from migration_assets.planner import keys_to_measure, plan
 from migration_assets.replanning import same_but_estimates, stamped, take_over
 from migration_assets.rules import Rules

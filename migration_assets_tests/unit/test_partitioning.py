@@ -15,6 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from migration_assets.errors import ConfigurationError, PlanError
+from migration_assets.key_range import KeyRange
 from migration_assets.partitioning import (
     WHOLE_TABLE,
     choose_key,
@@ -24,7 +25,6 @@ from migration_assets.partitioning import (
     partition_count,
     predicate,
 )
-from migration_assets.plan import KeyRange
 from migration_assets.schema import Column, MssqlType, SourceTable, TableSchema
 
 GIB = 1 << 30

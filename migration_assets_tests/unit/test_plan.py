@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 
 from migration_assets.errors import PlanError
+from migration_assets.frozen_model import content_hash
+from migration_assets.key_range import KeyRange
 from migration_assets.plan import (
     PLAN_VERSION,
     ColumnPlan,
     Engine,
     Fidelity,
-    KeyRange,
     MigrationPlan,
     OnExisting,
     SkippedTable,
     TablePlan,
     TargetColumn,
     VerificationLevel,
-    content_hash,
 )
 
 ID = ColumnPlan(

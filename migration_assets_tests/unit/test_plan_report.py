@@ -8,7 +8,8 @@ import re
 import pytest
 from rich.console import Console
 
-from migration_assets.plan import Engine, KeyRange, MigrationPlan, SkippedTable, TablePlan
+from migration_assets.key_range import KeyRange
+from migration_assets.plan import Engine, MigrationPlan, SkippedTable, TablePlan
 from migration_assets.plan_report import render
 from migration_assets_tests.unit.test_plan import changed
 

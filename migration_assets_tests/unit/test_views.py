@@ -24,7 +24,8 @@ from migration_assets.plan import MigrationPlan, TablePlan, VerificationLevel
 from migration_assets.plan_changes import Remedy, compare_plans
 from migration_assets.planner import KeyRequest, plan
 from migration_assets.replanning import stamped, take_over
-from migration_assets.rules import Rules, load_rules
+from migration_assets.rules import Rules
+from migration_assets.rules_file import load_rules
 from migration_assets.schema import (
     Column,
     MssqlType,

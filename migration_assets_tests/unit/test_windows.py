@@ -28,12 +28,13 @@ from migration_assets.iceberg.data_files import write_data_files
 from migration_assets.iceberg.tables import reset_table
 from migration_assets.iceberg.windows import LAST_WINDOW_PROPERTY
 from migration_assets.jobs import class_job_name
+from migration_assets.key_range import KeyRange, Period, Window
 from migration_assets.mssql.windows import measure_windows
 from migration_assets.operations.schedule import Schedule, Work
 from migration_assets.operations.status import narrowed_windows, partition_statuses
 from migration_assets.operations.workers import PartitionMade
 from migration_assets.partitioning import predicate
-from migration_assets.plan import Engine, KeyRange, MigrationPlan, Period, TablePlan, Window
+from migration_assets.plan import Engine, MigrationPlan, TablePlan
 from migration_assets.plan_changes import Remedy, compare_plans
 from migration_assets.planner import windows_to_measure
 from migration_assets.receipts import ExtractReceipt, Fingerprint
