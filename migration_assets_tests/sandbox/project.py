@@ -69,6 +69,7 @@ class Project:
             "LANG": "C.UTF-8",
             "COLUMNS": "200",
             "MIGRATION_CONCURRENT_RUNS": "1",
+            "MIGRATION_RETRIES": "10",
             "MIGRATION_RETRY_FIRST_WAIT_S": "0.2",
             "MIGRATION_RETRY_LONGEST_WAIT_S": "2",
             **self.settings,

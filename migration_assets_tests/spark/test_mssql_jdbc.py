@@ -172,12 +172,15 @@ def test_a_missing_table_is_208(spark: SparkSession, sandbox: Sandbox) -> None:
     assert sql_server_error(raised.value)[0] == 208
 
 
-def test_encryption_that_the_server_lacks_is_an_error(
+def test_a_certificate_that_nobody_signed_is_refused_unless_it_is_trusted(
     spark: SparkSession, sandbox: Sandbox
 ) -> None:
     with pytest.raises(Py4JJavaError) as raised:
-        through_jdbc(spark, sandbox, "SELECT 1 AS one", "encrypt=true;trustServerCertificate=true")
-    assert "encrypt" in sql_server_error(raised.value)[1]
+        through_jdbc(spark, sandbox, "SELECT 1 AS one", "encrypt=true;trustServerCertificate=false")
+    assert "PKIX path building failed" in sql_server_error(raised.value)[1]
+    trusting = "encrypt=true;trustServerCertificate=true"
+    rows = through_jdbc(spark, sandbox, "SELECT 1 AS one", trusting).collect()
+    assert [row.one for row in rows] == [1]
 
 
 def test_each_predicate_is_a_connection_and_none_stays_open(
