@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migration_assets.assets.build import (
@@ -414,6 +416,15 @@ _FINISHED = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
 def _is_alive(process: int) -> bool:
+    """Whether a process runs; one that is dead and that nobody has reaped does not.
+
+    In a container the first process often reaps nobody, so what was killed stays listed there.
+    """
+    with contextlib.suppress(OSError):
+        # The state is the first field behind the name: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+        stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+        if stat.rpartition(")")[2].split()[0] in {"Z", "X"}:
+            return False
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -168,10 +168,22 @@ def _warm() -> WarmCommands:
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """SIGKILL a process and all of its group, from outside, at once."""
+    """SIGKILL a process and all of its group, from outside, at once; they are gone afterwards."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(WAIT_S)
+    wait_until(lambda: not _group(process.pid), "the end of a group of processes")
+
+
+def _group(leader: int) -> list[str]:
+    """The processes of a group that have not ended, by /proc/<pid>/stat."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, group = file.read_text().rpartition(")")[2].split()[:3]
+            if group == str(leader) and state not in {"Z", "X"}:
+                found.append(file.parent.name)
+    return found
 
 
 def wait_until(condition: Callable[[], Any], what: str = "") -> Any:

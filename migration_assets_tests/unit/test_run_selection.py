@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -30,6 +33,7 @@ from migration_assets.operations.status import (
     FailedStep,
     PartitionStatus,
     State,
+    _is_alive,
     failed_steps,
     partition_statuses,
 )
@@ -489,3 +493,16 @@ def test_the_time_left_is_that_of_the_weight_left(monkeypatch: pytest.MonkeyPatc
     assert state.seconds_left is None
     state.done_weight = 100
     assert state.seconds_left == pytest.approx(90.0)
+
+
+def test_a_dead_process_that_nobody_reaped_is_not_alive() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        assert _is_alive(process.pid)
+        process.kill()
+        state = Path(f"/proc/{process.pid}/stat")
+        deadline = time.monotonic() + 30
+        while state.read_text().rpartition(")")[2].split()[0] != "Z":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert not _is_alive(process.pid)
+    assert not _is_alive(process.pid)

@@ -8,6 +8,7 @@ import re
 import select
 import socket
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from migration_assets.sandbox.sqlserver.sql_types import MAX, SqlType
 
 FAKE_PASSWORD = "Stand-in-0nly"  # noqa: S105 - a stand-in's password, known to everybody
 _LET_GO_SECONDS = 2.0
+_JOIN_SECONDS = 5.0
 
 
 class SqlServerStandIn:
@@ -129,8 +131,9 @@ class SqlServerStandIn:
                 connection.session.interrupt()
             with contextlib.suppress(OSError):
                 connection.socket.shutdown(socket.SHUT_RDWR)
+        deadline = time.monotonic() + _JOIN_SECONDS
         for thread in self._threads:
-            thread.join(timeout=10)
+            thread.join(timeout=max(deadline - time.monotonic(), 0.0))
         if self._control is not None:
             self._control.close()
         if self._session is not None:
