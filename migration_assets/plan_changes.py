@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from migration_assets.evolution import obstacles, source_of
+from migration_assets.evolution import obstacles, rearranged, source_of
 from migration_assets.key_range import KeyRange
 from migration_assets.partitioning import predicate
 from migration_assets.plan import ColumnPlan, MigrationPlan, TablePlan
@@ -155,6 +155,8 @@ def _remedy(old: TablePlan, new: TablePlan) -> tuple[Remedy, tuple[str, ...]]:
         if new.holds(old.table_id):
             return Remedy.EVOLVE, ()
         return Remedy.RESET, tuple(obstacles(old, new)) or ("the order of columns changes",)
+    if reasons := rearranged(old, new):
+        return Remedy.RESET, tuple(reasons)
     if extension(old, new) is not None:
         return Remedy.WINDOWS, ()
     if old.partition_keys != new.partition_keys:
