@@ -73,6 +73,7 @@ class TableChange:
         changes: of a table that both plans have.
         remedy: what must be done before it can be migrated on.
         reasons: why its rows cannot stay, where the remedy is `reset`.
+        has_windows: where the remedy is `evolve`, whether that of `windows` follows it.
     """
 
     table: str
@@ -82,6 +83,7 @@ class TableChange:
     changes: tuple[Change, ...] = ()
     remedy: Remedy = Remedy.NONE
     reasons: tuple[str, ...] = ()
+    has_windows: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,11 @@ class PlanChanges:
 
     def needing(self, remedy: Remedy) -> list[TableChange]:
         """The tables that need something before they can be migrated on."""
-        return [table for table in self.tables if table.remedy is remedy]
+        return [
+            table
+            for table in self.tables
+            if table.remedy is remedy or (remedy is Remedy.WINDOWS and table.has_windows)
+        ]
 
     @property
     def is_to_be_accepted(self) -> bool:
@@ -146,7 +152,14 @@ def _compare(old: TablePlan, new: TablePlan) -> TableChange | None:
     if not changes and remedy is Remedy.NONE:
         return None
     return TableChange(
-        new.full_name, Kind.CHANGED, new.rows, len(new.key_ranges), changes, remedy, reasons
+        new.full_name,
+        Kind.CHANGED,
+        new.rows,
+        len(new.key_ranges),
+        changes,
+        remedy,
+        reasons,
+        has_windows=remedy is Remedy.EVOLVE and extension(old, new) is not None,
     )
 
 
@@ -157,6 +170,9 @@ def _remedy(old: TablePlan, new: TablePlan) -> tuple[Remedy, tuple[str, ...]]:
         return Remedy.RESET, tuple(obstacles(old, new)) or ("the order of columns changes",)
     if reasons := rearranged(old, new):
         return Remedy.RESET, tuple(reasons)
+    if {r.source_partition for r in old.key_ranges} - {r.source_partition for r in new.key_ranges}:
+        # The one that is last now takes all later rows, which those that go have, too.
+        return Remedy.RESET, ("its last windows go",)
     if extension(old, new) is not None:
         return Remedy.WINDOWS, ()
     if old.partition_keys != new.partition_keys:

@@ -312,8 +312,21 @@ def test_columns_may_come_together_with_windows() -> None:
     wider = source("orders", ID, Column("At", DATE), Column("note", TEXT),
                    window_span=(dt.date(2024, 1, 1), dt.date(2024, 4, 1)))  # fmt: skip
     new = made(wider, rules=rules(), old=old)
-    assert compare_plans(old, new).tables[0].remedy is Remedy.EVOLVE
+    changes = compare_plans(old, new)
+    assert changes.tables[0].remedy is Remedy.EVOLVE
     assert new.tables[0].holds(old.tables[0].table_id)
+    text = text_of(changes)
+    commands = ("migration-assets evolve dbo.orders", "run --failed --tables dbo.orders")
+    assert 0 < text.index(commands[0]) < text.index(commands[1]), "first columns, then windows"
+
+
+def test_fewer_windows_of_a_fresh_plan_are_reset() -> None:
+    """The last one takes all later rows, which the windows that are gone have, too."""
+    old, _ = extended()
+    new = made(orders("date", "2024-01-01", "2024-02-01"), rules=rules())
+    (changed,) = compare_plans(old, new).tables
+    assert changed.remedy is Remedy.RESET
+    assert changed.reasons == ("its last windows go",)
 
 
 # -- no row is committed twice ---------------------------------------------------------------------
