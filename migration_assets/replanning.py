@@ -26,6 +26,7 @@ from migration_assets.evolution import (
 )
 from migration_assets.frozen_model import content_hash
 from migration_assets.plan import ColumnPlan, MigrationPlan, TablePlan, TargetColumn
+from migration_assets.range_planner import ABOUT_RANGES
 from migration_assets.rules import Rules, TableRules
 from migration_assets.schema import SourceDatabase
 from migration_assets.windows import continued
@@ -148,6 +149,7 @@ def _continued(made: TablePlan, old: TablePlan, wishes: TableRules) -> TablePlan
         kept["key_ranges"] = continued(made, old)
     elif _keeps_ranges(made, old):
         kept |= {name: getattr(old, name) for name in _OF_RANGES}
+        kept["warnings"] = _warnings(made, old)
     if "key_ranges" in kept:
         # Both follow from sizes that change all the time; partition keys follow from `isolated`.
         kept |= {n: getattr(old, n) for n in ("isolated", "buckets") if getattr(wishes, n) is None}
@@ -194,6 +196,17 @@ def _keeps_ranges(made: TablePlan, old: TablePlan) -> bool:
         if of_many and name in cut and name in now and now[name].nullable:
             return False
     return True
+
+
+def _warnings(made: TablePlan, old: TablePlan) -> tuple[str, ...]:
+    """What a new plan says, but of the ranges that stay what was said when they were cut."""
+    of_made, of_old = (
+        [bool(ABOUT_RANGES.match(warning)) for warning in table.warnings] for table in (made, old)
+    )
+    place = next((flags.index(True) for flags in (of_made, of_old) if True in flags), 0)
+    before = [w for w in made.warnings[:place] if not ABOUT_RANGES.match(w)]
+    after = [w for w in made.warnings[place:] if not ABOUT_RANGES.match(w)]
+    return (*before, *(w for w in old.warnings if ABOUT_RANGES.match(w)), *after)
 
 
 def _identity(column: ColumnPlan) -> tuple[str, str]:

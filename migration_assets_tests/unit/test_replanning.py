@@ -186,6 +186,22 @@ def test_a_key_that_became_wider_keeps_its_ranges_and_another_key_does_not() -> 
     assert old.key_ranges != new.key_ranges
 
 
+def test_what_is_said_of_the_ranges_is_said_of_those_that_stay() -> None:
+    """Not of those that a new cut would have: that changes with every row, and with it the plan."""
+    old = made(big(20_000_000, 15), rules={"defaults": {"buckets": 3}})
+    few = "8 partitions instead of 32: id has too few values, 1 to 15."
+    assert few in old.tables[0].warnings, "the example must have something to say"
+    for after in (big(21_000_000, 20), big(21_000_000, 10**7)):
+        new = made(after, old=old, rules={"defaults": {"buckets": 3}})
+        assert new.tables[0].key_ranges == old.tables[0].key_ranges
+        assert new.tables[0].warnings == old.tables[0].warnings
+        assert same_but_estimates(old, new)
+    later = made(big(50_000_000, 20), old=old, rules={"defaults": {"buckets": 3}})
+    assert few not in later.tables[0].warnings, "cut anew"
+    plain = made(big(20_000_000, 10**7))
+    assert made(big(21_000_000, 20), old=plain).tables[0].warnings == plain.tables[0].warnings
+
+
 # -- no row may come to lie in two ranges, or in none ----------------------------------------------
 
 
