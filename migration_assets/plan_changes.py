@@ -29,7 +29,8 @@ class Remedy(StrEnum):
     EVOLVE = "evolve"
     RESET = "reset"
     RUN = "run"
-    """Its partitions have other keys in Dagster, so all of them count as missing."""
+    """Its partitions have other keys in Dagster, so all of them count as missing; or they must show
+    one point in time from now on, and are stale."""
     WINDOWS = "windows"
     """Time windows followed: the one that was open has got an end and is migrated again."""
 
@@ -111,7 +112,7 @@ class PlanChanges:
 
     @property
     def is_to_be_accepted(self) -> bool:
-        """Whether a table of the old plan gets another table id or other partition keys."""
+        """Whether what was migrated of a table is not valid any more, or must be made valid."""
         return any(table.remedy is not Remedy.NONE for table in self.tables)
 
     def count(self, kind: Kind) -> int:
@@ -177,6 +178,8 @@ def _remedy(old: TablePlan, new: TablePlan) -> tuple[Remedy, tuple[str, ...]]:
         return Remedy.WINDOWS, ()
     if old.partition_keys != new.partition_keys:
         return Remedy.RUN, ("the partitions have other keys",)
+    if new.at_barrier and not old.at_barrier and len(new.partition_keys) > 1:
+        return Remedy.RUN, ("the partitions must show one point in time",)
     return Remedy.NONE, ()
 
 
