@@ -273,7 +273,7 @@ _COMPARED = frozenset(
 )
 _NO_CHANGES = frozenset(
     {
-        *("rows", "bytes", "cut_rows"),  # estimates
+        *("rows", "bytes", "cut_rows", "range_rows"),  # estimates
         *("isolated",),  # shown as partition keys
         *("evolutions", "last_field_id", "cut_rules", "target_rules"),  # follow from others
     }
