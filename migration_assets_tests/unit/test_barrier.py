@@ -385,6 +385,12 @@ def test_a_part_of_the_partitions_is_not_extracted(instance: dg.DagsterInstance)
     assert retry_command(made, "p001") == "migration-assets run --failed --tables dbo.t"
 
 
+def test_the_command_of_a_name_with_blanks_can_be_pasted() -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        refuse_part(guarded("order lines"), ["p000"])
+    assert "run --tables 'dbo.order lines'`" in raised.value.next_step
+
+
 def test_failed_extracts_all_again_when_one_is_missing(instance: dg.DagsterInstance) -> None:
     made, failed = guarded(), Selection(only_failed=True)
     note(instance, made, "b1", *KEYS[:3])

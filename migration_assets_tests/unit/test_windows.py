@@ -26,7 +26,7 @@ from migration_assets.errors import (
 )
 from migration_assets.iceberg.data_files import write_data_files
 from migration_assets.iceberg.tables import reset_table
-from migration_assets.iceberg.windows import LAST_WINDOW_PROPERTY
+from migration_assets.iceberg.windows import LAST_WINDOW_PROPERTY, window_properties
 from migration_assets.jobs import class_job_name
 from migration_assets.key_range import KeyRange, Period, Window
 from migration_assets.mssql.windows import measure_windows
@@ -396,6 +396,20 @@ def test_later_windows_wait_until_the_one_that_was_open_is_committed_again(tmp_p
         assert held(lake, may) == {0, 202401, 202402, 202403, 202404, 202405}
         reset_table(lake, march)
         assert committed(lake, march, "2024-03") == "202403 open"
+
+
+def test_the_command_of_a_name_with_blanks_can_be_pasted(tmp_path: Path) -> None:
+    march, may = (
+        iceberg_windows(tmp_path, last).replaced(source_name="order lines") for last in (3, 5)
+    )
+    notes = Notes()
+    loaded(notes, march, "2024-03")
+    with pytest.raises(EarlierWindowError) as raised:
+        loaded(notes, may, "2024-04")
+    assert "--tables 'dbo.order lines'`" in raised.value.next_step
+    with pytest.raises(EarlierWindowError) as raised:
+        window_properties(may, {LAST_WINDOW_PROPERTY: "202403 open"}, [202404])
+    assert "--tables 'dbo.order lines'`" in raised.value.next_step
 
 
 def test_the_window_that_was_open_may_come_in_one_commit_with_later_ones(tmp_path: Path) -> None:
