@@ -21,7 +21,7 @@ _COMMANDS = {
         "migration-assets reset",
     ),
     Remedy.RUN: (
-        "Partitions get other keys, so all of these are migrated again:",
+        "Partitions get other keys or must show one point in time: migrate them again:",
         "migration-assets run --failed --tables",
     ),
     Remedy.WINDOWS: (

@@ -90,12 +90,35 @@ def obstacles(old: TablePlan, new: TablePlan) -> list[str]:
             found.append(f"column {column.name} goes or becomes another one")
         elif why := _obstacle(old, column, now_column):
             found.append(f"column {column.name} {why}")
+    found += rearranged(old, new)
     highest = highest_field_id(old)
     for column in by_id.values():
         if not column.nullable:
             found.append(f"the new column {column.name} does not take NULL")
         elif column.field_id <= highest:
             found.append(f"field id {column.field_id} of {column.name} was in use before")
+    return found
+
+
+def rearranged(old: TablePlan, new: TablePlan) -> list[str]:
+    """Why rows may lie in other key ranges now although these stay, each as half a sentence.
+
+    Texts compare in the order of their column's collation, and the same value of another type or
+    collation has another hash
+    (https://learn.microsoft.com/sql/t-sql/functions/checksum-transact-sql).
+    """
+    now = new.by_source
+    cut = {name for key_range in old.key_ranges for name in key_range.key_columns}
+    hashed = {name for key_range in old.key_ranges for name in key_range.hash_columns}
+    found = []
+    for name, column in old.by_source.items():
+        if name not in cut or name not in now:
+            continue
+        collations = column.collation, now[name].collation
+        if all(collations) and len(set(collations)) > 1:
+            found.append(f"the collation of {name}, by which it is cut, changes")
+        if name in hashed and column.mssql_type != now[name].mssql_type:
+            found.append(f"the type of {name}, by whose hash it is split, changes")
     return found
 
 

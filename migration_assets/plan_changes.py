@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from migration_assets.evolution import obstacles, source_of
+from migration_assets.evolution import obstacles, rearranged, source_of
 from migration_assets.key_range import KeyRange
 from migration_assets.partitioning import predicate
 from migration_assets.plan import ColumnPlan, MigrationPlan, TablePlan
@@ -29,7 +29,8 @@ class Remedy(StrEnum):
     EVOLVE = "evolve"
     RESET = "reset"
     RUN = "run"
-    """Its partitions have other keys in Dagster, so all of them count as missing."""
+    """Its partitions have other keys in Dagster, so all of them count as missing; or they must show
+    one point in time from now on, and are stale."""
     WINDOWS = "windows"
     """Time windows followed: the one that was open has got an end and is migrated again."""
 
@@ -73,6 +74,7 @@ class TableChange:
         changes: of a table that both plans have.
         remedy: what must be done before it can be migrated on.
         reasons: why its rows cannot stay, where the remedy is `reset`.
+        has_windows: where the remedy is `evolve`, whether that of `windows` follows it.
     """
 
     table: str
@@ -82,6 +84,7 @@ class TableChange:
     changes: tuple[Change, ...] = ()
     remedy: Remedy = Remedy.NONE
     reasons: tuple[str, ...] = ()
+    has_windows: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,11 +104,15 @@ class PlanChanges:
 
     def needing(self, remedy: Remedy) -> list[TableChange]:
         """The tables that need something before they can be migrated on."""
-        return [table for table in self.tables if table.remedy is remedy]
+        return [
+            table
+            for table in self.tables
+            if table.remedy is remedy or (remedy is Remedy.WINDOWS and table.has_windows)
+        ]
 
     @property
     def is_to_be_accepted(self) -> bool:
-        """Whether a table of the old plan gets another table id or other partition keys."""
+        """Whether what was migrated of a table is not valid any more, or must be made valid."""
         return any(table.remedy is not Remedy.NONE for table in self.tables)
 
     def count(self, kind: Kind) -> int:
@@ -146,7 +153,14 @@ def _compare(old: TablePlan, new: TablePlan) -> TableChange | None:
     if not changes and remedy is Remedy.NONE:
         return None
     return TableChange(
-        new.full_name, Kind.CHANGED, new.rows, len(new.key_ranges), changes, remedy, reasons
+        new.full_name,
+        Kind.CHANGED,
+        new.rows,
+        len(new.key_ranges),
+        changes,
+        remedy,
+        reasons,
+        has_windows=remedy is Remedy.EVOLVE and extension(old, new) is not None,
     )
 
 
@@ -155,10 +169,17 @@ def _remedy(old: TablePlan, new: TablePlan) -> tuple[Remedy, tuple[str, ...]]:
         if new.holds(old.table_id):
             return Remedy.EVOLVE, ()
         return Remedy.RESET, tuple(obstacles(old, new)) or ("the order of columns changes",)
+    if reasons := rearranged(old, new):
+        return Remedy.RESET, tuple(reasons)
+    if {r.source_partition for r in old.key_ranges} - {r.source_partition for r in new.key_ranges}:
+        # The one that is last now takes all later rows, which those that go have, too.
+        return Remedy.RESET, ("its last windows go",)
     if extension(old, new) is not None:
         return Remedy.WINDOWS, ()
     if old.partition_keys != new.partition_keys:
         return Remedy.RUN, ("the partitions have other keys",)
+    if new.at_barrier and not old.at_barrier and len(new.partition_keys) > 1:
+        return Remedy.RUN, ("the partitions must show one point in time",)
     return Remedy.NONE, ()
 
 
@@ -252,7 +273,7 @@ _COMPARED = frozenset(
 )
 _NO_CHANGES = frozenset(
     {
-        *("rows", "bytes", "cut_rows"),  # estimates
+        *("rows", "bytes", "cut_rows", "range_rows"),  # estimates
         *("isolated",),  # shown as partition keys
         *("evolutions", "last_field_id", "cut_rules", "target_rules"),  # follow from others
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -23,6 +24,12 @@ from migration_assets.partitioning import (
 from migration_assets.rules import Split, TableRules
 from migration_assets.schema import KeyCuts, SourceTable
 from migration_assets.windows import make_windows
+
+ABOUT_RANGES = re.compile(
+    r"(One partition|\d+ partitions?) instead of|The largest partition has|Split by hash:"
+    r"|partitions \d+ became"
+)
+"""How the sentences begin that `plan_ranges` says of the ranges it has made, time windows apart."""
 
 
 def choose(table: SourceTable, wishes: TableRules) -> tuple[KeyChoice, bool]:

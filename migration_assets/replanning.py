@@ -3,7 +3,7 @@
 Whatever changes a table's id makes its rows be migrated again, so a new plan changes only what the
 source or the rules have changed:
 
-- Key ranges stay, with the number of partitions, while the primary key, the type of the column that
+- Key ranges stay, with the number of partitions, while the primary key, type and collation of what
   is cut and the rules about cutting are the same and the table has less than twice the rows that it
   had when it was cut. Rows beyond the last key lie in the last range, which is open above.
 - Windows of time stay and may be followed by others, however many rows there are.
@@ -17,9 +17,16 @@ from collections.abc import Sequence
 from itertools import count
 
 from migration_assets.errors import ConfigurationError
-from migration_assets.evolution import evolution, highest_field_id, is_wider, source_of
+from migration_assets.evolution import (
+    evolution,
+    highest_field_id,
+    is_wider,
+    rearranged,
+    source_of,
+)
 from migration_assets.frozen_model import content_hash
 from migration_assets.plan import ColumnPlan, MigrationPlan, TablePlan, TargetColumn
+from migration_assets.range_planner import ABOUT_RANGES
 from migration_assets.rules import Rules, TableRules
 from migration_assets.schema import SourceDatabase
 from migration_assets.windows import continued
@@ -142,6 +149,7 @@ def _continued(made: TablePlan, old: TablePlan, wishes: TableRules) -> TablePlan
         kept["key_ranges"] = continued(made, old)
     elif _keeps_ranges(made, old):
         kept |= {name: getattr(old, name) for name in _OF_RANGES}
+        kept["warnings"] = _warnings(made, old)
     if "key_ranges" in kept:
         # Both follow from sizes that change all the time; partition keys follow from `isolated`.
         kept |= {n: getattr(old, n) for n in ("isolated", "buckets") if getattr(wishes, n) is None}
@@ -174,14 +182,31 @@ def _keeps_ranges(made: TablePlan, old: TablePlan) -> bool:
         return False
     if made.primary_key != old.primary_key or made.rows >= 2 * max(old.cut_rows or old.rows, 1):
         return False
+    if rearranged(old, made):
+        return False
     was, now = old.by_source, made.by_source
+    of_many = any(key_range.more_columns for key_range in old.key_ranges)
     cut = {name for key_range in old.key_ranges for name in key_range.key_columns}
     for name in cut | set(old.primary_key):
         if (name in was) != (name in now):
             return False
         if name in was and not is_wider(was[name].mssql_type, now[name].mssql_type):
             return False
+        # A row with NULL would be in no range: see `partitioning.py`.
+        if of_many and name in cut and name in now and now[name].nullable:
+            return False
     return True
+
+
+def _warnings(made: TablePlan, old: TablePlan) -> tuple[str, ...]:
+    """What a new plan says, but of the ranges that stay what was said when they were cut."""
+    of_made, of_old = (
+        [bool(ABOUT_RANGES.match(warning)) for warning in table.warnings] for table in (made, old)
+    )
+    place = next((flags.index(True) for flags in (of_made, of_old) if True in flags), 0)
+    before = [w for w in made.warnings[:place] if not ABOUT_RANGES.match(w)]
+    after = [w for w in made.warnings[place:] if not ABOUT_RANGES.match(w)]
+    return (*before, *(w for w in old.warnings if ABOUT_RANGES.match(w)), *after)
 
 
 def _identity(column: ColumnPlan) -> tuple[str, str]:

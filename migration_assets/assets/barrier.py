@@ -5,6 +5,7 @@ stand beside each other. It refuses a part of the partitions: read alone, they w
 state than the others.
 """
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
@@ -118,7 +119,7 @@ def part_of_a_barrier(table: TablePlan, missing: str) -> ConfigurationError:
         f"{table.full_name} has consistency barrier: its {len(table.partition_keys)} partitions show "
         f"one point in time, and without {missing} the others would show another.",
         next_step="Extract all partitions, in one run: `migration-assets run --tables "
-        f"{table.full_name}`, or all of them selected in the UI's asset graph.",
+        f"{shlex.quote(table.full_name)}`, or all of them selected in the UI's asset graph.",
     )
 
 

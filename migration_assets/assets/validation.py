@@ -315,6 +315,8 @@ def _extracted(
     receipt = ReceiptStore(lake, table.source_database).find(CommitReceipt, path, partition_key)
     if receipt is None or not table.holds(receipt.table_id) or not receipt.fingerprint.values:
         return None
+    if receipt.range_id != table.range_id(partition_key):
+        return None  # of a time window that has got an end since: other rows
     return comparable(receipt.fingerprint, table, receipt.table_id)
 
 

@@ -7,6 +7,7 @@ end. While it is there, later windows wait. `iceberg/windows.py` is the same for
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -45,7 +46,7 @@ def loading_window(
             f"{table.starrocks_database}.{table.starrocks_table}: window {earlier} was loaded when "
             f"it was the last one, so it still has the rows of {partition_key}, too.",
             next_step=f"Migrate {earlier} again, then this one: `migration-assets run --failed "
-            f"--tables {table.full_name}` does both.",
+            f"--tables {shlex.quote(table.full_name)}` does both.",
         )
     is_open = key_range.upper is None
     if is_open and noted is None:

@@ -7,6 +7,7 @@ It changes together with the files, in one transaction, so it is never wrong.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -70,7 +71,7 @@ def window_properties(
             f"{name}: window {earlier} was migrated when it was the last one, so it still holds "
             f"the rows of {keys[highest]}, too.",
             next_step=f"Migrate {earlier} again, then this one: `migration-assets run --failed "
-            f"--tables {table.full_name}` does both.",
+            f"--tables {shlex.quote(table.full_name)}` does both.",
         )
     if any(number < last.number for number in open_now):
         raise PlanError(

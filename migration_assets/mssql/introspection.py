@@ -268,28 +268,32 @@ def check_columns(client: SqlServer, table: TablePlan) -> None:
             next_step="Check the permissions, or run `migration-assets plan` again.",
         )
     came = _came(table, now)
+    replan = f"Run `migration-assets plan` again: it says what {table.full_name} needs."
+    cut = {name for key_range in table.key_ranges for name in key_range.key_columns}
+    cut.update(table.primary_key)
     for column in table.columns:
         where = f"Column {column.source_name} of {table.full_name}"
         if column.source_name not in now:
             renamed = f" Or it is one of those that came since: {', '.join(came)}." if came else ""
             raise SchemaDriftError(f"{where} does not exist any more.{renamed}", next_step=reset)
         kind, nullable = now[column.source_name]
+        # Whether rows stay where such a column changes is for the planner to say.
+        easily = replan if column.source_name in cut else evolve
         if kind.declaration != column.mssql_type:
             raise SchemaDriftError(
                 f"{where} is {kind.declaration} now, it was {column.mssql_type} when planned.",
-                next_step=evolve if is_wider(column.mssql_type, kind.declaration) else reset,
+                next_step=easily if is_wider(column.mssql_type, kind.declaration) else reset,
             )
         if column.collation and kind.collation and column.collation != kind.collation:
             raise SchemaDriftError(
                 f"{where} has the collation {kind.collation} now, it had {column.collation} when "
                 "planned.",
-                next_step=f"Run `migration-assets plan` again: it says what {table.full_name} "
-                "needs.",
+                next_step=replan,
             )
         if nullable and not column.nullable:
             raise SchemaDriftError(
                 f"{where} takes NULL now, it did not when planned.",
-                next_step=reset if column.source_name in table.primary_key else evolve,
+                next_step=easily,
             )
     if came:
         kinds = [f"{name} {now[name][0].declaration}" for name in came]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -45,7 +46,7 @@ class Evolved:
         return (
             f"{line}\n  {', '.join(columns)}: NULL in what was extracted before, {_span(keys)}. "
             "To fetch the values: "
-            f"migration-assets run --tables {name} --partitions {','.join(keys)}"
+            f"migration-assets run --tables {shlex.quote(name)} --partitions {','.join(keys)}"
         )
 
 

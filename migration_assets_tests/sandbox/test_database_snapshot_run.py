@@ -181,7 +181,7 @@ def at_barrier(made: Bank) -> dict[str, Any]:
     control, project = made.sandbox.control("sqlserver"), made.project
     project.settings = {**project.settings, "MSSQL_POOL_SIZE": "4"}
     (project.folder / "migration.yaml").write_text(BARRIER)
-    project.run("plan").ok()
+    project.run("plan", "--yes").ok()
     ranges = project.table("dbo.accounts")["key_ranges"]
     low = rf"AS \[balance\] FROM .*>= {ranges[6]['lower']} "
     moves = (

@@ -112,6 +112,17 @@ def test_the_rule_cuts_nothing_anew_and_is_shown_as_a_change() -> None:
     assert "block writers" in changes
 
 
+def test_the_rule_is_asked_for_since_partitions_of_several_states_are_stale() -> None:
+    old = made(big(10**7, 10**7))
+    new = made(big(10**7, 10**7), old=old, rules=with_rules())
+    changes = compare_plans(old, new)
+    assert changes.is_to_be_accepted
+    assert "migration-assets run --failed --tables dbo.orders" in text_of(changes)
+    assert not compare_plans(new, old).is_to_be_accepted
+    one = made(big(10, 10))
+    assert not compare_plans(one, made(big(10, 10), old=one, rules=with_rules())).is_to_be_accepted
+
+
 def test_the_plan_names_the_tables_at_a_barrier() -> None:
     notes = planned(source("a"), source("b"), rules={"tables": {"*.a": {"consistency": "barrier"}}})
     assert notes.notes[-1] == "As of one point in time each, behind a barrier: dbo.a."
@@ -372,6 +383,12 @@ def test_a_part_of_the_partitions_is_not_extracted(instance: dg.DagsterInstance)
     later = Selection(partition_keys=["p001"], first=ICEBERG)
     assert work(instance, made, later) == [("p001", ICEBERG)]
     assert retry_command(made, "p001") == "migration-assets run --failed --tables dbo.t"
+
+
+def test_the_command_of_a_name_with_blanks_can_be_pasted() -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        refuse_part(guarded("order lines"), ["p000"])
+    assert "run --tables 'dbo.order lines'`" in raised.value.next_step
 
 
 def test_failed_extracts_all_again_when_one_is_missing(instance: dg.DagsterInstance) -> None:

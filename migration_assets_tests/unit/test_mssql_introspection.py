@@ -281,6 +281,19 @@ def test_a_wider_column_is_evolved_and_a_stricter_one_does_no_harm():
     check_columns(shop(), plan(("id", "int", True), ("who", "nvarchar(128)", True)))
 
 
+def test_of_a_column_that_is_cut_planning_again_says_what_is_needed():
+    """Whether its rows can stay depends on how it is cut, or they are reset as part of the key."""
+    by_two = KeyRange(source_partition=0, column="id", upper="1", more_columns=("who",),
+                      more_upper=("N'a'",))  # fmt: skip
+    for who in (("who", "nvarchar(60)", True), ("who", "nvarchar(128)", False)):
+        table = plan(("id", "int", False), who)
+        for cut in (table.replaced(key_ranges=(by_two,)), table.replaced(primary_key=("who",))):
+            with pytest.raises(SchemaDriftError) as raised:
+                check_columns(shop(), cut)
+            assert "it says what dbo.orders needs" in raised.value.next_step
+            assert "keeps the migrated rows" not in raised.value.next_step
+
+
 def test_another_collation_is_drift():
     table = plan(("id", "int", False), ("who", "nvarchar(128)", True))
     other = table.columns[1].model_copy(update={"collation": "Polish_CI_AS"})

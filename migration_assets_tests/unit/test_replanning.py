@@ -19,7 +19,16 @@ from migration_assets.plan_changes import Area, Kind, PlanChanges, Remedy, compa
 from migration_assets.planner import plan
 from migration_assets.replanning import same_but_estimates, stamped, take_over
 from migration_assets.rules import Rules
-from migration_assets.schema import Column, MssqlType, SourceDatabase, SourceTable, TableSchema
+from migration_assets.schema import (
+    Column,
+    Cut,
+    KeyCuts,
+    MssqlType,
+    SourceDatabase,
+    SourceIndex,
+    SourceTable,
+    TableSchema,
+)
 from migration_assets_tests.unit.source_tables import ID, INT, TEXT, source
 
 BIGINT = MssqlType("bigint", 8, 19)
@@ -175,6 +184,90 @@ def test_a_key_that_became_wider_keeps_its_ranges_and_another_key_does_not() -> 
     keyless = replace(big(20_000_000, 9000), columns=TableSchema((ID, NOTE), ()))
     old, new = replanned(big(20_000_000, 1000), keyless)
     assert old.key_ranges != new.key_ranges
+
+
+def test_what_is_said_of_the_ranges_is_said_of_those_that_stay() -> None:
+    """Not of those that a new cut would have: that changes with every row, and with it the plan."""
+    old = made(big(20_000_000, 15), rules={"defaults": {"buckets": 3}})
+    few = "8 partitions instead of 32: id has too few values, 1 to 15."
+    assert few in old.tables[0].warnings, "the example must have something to say"
+    for after in (big(21_000_000, 20), big(21_000_000, 10**7)):
+        new = made(after, old=old, rules={"defaults": {"buckets": 3}})
+        assert new.tables[0].key_ranges == old.tables[0].key_ranges
+        assert new.tables[0].warnings == old.tables[0].warnings
+        assert same_but_estimates(old, new)
+    later = made(big(50_000_000, 20), old=old, rules={"defaults": {"buckets": 3}})
+    assert few not in later.tables[0].warnings, "cut anew"
+    plain = made(big(20_000_000, 10**7))
+    assert made(big(21_000_000, 20), old=plain).tables[0].warnings == plain.tables[0].warnings
+
+
+def test_rows_of_ranges_that_stay_are_no_change() -> None:
+    """Or `plan --detailed-exitcode` would call them one for ever: the file stays as it is."""
+
+    def cut(rows: int) -> SourceTable:
+        cuts = tuple(Cut((str(n * 10),), rows * n / 8) for n in range(1, 8))
+        return orders(rows=rows, key_cuts=KeyCuts(("id",), cuts, rows, "walk"))
+
+    old = made(cut(20_000))
+    new = made(cut(50_000), old=old)
+    assert old.tables[0].range_rows != new.tables[0].range_rows, "cut anew, at the same places"
+    assert same_but_estimates(old, new)
+    assert not compare_plans(old, new)
+
+
+# -- no row may come to lie in two ranges, or in none ----------------------------------------------
+
+
+def by_two(*columns: Column, cuts: tuple[Cut, ...] = ()) -> SourceTable:
+    """A heap with a unique index over two columns."""
+    names = tuple(column.name for column in columns)
+    known = KeyCuts(names if len(cuts[0].literals) > 1 else names[:1], cuts, 1000, "walk")
+    index = SourceIndex(2, names, unique=True)
+    return source("orders", *columns, key=(), rows=20_000, indexes=(index,), key_cuts=known)
+
+
+def test_a_cut_over_several_columns_ends_when_one_takes_null() -> None:
+    """A row with NULL in the middle of a key would be in no range."""
+    first, second = Column("a", INT, nullable=False), Column("b", INT, nullable=False)
+    pairs = tuple(Cut(("1", str(n * 100)), n * 100) for n in range(1, 10))
+    before = by_two(first, second, cuts=pairs)
+    after = by_two(first, replace(second, nullable=True), cuts=(Cut(("1",), 500),))
+    old, new = replanned(before, after)
+    assert old.key_ranges[1].more_columns == ("b",), "the example must be cut over both"
+    assert not any(one.more_columns for one in new.key_ranges)
+    assert remedy(before, after) is Remedy.RESET
+
+
+@pytest.mark.parametrize("cuts", [("'B'", "'a'"), ("'a'", "'B'")], ids=["others", "the same"])
+def test_another_order_of_a_text_cuts_anew(cuts: tuple[str, ...]) -> None:
+    """`'a' <= code < 'B'` has rows of the ranges beside it where upper case comes first."""
+
+    def coded(collation: str, *literals: str) -> SourceTable:
+        kind = MssqlType("varchar", 10, collation=collation)
+        found = tuple(Cut((text,), 100 * n) for n, text in enumerate(literals, start=1))
+        known = KeyCuts(("code",), found, 300, "walk")
+        return source("orders", Column("code", kind, nullable=False), key=("code",), rows=300,
+                      key_cuts=known)  # fmt: skip
+
+    rules = {"defaults": {"partitions": 32}}
+    old = made(coded("Latin1_General_CI_AS", "'a'", "'B'"), rules=rules)
+    new = made(coded("Latin1_General_BIN2", *cuts), rules=rules, old=old)
+    assert [one.lower for one in old.tables[0].key_ranges] == [None, "'a'", "'B'"]
+    assert [one.lower for one in new.tables[0].key_ranges] == [None, *cuts]
+    (changed,) = compare_plans(old, new).tables
+    assert changed.remedy is Remedy.RESET
+    assert any("code" in reason for reason in changed.reasons), changed.reasons
+
+
+def test_another_type_of_a_hashed_column_is_another_split() -> None:
+    """CHECKSUM of a bigint is none of the int: rows would move to other partitions."""
+    rules = {"defaults": {"partitions": 8, "split": "hash"}}
+    old = made(source("orders", NOTE, column("x", "int", 4, 10), key=()), rules=rules)
+    wide = source("orders", NOTE, column("x", "bigint", 8, 19), key=())
+    (changed,) = compare_plans(old, made(wide, rules=rules, old=old)).tables
+    assert changed.remedy is Remedy.RESET
+    assert any("hash" in reason for reason in changed.reasons), changed.reasons
 
 
 # -- names -----------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from migration_assets.errors import (
 )
 from migration_assets.iceberg.data_files import write_data_files
 from migration_assets.iceberg.tables import reset_table
-from migration_assets.iceberg.windows import LAST_WINDOW_PROPERTY
+from migration_assets.iceberg.windows import LAST_WINDOW_PROPERTY, window_properties
 from migration_assets.jobs import class_job_name
 from migration_assets.key_range import KeyRange, Period, Window
 from migration_assets.mssql.windows import measure_windows
@@ -312,8 +312,21 @@ def test_columns_may_come_together_with_windows() -> None:
     wider = source("orders", ID, Column("At", DATE), Column("note", TEXT),
                    window_span=(dt.date(2024, 1, 1), dt.date(2024, 4, 1)))  # fmt: skip
     new = made(wider, rules=rules(), old=old)
-    assert compare_plans(old, new).tables[0].remedy is Remedy.EVOLVE
+    changes = compare_plans(old, new)
+    assert changes.tables[0].remedy is Remedy.EVOLVE
     assert new.tables[0].holds(old.tables[0].table_id)
+    text = text_of(changes)
+    commands = ("migration-assets evolve dbo.orders", "run --failed --tables dbo.orders")
+    assert 0 < text.index(commands[0]) < text.index(commands[1]), "first columns, then windows"
+
+
+def test_fewer_windows_of_a_fresh_plan_are_reset() -> None:
+    """The last one takes all later rows, which the windows that are gone have, too."""
+    old, _ = extended()
+    new = made(orders("date", "2024-01-01", "2024-02-01"), rules=rules())
+    (changed,) = compare_plans(old, new).tables
+    assert changed.remedy is Remedy.RESET
+    assert changed.reasons == ("its last windows go",)
 
 
 # -- no row is committed twice ---------------------------------------------------------------------
@@ -383,6 +396,20 @@ def test_later_windows_wait_until_the_one_that_was_open_is_committed_again(tmp_p
         assert held(lake, may) == {0, 202401, 202402, 202403, 202404, 202405}
         reset_table(lake, march)
         assert committed(lake, march, "2024-03") == "202403 open"
+
+
+def test_the_command_of_a_name_with_blanks_can_be_pasted(tmp_path: Path) -> None:
+    march, may = (
+        iceberg_windows(tmp_path, last).replaced(source_name="order lines") for last in (3, 5)
+    )
+    notes = Notes()
+    loaded(notes, march, "2024-03")
+    with pytest.raises(EarlierWindowError) as raised:
+        loaded(notes, may, "2024-04")
+    assert "--tables 'dbo.order lines'`" in raised.value.next_step
+    with pytest.raises(EarlierWindowError) as raised:
+        window_properties(may, {LAST_WINDOW_PROPERTY: "202403 open"}, [202404])
+    assert "--tables 'dbo.order lines'`" in raised.value.next_step
 
 
 def test_the_window_that_was_open_may_come_in_one_commit_with_later_ones(tmp_path: Path) -> None:
