@@ -127,18 +127,21 @@ class _Settings(BaseSettings):
 
 def _problem(settings: type[BaseSettings], entry: dict[str, Any]) -> str:
     field = str(entry["loc"][0]) if entry["loc"] else ""
-    prefix = settings.model_config.get("env_prefix", "")
-    known = settings.model_fields.get(field)
-    alias = known.validation_alias if known is not None else None
     # A variable that has a name of its own, without the prefix, is named by it already.
     is_variable = any(f.validation_alias == field for f in settings.model_fields.values())
-    own = field if is_variable else alias
-    name = own if isinstance(own, str) else f"{prefix}{field}".upper()
+    name = field if is_variable else _variable(settings, field)
     if entry["type"] == "missing":
         return f"{name} is not set"
     if entry["type"] == "value_error":  # our own words
         return f"{name}: {entry['msg'].removeprefix('Value error, ')}"
     return f"{name}: {entry['msg'][0].lower()}{entry['msg'][1:]}"
+
+
+def _variable(settings: type[BaseSettings], field: str) -> str:
+    known = settings.model_fields.get(field)
+    alias = known.validation_alias if known is not None else None
+    prefix = settings.model_config.get("env_prefix", "")
+    return alias if isinstance(alias, str) else f"{prefix}{field}".upper()
 
 
 class _PasswordSettings(_Settings):
@@ -344,13 +347,27 @@ class ProjectSettings(_Settings):
 def export_env_file(path: Path = Path(".env")) -> None:
     """Put what `.env` sets, and the environment does not, into the environment.
 
-    Dagster's `EnvVar`s and the AWS libraries look nowhere else. Empty values count as not set.
+    Dagster's `EnvVar`s and the AWS libraries look nowhere else. Empty values count as not set. Our
+    own variables are exported in capitals, as they look for them: in the file case does not matter.
 
     Raises:
         ConfigurationError: the file, or a line of it, cannot be read.
     """
-    for name, value in read_env_file(path).items():
-        if value and not os.environ.get(name):
+    ours = {
+        _variable(settings, field)
+        for settings in (
+            *(MssqlSettings, LakeSettings, StarRocksSettings),
+            *(SparkSettings, RetrySettings, ProjectSettings),
+        )
+        for field in settings.model_fields
+    }
+    given = {
+        name.upper() if name.upper() in ours else name: value  # of several the last counts
+        for name, value in read_env_file(path).items()
+        if value
+    }
+    for name, value in given.items():
+        if not os.environ.get(name):
             os.environ[name] = value
 
 

@@ -207,6 +207,23 @@ def test_the_file_is_exported_for_what_reads_the_environment_alone(
         warn_of_renamed_settings()
 
 
+def test_a_name_in_small_letters_is_exported_as_it_is_looked_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dotenv("mssql_host=file", "Aws_Region=eu-north-1", "MSSQL_USER=big", "mssql_user=small",
+           "mssql_database=small", "http_proxy=left")  # fmt: skip
+    assert LakeSettings.load().region == "eu-north-1"
+    monkeypatch.setattr("os.environ", {"MSSQL_DATABASE": "mine"})
+    export_env_file()
+    import os
+
+    assert os.environ["MSSQL_HOST"] == "file"
+    assert os.environ["AWS_REGION"] == "eu-north-1"
+    assert os.environ["MSSQL_DATABASE"] == "mine"
+    assert os.environ["http_proxy"] == "left"
+    assert "HTTP_PROXY" not in os.environ
+
+
 def test_no_renamed_setting_is_one_that_is_read() -> None:
     prefixes = {"MSSQL_": MssqlSettings, "STARROCKS_": StarRocksSettings, "SPARK_": SparkSettings}
     for name in RENAMED:
