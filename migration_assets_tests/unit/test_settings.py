@@ -158,6 +158,13 @@ def test_a_file_that_cannot_be_read_is_named() -> None:
         MssqlSettings.load()
 
 
+@pytest.mark.parametrize("line", ["MSSQL_PORT:1434", "[mssql]", "---", "MSSQL_PORT;1434"])
+def test_a_line_that_would_be_a_name_without_a_value_but_is_none_is_refused(line: str) -> None:
+    dotenv("# a variable that the environment may have", "S3_BUCKET", line)
+    with pytest.raises(ConfigurationError, match=r"\.env, line 3: not understood"):
+        ProjectSettings.load()
+
+
 def test_secrets_are_in_no_text_of_the_settings(
     mssql: Callable[..., MssqlSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
