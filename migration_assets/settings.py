@@ -26,7 +26,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from migration_assets.env_file import read_env_file
 from migration_assets.errors import ConfigurationError
-from migration_assets.setting_values import Bucket, FileLocation, Host, MssqlHost, Seconds
+from migration_assets.setting_values import (
+    Bucket,
+    FileLocation,
+    Host,
+    MssqlHost,
+    Seconds,
+    WarehousePath,
+)
 
 DEFAULT_TIMEOUT_S = 30
 MAX_CONCURRENT_RUNS = 1024
@@ -207,7 +214,7 @@ class LakeSettings(_Settings):
     endpoint_url: str | None = Field(None, validation_alias="AWS_ENDPOINT_URL")
     ca_bundle: str | None = Field(None, validation_alias="AWS_CA_BUNDLE")
     bucket: Bucket | None = Field(None, validation_alias="S3_BUCKET")
-    warehouse_path: str = Field("warehouse", validation_alias="S3_WAREHOUSE_PATH")
+    warehouse_path: WarehousePath = Field("warehouse", validation_alias="S3_WAREHOUSE_PATH")
     catalog_type: CatalogType = Field(CatalogType.GLUE, validation_alias="ICEBERG_CATALOG_TYPE")
     catalog_uri: str | None = Field(None, validation_alias="ICEBERG_CATALOG_URI")
     connect_timeout_s: Seconds = Field(DEFAULT_TIMEOUT_S, validation_alias="S3_CONNECT_TIMEOUT_S")

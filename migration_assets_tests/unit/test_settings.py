@@ -244,6 +244,13 @@ def test_the_warehouse_is_in_the_bucket() -> None:
     assert LakeSettings.load(bucket="lake", warehouse_path="/").warehouse == "s3://lake"
 
 
+def test_an_address_is_no_path_in_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be `s3://lake/s3://lake/warehouse`, and nobody would look for tables there."""
+    monkeypatch.setenv("S3_WAREHOUSE_PATH", "s3://lake/warehouse")
+    with pytest.raises(ConfigurationError, match="S3_WAREHOUSE_PATH: a path is needed"):
+        LakeSettings.load(bucket="lake")
+
+
 def test_without_a_bucket_only_a_local_catalog_has_a_warehouse(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="S3_BUCKET is not set"):
         _ = LakeSettings.load().warehouse
