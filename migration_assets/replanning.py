@@ -181,7 +181,16 @@ def _keeps_ranges(made: TablePlan, old: TablePlan) -> bool:
             return False
         if name in was and not is_wider(was[name].mssql_type, now[name].mssql_type):
             return False
-    return True
+    several = any(key_range.more_columns for key_range in old.key_ranges)
+    return not any(_misplaces(was[name], now[name], several=several) for name in cut & was.keys())
+
+
+def _misplaces(was: ColumnPlan, now: ColumnPlan, *, several: bool) -> bool:
+    """Whether ranges by a column, or by several, would lose or double rows as it is now."""
+    # A row with NULL in one of several columns is in no range; in another order bounds may change
+    # places.
+    is_reordered = was.collation and now.collation and was.collation != now.collation
+    return bool(is_reordered) or (several and now.nullable)
 
 
 def _identity(column: ColumnPlan) -> tuple[str, str]:
