@@ -21,7 +21,7 @@ _MAKE_A_VIEW = "create a view of it in SQL Server and name that under `views`"
 _TOKEN = re.compile(
     r"(?P<blank>\s+|--[^\n]*)"
     r"|(?P<comment>/\*)"
-    r"|(?P<quoted>'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\[(?:[^\]]|\]\])*\])"
+    r"|(?P<quoted>'(?:[^']|'')*+'|\"(?:[^\"]|\"\")*+\"|\[(?:[^\]]|\]\])*+\])"
     r"|(?P<word>[^\W\d][\w@$#]*|[@#][\w@$#]*|\d[\w.]*)"
     r"|(?P<sign>.)",
     re.DOTALL,
