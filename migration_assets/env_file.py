@@ -7,10 +7,12 @@ quote or a `name: value` would leave a setting at its default, or at another lin
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 from migration_assets.errors import ConfigurationError
 
+_NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 _LINES = "Each line is NAME=value, or a comment that begins with #; see .env.example."
 
 
@@ -42,7 +44,9 @@ def read_env_file(path: Path) -> dict[str, str | None]:
     for binding in parse_stream(io.StringIO(text)):
         # What the line says may be a secret.
         where = f"Settings: {path}, line {binding.original.line}"
-        if binding.error:
+        # python-dotenv takes `MSSQL_PORT:1434` for a name without a value.
+        is_no_name = binding.key is not None and _NAME.fullmatch(binding.key) is None
+        if binding.error or (is_no_name and binding.value is None):
             raise ConfigurationError(f"{where}: not understood.", next_step=_LINES)
         if "\0" in binding.original.string:
             raise ConfigurationError(f"{where}: there is a NUL character in it.", next_step=_LINES)

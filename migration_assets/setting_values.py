@@ -67,6 +67,13 @@ def _bucket(value: str) -> str:
     return value
 
 
+def _path(value: str) -> str:
+    """A path, of a bucket or a folder, and no address."""
+    if found := re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", value):
+        raise ValueError(f"a path is needed, without {found[0]}; the bucket is S3_BUCKET")
+    return value
+
+
 def _file_location(value: str) -> str:
     """A path (`~` is the home folder), or `s3://bucket/key`."""
     if not value:
@@ -84,4 +91,5 @@ def _file_location(value: str) -> str:
 Host = Annotated[str, AfterValidator(_host)]
 MssqlHost = Annotated[str, AfterValidator(_mssql_host)]
 Bucket = Annotated[str, AfterValidator(_bucket)]
+WarehousePath = Annotated[str, AfterValidator(_path)]
 FileLocation = Annotated[str, AfterValidator(_file_location)]

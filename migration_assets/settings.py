@@ -26,7 +26,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from migration_assets.env_file import read_env_file
 from migration_assets.errors import ConfigurationError
-from migration_assets.setting_values import Bucket, FileLocation, Host, MssqlHost, Seconds
+from migration_assets.setting_values import (
+    Bucket,
+    FileLocation,
+    Host,
+    MssqlHost,
+    Seconds,
+    WarehousePath,
+)
 
 DEFAULT_TIMEOUT_S = 30
 MAX_CONCURRENT_RUNS = 1024
@@ -127,18 +134,21 @@ class _Settings(BaseSettings):
 
 def _problem(settings: type[BaseSettings], entry: dict[str, Any]) -> str:
     field = str(entry["loc"][0]) if entry["loc"] else ""
-    prefix = settings.model_config.get("env_prefix", "")
-    known = settings.model_fields.get(field)
-    alias = known.validation_alias if known is not None else None
     # A variable that has a name of its own, without the prefix, is named by it already.
     is_variable = any(f.validation_alias == field for f in settings.model_fields.values())
-    own = field if is_variable else alias
-    name = own if isinstance(own, str) else f"{prefix}{field}".upper()
+    name = field if is_variable else _variable(settings, field)
     if entry["type"] == "missing":
         return f"{name} is not set"
     if entry["type"] == "value_error":  # our own words
         return f"{name}: {entry['msg'].removeprefix('Value error, ')}"
     return f"{name}: {entry['msg'][0].lower()}{entry['msg'][1:]}"
+
+
+def _variable(settings: type[BaseSettings], field: str) -> str:
+    known = settings.model_fields.get(field)
+    alias = known.validation_alias if known is not None else None
+    prefix = settings.model_config.get("env_prefix", "")
+    return alias if isinstance(alias, str) else f"{prefix}{field}".upper()
 
 
 class _PasswordSettings(_Settings):
@@ -204,7 +214,7 @@ class LakeSettings(_Settings):
     endpoint_url: str | None = Field(None, validation_alias="AWS_ENDPOINT_URL")
     ca_bundle: str | None = Field(None, validation_alias="AWS_CA_BUNDLE")
     bucket: Bucket | None = Field(None, validation_alias="S3_BUCKET")
-    warehouse_path: str = Field("warehouse", validation_alias="S3_WAREHOUSE_PATH")
+    warehouse_path: WarehousePath = Field("warehouse", validation_alias="S3_WAREHOUSE_PATH")
     catalog_type: CatalogType = Field(CatalogType.GLUE, validation_alias="ICEBERG_CATALOG_TYPE")
     catalog_uri: str | None = Field(None, validation_alias="ICEBERG_CATALOG_URI")
     connect_timeout_s: Seconds = Field(DEFAULT_TIMEOUT_S, validation_alias="S3_CONNECT_TIMEOUT_S")
@@ -344,13 +354,27 @@ class ProjectSettings(_Settings):
 def export_env_file(path: Path = Path(".env")) -> None:
     """Put what `.env` sets, and the environment does not, into the environment.
 
-    Dagster's `EnvVar`s and the AWS libraries look nowhere else. Empty values count as not set.
+    Dagster's `EnvVar`s and the AWS libraries look nowhere else. Empty values count as not set. Our
+    own variables are exported in capitals, as they look for them: in the file case does not matter.
 
     Raises:
         ConfigurationError: the file, or a line of it, cannot be read.
     """
-    for name, value in read_env_file(path).items():
-        if value and not os.environ.get(name):
+    ours = {
+        _variable(settings, field)
+        for settings in (
+            *(MssqlSettings, LakeSettings, StarRocksSettings),
+            *(SparkSettings, RetrySettings, ProjectSettings),
+        )
+        for field in settings.model_fields
+    }
+    given = {
+        name.upper() if name.upper() in ours else name: value  # of several the last counts
+        for name, value in read_env_file(path).items()
+        if value
+    }
+    for name, value in given.items():
+        if not os.environ.get(name):
             os.environ[name] = value
 
 

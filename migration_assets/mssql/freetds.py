@@ -7,6 +7,7 @@ argument for that. So we write such a file and name it in FREETDSCONF
 
 from __future__ import annotations
 
+import atexit
 import os
 import ssl
 import tempfile
@@ -89,13 +90,13 @@ class _State:
         self.users = 0
         self.text: str | None = None
         self._given = os.environ.get(VARIABLE)
-        self._files: dict[str, tempfile._TemporaryFileWrapper[str]] = {}
+        self._files: dict[str, Path] = {}
 
     def use(self, text: str) -> None:
-        if text == self.text:
-            return
         if text:
             os.environ[VARIABLE] = self._path(text)
+        elif text == self.text:
+            return
         elif self._given is not None:
             os.environ[VARIABLE] = self._given
         else:
@@ -103,13 +104,16 @@ class _State:
         self.text = text
 
     def _path(self, text: str) -> str:
-        if text not in self._files:
-            # Kept open: it is deleted when it is closed, at the latest when the process ends.
-            file = tempfile.NamedTemporaryFile("w", prefix="migration_assets.", suffix=".freetds")  # noqa: SIM115
-            file.write(text)
-            file.flush()
-            self._files[text] = file
-        return self._files[text].name
+        path = self._files.get(text)
+        # Something cleans up /tmp, or a fork of this process ended: FreeTDS takes a file that is not
+        # there for an empty one, and checks no certificate.
+        if path is None or not path.exists():
+            handle, name = tempfile.mkstemp(prefix="migration_assets.", suffix=".freetds")
+            with os.fdopen(handle, "w") as file:
+                file.write(text)
+            path = self._files[text] = Path(name)
+            atexit.register(path.unlink, missing_ok=True)
+        return str(path)
 
 
 _changed = threading.Condition()

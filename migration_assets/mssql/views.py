@@ -187,7 +187,21 @@ def _measured(client: SqlServer, table: SourceTable, wanted: Sequence[str]) -> S
         warnings.append(f"The key ({names}) is not unique: rows that share it look alike.")
     if counted.has_nulls:
         warnings.append(f"The key ({names}) is NULL in some rows: the first partition has them.")
+        table = _with_nullable_key(table)
     return replace(table, rows=counted.rows, rows_exact=True, warnings=tuple(warnings))
+
+
+def _with_nullable_key(table: SourceTable) -> SourceTable:
+    """Believe the rows: cuts over several columns would lose those with NULL.
+
+    What the catalog says of a view's columns is as old as the view, until `sp_refreshview`
+    (https://learn.microsoft.com/sql/relational-databases/system-stored-procedures/sp-refreshview-transact-sql).
+    """
+    columns, key = table.columns.columns, table.columns.primary_key
+    if any(column.nullable for column in columns if column.name in key):
+        return table  # the catalog knows
+    believed = (replace(c, nullable=True) if c.name in key else c for c in columns)
+    return replace(table, columns=TableSchema(tuple(believed), key))
 
 
 def _count(client: SqlServer, table: SourceTable) -> _Counted:

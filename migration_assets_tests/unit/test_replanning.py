@@ -273,6 +273,40 @@ def test_another_type_of_a_hashed_column_is_another_split() -> None:
 # -- names -----------------------------------------------------------------------------------------
 
 
+def composite(*columns: Column) -> SourceTable:
+    """A table cut over two columns of a unique index."""
+    names = tuple(c.name for c in columns)
+    cuts = tuple(Cut((f"'{letter}'", "5"), 1_000.0 * (i + 1)) for i, letter in enumerate("bdfhjln"))
+    return source(
+        "orders", *columns, key=(), rows=20_000, indexes=(SourceIndex(2, names, unique=True),),
+        key_cuts=KeyCuts(names, cuts, 20_000.0, "walk"),
+    )  # fmt: skip
+
+
+def test_ranges_that_would_lose_or_double_rows_are_cut_anew() -> None:
+    word = Column("word", replace(TEXT, collation="Latin1_General_BIN2"), nullable=False)
+    number = Column("number", INT, nullable=False)
+    old = made(composite(word, number))
+    assert old.tables[0].key_ranges[0].more_columns == ("number",)
+    # A row with NULL in the second column of a cut is in no range.
+    with_null = composite(word, replace(number, nullable=True))
+    # In another order the bounds of a range may exchange places.
+    reordered = composite(replace(word, type=TEXT), number)
+    for changed in (with_null, reordered):
+        anew = replace(
+            changed, key_cuts=KeyCuts(("word",), (Cut(("'m'",), 9_000.0),), 20_000.0, "walk")
+        )
+        assert made(anew, old=old).tables[0].key_ranges == made(anew).tables[0].key_ranges
+
+
+def test_a_split_by_hash_stays_whatever_takes_null() -> None:
+    rules = {"tables": {"dbo.orders": {"split": "hash"}}}
+    old = made(orders(ID, NOTE, rows=20_000, key=()), rules=rules)
+    grown = made(orders(ID, NOTE, rows=39_000, key=()), rules=rules, old=old)
+    assert grown.tables[0].cut_rows == old.tables[0].cut_rows
+    assert grown.tables[0].key_ranges == old.tables[0].key_ranges
+
+
 def test_a_new_table_takes_no_name_from_an_old_one() -> None:
     old = made(source("Order Lines"))
     names = {t.source_name: t.iceberg_table for t in old.tables}

@@ -123,3 +123,18 @@ def test_connections_that_want_another_configuration_wait(tmp_path: Path) -> Non
         assert os.environ[freetds.VARIABLE] == named
     other.join(10)
     assert seen == [before]
+
+
+def test_a_configuration_that_somebody_cleaned_up_is_written_again(tmp_path: Path) -> None:
+    """Without its file FreeTDS checks no certificate, and says nothing of it."""
+    authorities = tmp_path / "authorities.pem"
+    authorities.touch()
+    checking = settings(ca_file=str(authorities))
+    for _ in range(2):
+        with freetds.configured(checking):
+            named = Path(os.environ[freetds.VARIABLE])
+            assert named.read_text() == freetds.configuration(checking)
+            assert named.stat().st_mode & 0o077 == 0
+        named.unlink()
+    with freetds.configured(settings(encrypt="no")):  # as other tests expect it
+        pass

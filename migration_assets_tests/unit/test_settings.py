@@ -158,6 +158,13 @@ def test_a_file_that_cannot_be_read_is_named() -> None:
         MssqlSettings.load()
 
 
+@pytest.mark.parametrize("line", ["MSSQL_PORT:1434", "[mssql]", "---", "MSSQL_PORT;1434"])
+def test_a_line_that_would_be_a_name_without_a_value_but_is_none_is_refused(line: str) -> None:
+    dotenv("# a variable that the environment may have", "S3_BUCKET", line)
+    with pytest.raises(ConfigurationError, match=r"\.env, line 3: not understood"):
+        ProjectSettings.load()
+
+
 def test_secrets_are_in_no_text_of_the_settings(
     mssql: Callable[..., MssqlSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +214,23 @@ def test_the_file_is_exported_for_what_reads_the_environment_alone(
         warn_of_renamed_settings()
 
 
+def test_a_name_in_small_letters_is_exported_as_it_is_looked_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dotenv("mssql_host=file", "Aws_Region=eu-north-1", "MSSQL_USER=big", "mssql_user=small",
+           "mssql_database=small", "http_proxy=left")  # fmt: skip
+    assert LakeSettings.load().region == "eu-north-1"
+    monkeypatch.setattr("os.environ", {"MSSQL_DATABASE": "mine"})
+    export_env_file()
+    import os
+
+    assert os.environ["MSSQL_HOST"] == "file"
+    assert os.environ["AWS_REGION"] == "eu-north-1"
+    assert os.environ["MSSQL_DATABASE"] == "mine"
+    assert os.environ["http_proxy"] == "left"
+    assert "HTTP_PROXY" not in os.environ
+
+
 def test_no_renamed_setting_is_one_that_is_read() -> None:
     prefixes = {"MSSQL_": MssqlSettings, "STARROCKS_": StarRocksSettings, "SPARK_": SparkSettings}
     for name in RENAMED:
@@ -218,6 +242,13 @@ def test_the_warehouse_is_in_the_bucket() -> None:
     assert LakeSettings.load(bucket="lake").warehouse == "s3://lake/warehouse"
     assert LakeSettings.load(bucket="lake", warehouse_path="/a/b/").warehouse == "s3://lake/a/b"
     assert LakeSettings.load(bucket="lake", warehouse_path="/").warehouse == "s3://lake"
+
+
+def test_an_address_is_no_path_in_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be `s3://lake/s3://lake/warehouse`, and nobody would look for tables there."""
+    monkeypatch.setenv("S3_WAREHOUSE_PATH", "s3://lake/warehouse")
+    with pytest.raises(ConfigurationError, match="S3_WAREHOUSE_PATH: a path is needed"):
+        LakeSettings.load(bucket="lake")
 
 
 def test_without_a_bucket_only_a_local_catalog_has_a_warehouse(tmp_path: Path) -> None:

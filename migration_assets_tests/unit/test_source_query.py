@@ -110,6 +110,7 @@ def code_of(sql: str) -> list[tuple[int, str]]:
 @example("SELECT 1 AS a '[' ; -- ;")
 @example("SELECT 1 AS a *//**/")
 @example("SELECT 1 AS a [a]]b]]")
+@example("SELECT 1 AS a []]")
 def test_what_is_taken_stays_within_its_parentheses(text: str) -> None:
     try:
         taken = single_select(text)

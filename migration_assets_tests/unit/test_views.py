@@ -20,6 +20,7 @@ from migration_assets.mssql.keys import walk
 from migration_assets.mssql.point_in_time import start_watch
 from migration_assets.mssql.select import fingerprint_sql, range_count_sql, select_sql
 from migration_assets.mssql.views import with_views
+from migration_assets.partitioning import choose_key
 from migration_assets.plan import MigrationPlan, TablePlan, VerificationLevel
 from migration_assets.plan_changes import Remedy, compare_plans
 from migration_assets.planner import KeyRequest, plan
@@ -260,6 +261,19 @@ def test_a_key_that_is_none_is_a_warning(counted: Any, said: str) -> None:
         w for w in table.warnings if said and said in w
     ]
     assert table.columns.primary_key == ("Id",)
+
+
+def test_a_key_with_null_is_not_cut_by_several_columns_whatever_the_catalog_says() -> None:
+    """The catalog's word on a view is as old as the view; a row with NULL would be in no range."""
+    said = columns_of(("sales", "v_orders", [("Id", INT), ("Who", NAME)]))
+    strict = [(*row[:-1], False) for row in said]  # the last says whether it takes NULL
+    for nulls, more in ((0, ("Who",)), (1, ())):
+        client = server(
+            **{r"FROM sys\.views": strict, r"rows_of_it.*v_orders": [(30_000, 1, nulls)]}
+        )
+        table = taken(client)["sales.v_orders"]
+        assert choose_key(table).column == "Id"
+        assert choose_key(table).more == more
 
 
 def test_a_query_that_is_excluded_is_not_asked_for() -> None:
