@@ -6,9 +6,6 @@ UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 SYNCED := $(VENV)/.synced
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-# Tests wait for servers and processes half of their time.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
-
 .DEFAULT_GOAL := help
 .PHONY: help demo test dev jars ui lint format check types bench soak contracts clean
 
@@ -24,7 +21,7 @@ jars: $(SYNCED) ## Fetch the jars of the Spark engine (120 MB)
 
 ##@ Develop
 test: $(SYNCED) ## Run all tests
-	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
+	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --durations=25
 
 check: lint types ## Everything that needs no server: lock, lint, types, import directions
 
