@@ -33,7 +33,8 @@ from typing import Any
 
 from benchmarks import source
 from benchmarks.measurement import Cost, alternate, hand_back, in_process, measured
-from migration_assets.plan import MigrationPlan, TablePlan, VerificationLevel
+from migration_assets.choices import VerificationLevel
+from migration_assets.plan import MigrationPlan, TablePlan
 
 ARROW, TASKS, JDBC, PLAIN = "arrow", "spark, arrow reader", "spark, jdbc reader", "plain Spark"
 ONE_JOB, JOB_EACH = "one job", "a job and session each"

@@ -37,7 +37,8 @@ from benchmarks.measurement import (
     print_goals,
     print_table,
 )
-from migration_assets.plan import MigrationPlan, TablePlan, VerificationLevel
+from migration_assets.choices import VerificationLevel
+from migration_assets.plan import MigrationPlan, TablePlan
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -34,7 +34,8 @@ from benchmarks.measurement import (
     print_table,
 )
 from migration_assets.arrow_fingerprint import ArrowFingerprint
-from migration_assets.plan import MigrationPlan, TablePlan, VerificationLevel
+from migration_assets.choices import VerificationLevel
+from migration_assets.plan import MigrationPlan, TablePlan
 from migration_assets.planner import plan
 from migration_assets.row_digest import ComparedColumns, RowDigest, RowHasher
 from migration_assets.rules import Rules

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from migration_assets.choices import VerificationLevel
 from migration_assets.fingerprint import (
     CUT,
     SWAP_MODULUS,
@@ -26,7 +27,7 @@ from migration_assets.fingerprint import (
     swap_measured,
     time_digits,
 )
-from migration_assets.plan import ColumnPlan, TablePlan, VerificationLevel
+from migration_assets.plan import ColumnPlan, TablePlan
 from migration_assets.receipts import Fingerprint
 from migration_assets.type_mapping import LONGEST_KEPT, MAX_STARROCKS_BYTES
 

@@ -118,35 +118,16 @@ def _plan() -> MigrationPlan:
     help="What the report estimates from, as extract_rows_per_s=100000.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show what the queries cost, and the cuts.")
-def plan(
-    *,
-    output: str | None,
-    measure: bool,
-    report: Path | None,
-    assume: tuple[str, ...],
-    fresh: bool,
-    yes: bool,
-    dry_run: bool,
-    detailed_exitcode: bool,
-    verbose: bool,
-) -> int:
+def plan(*, detailed_exitcode: bool, **options: Any) -> int:
     """Introspect SQL Server, apply migration.yaml, write and show the plan.
 
     Over a plan that is there: show what changes, and ask before a table's rows stop being valid.
     """
-    from migration_assets.plan_command import plan_again
+    from migration_assets.plan_command import PlanOptions, plan_again
 
+    chosen = PlanOptions(**options)
     try:
-        is_written, has_changes = plan_again(
-            output,
-            measure=measure,
-            report=report,
-            assume=assume,
-            fresh=fresh,
-            yes=yes,
-            dry_run=dry_run,
-            verbose=verbose,
-        )
+        is_written, has_changes = plan_again(chosen)
     except MigrationError as error:
         if not detailed_exitcode:
             raise
@@ -154,7 +135,7 @@ def plan(
 
         print_error(error)
         return FAILED  # an error must not end with 2, which says "changes" here
-    if not (is_written or dry_run):
+    if not (is_written or chosen.dry_run):
         return FAILED
     return CHANGES if detailed_exitcode and has_changes else OK
 
@@ -294,9 +275,9 @@ def validate(*, tables: tuple[str, ...], level: str, until: str, sample: int | N
     if sample and (level, until) != ("rows", "starrocks"):
         raise click.UsageError("--sample goes with --level rows, and with StarRocks.")
     from migration_assets.assets.translator import Stage
+    from migration_assets.choices import VerificationLevel
     from migration_assets.operations.home import open_instance
     from migration_assets.operations.validate import validate as compare
-    from migration_assets.plan import VerificationLevel
     from migration_assets.terminal import console, print_validation
 
     wrong = total = 0

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from migration_assets.choices import Consistency, Engine
 from migration_assets.errors import ConfigurationError
 from migration_assets.naming import bracketed
-from migration_assets.plan import Consistency, DatabaseSnapshot, Engine, TablePlan
+from migration_assets.plan import DatabaseSnapshot, TablePlan
 from migration_assets.rules import MAX_IDENTIFIER, Rules, TableRules
 from migration_assets.schema import SourceDatabase, SourceTable, TableKind
 

@@ -13,11 +13,12 @@ from migration_assets.assets.mssql import build_mssql_asset
 from migration_assets.assets.receipt_store import ReceiptIOManager
 from migration_assets.assets.starrocks import build_starrocks_asset
 from migration_assets.assets.translator import MigrationTranslator, Stage
+from migration_assets.choices import Consistency, Engine
 from migration_assets.events import write_lines
 from migration_assets.iceberg.resource import LakeResource
 from migration_assets.jobs import build_jobs, build_schedules, build_sensors
 from migration_assets.mssql.resource import MssqlResource
-from migration_assets.plan import Consistency, Engine, MigrationPlan, TablePlan
+from migration_assets.plan import MigrationPlan, TablePlan
 from migration_assets.plan_source import read_plan
 from migration_assets.settings import LogFormat, ProjectSettings, RetrySettings
 from migration_assets.starrocks.resource import StarRocksResource

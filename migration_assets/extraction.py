@@ -15,8 +15,9 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from migration_assets.choices import VerificationLevel
 from migration_assets.errors import SchemaDriftError
-from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import DataFile, ExtractReceipt, Fingerprint
 
 if TYPE_CHECKING:

@@ -28,7 +28,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from migration_assets.plan import ColumnPlan, TablePlan, VerificationLevel
+from migration_assets.choices import VerificationLevel
+from migration_assets.plan import ColumnPlan, TablePlan
 from migration_assets.receipts import Fingerprint
 
 SWAP_MODULUS = 32_749

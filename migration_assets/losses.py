@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
+from migration_assets.choices import Fidelity
 from migration_assets.conversions import Loss
 from migration_assets.naming import bracketed
-from migration_assets.plan import ColumnPlan, Fidelity, TablePlan
+from migration_assets.plan import ColumnPlan, TablePlan
 from migration_assets.type_mapping import MAX_STARROCKS_BYTES
 
 _AFFECTED = {

@@ -7,7 +7,6 @@ Nothing here knows a driver, Dagster or Iceberg.
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,14 @@ from pydantic import (
 )
 
 from migration_assets import naming
+from migration_assets.choices import (
+    Consistency,
+    Engine,
+    Fidelity,
+    OnExisting,
+    TableConsistency,
+    VerificationLevel,
+)
 from migration_assets.conversions import Loss
 from migration_assets.errors import PlanError
 from migration_assets.frozen_model import FrozenModel, content_hash
@@ -36,57 +43,6 @@ MIGRATED_AT = "migrated_at"
 SOURCE_SCHEMA = "source_schema"
 AUDIT_COLUMNS = (MIGRATED_AT, SOURCE_SCHEMA, SOURCE_PARTITION)
 """Columns appended to every target table, in this order."""
-
-
-class Fidelity(StrEnum):
-    """What becomes of a type's values."""
-
-    EXACT = "exact"
-    LOSSY = "lossy"
-    REFUSED = "refused"
-
-
-class Engine(StrEnum):
-    """Who runs the extraction."""
-
-    ARROW = "arrow"
-    SPARK = "spark"
-
-
-class VerificationLevel(StrEnum):
-    """How much of a partition is compared."""
-
-    NONE = "none"
-    COUNT = "count"
-    FULL = "full"
-    ROWS = "rows"
-
-    @property
-    def compares_values(self) -> bool:
-        """Whether columns are aggregated; `rows` includes what `full` does."""
-        return self in {VerificationLevel.FULL, VerificationLevel.ROWS}
-
-
-class OnExisting(StrEnum):
-    """What to do with a target object that is there and is not ours."""
-
-    REFUSE = "refuse"
-    ADOPT = "adopt"
-    REPLACE = "replace"
-
-
-class Consistency(StrEnum):
-    """Which rows of the source belong together; see docs/consistency.md."""
-
-    NONE = "none"
-    STATEMENT = "statement"
-    DATABASE_SNAPSHOT = "database_snapshot"
-
-
-class TableConsistency(StrEnum):
-    """What a table may have instead of its plan's consistency."""
-
-    BARRIER = "barrier"
 
 
 class TargetColumn(FrozenModel):

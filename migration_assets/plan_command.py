@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -24,18 +25,23 @@ from migration_assets.terminal import console, errors, print_error
 from migration_assets.windows import described
 
 
-def plan_again(
-    output: str | None,
-    *,
-    measure: bool,
-    report: Path | None,
-    assume: tuple[str, ...],
-    fresh: bool,
-    yes: bool,
-    dry_run: bool,
-    verbose: bool,
-) -> tuple[bool, bool]:
+@dataclass(frozen=True)
+class PlanOptions:
+    """The options of `migration-assets plan`, as its help explains them."""
+
+    output: str | None
+    measure: bool
+    report: Path | None
+    assume: tuple[str, ...]
+    fresh: bool
+    yes: bool
+    dry_run: bool
+    verbose: bool
+
+
+def plan_again(options: PlanOptions) -> tuple[bool, bool]:
     """Plan, show, ask and write; returns whether the plan in force is the one made, and differs."""
+    output, report, assume = options.output, options.report, options.assume
     if report:
         check_report(report, assume)
     elif assume:
@@ -46,12 +52,12 @@ def plan_again(
     rules = load_rules(Path(project.rules), must_exist="rules" in project.model_fields_set)
     costs = QueryCosts()
     settings = MssqlSettings.load(), LakeSettings.load()
-    old, unreadable = _existing_plan(path, fresh=fresh)
-    given = None if fresh else old
-    made = make_plan(*settings, rules, measure=measure, costs=costs, old=given)
+    old, unreadable = _existing_plan(path, fresh=options.fresh)
+    given = None if options.fresh else old
+    made = make_plan(*settings, rules, measure=options.measure, costs=costs, old=given)
     replicas = replication_num()
     console.print(render(made, console.width, replication_num=replicas))
-    if verbose:
+    if options.verbose:
         _print_costs(made, costs)
     changes = compare_plans(old, made) if old is not None else None
     if changes is not None:
@@ -59,19 +65,24 @@ def plan_again(
     has_changes = changes is None or bool(changes)
     if report:  # of the plan that was made, whether it is accepted or not
         write_report(
-            made, report, settings[0], replication_num=replicas, assume=assume, measure=measure
+            made,
+            report,
+            settings[0],
+            replication_num=replicas,
+            assume=assume,
+            measure=options.measure,
         )
         console.print(f"\nWrote {report}.", markup=False, soft_wrap=True)
     if old is not None and same_but_estimates(old, made):
         console.print(f"\n{path} stays as it is, plan {old.plan_id}.", soft_wrap=True)
         return True, has_changes
-    if dry_run:
+    if options.dry_run:
         console.print(f"\nNothing was written to {path}.", soft_wrap=True)
         return False, has_changes
     if unreadable is not None:
         print_error(unreadable)
     is_asked_for = unreadable is not None or (changes is not None and changes.is_to_be_accepted)
-    if is_asked_for and not _is_accepted(path, yes=yes):
+    if is_asked_for and not _is_accepted(path, yes=options.yes):
         return False, has_changes
     write_plan(made, path)
     console.print(f"\nWrote {path}, plan {made.plan_id}.", soft_wrap=True)

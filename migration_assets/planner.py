@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from migration_assets.choices import Engine, OnExisting, VerificationLevel
 from migration_assets.column_planner import plan_columns
 from migration_assets.consistency import (
     barrier_notes,
@@ -39,12 +40,9 @@ from migration_assets.partitioning import (
 from migration_assets.plan import (
     SOURCE_PARTITION,
     ColumnPlan,
-    Engine,
     MigrationPlan,
-    OnExisting,
     SkippedTable,
     TablePlan,
-    VerificationLevel,
 )
 from migration_assets.range_planner import choose, count_partitions, plan_ranges
 from migration_assets.rules import Rules, Split, TableRules

@@ -50,6 +50,13 @@ from pydantic import (
     Field,
 )
 
+from migration_assets.choices import (
+    Consistency,
+    Engine,
+    OnExisting,
+    TableConsistency,
+    VerificationLevel,
+)
 from migration_assets.conversions import (
     Conversions,
     Fractions,
@@ -65,13 +72,6 @@ from migration_assets.naming import (
     RESERVED_DATABASES,
     STARROCKS_DATABASE_PATTERN,
     STARROCKS_TABLE_PATTERN,
-)
-from migration_assets.plan import (
-    Consistency,
-    Engine,
-    OnExisting,
-    TableConsistency,
-    VerificationLevel,
 )
 from migration_assets.schema import SourceTable, TableKind
 from migration_assets.source_query import single_select

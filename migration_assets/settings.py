@@ -59,11 +59,17 @@ class EncryptMode(StrEnum):
     STRICT = "strict"
 
 
-def _encrypt_mode(value: object) -> object:
-    """Accept what the various drivers call it."""
-    aliases = {"true": "yes", "mandatory": "yes", "1": "yes", "false": "no", "optional": "no"}
+_SWITCHES = {
+    **dict.fromkeys(("true", "1", "mandatory", "required"), "yes"),
+    **dict.fromkeys(("false", "0", "optional"), "no"),
+    "preferred": "prefer",
+}
+
+
+def _mode(value: object) -> object:
+    """Accept what the various drivers call a mode of encryption."""
     text = str(value).strip().lower()
-    return aliases.get(text, "no" if text == "0" else text)
+    return _SWITCHES.get(text, text)
 
 
 class TlsMode(StrEnum):
@@ -73,12 +79,6 @@ class TlsMode(StrEnum):
     PREFER = "prefer"
     """Where the server offers it, and without a look at its certificate."""
     YES = "yes"
-
-
-def _tls_mode(value: object) -> object:
-    aliases = {"true": "yes", "1": "yes", "required": "yes", "false": "no", "0": "no"}
-    text = str(value).strip().lower()
-    return aliases.get(text, {"preferred": "prefer"}.get(text, text))
 
 
 class CatalogType(StrEnum):
@@ -178,7 +178,7 @@ class MssqlSettings(_PasswordSettings):
     user: str = Field(min_length=1)
     password: SecretStr
     database: str = Field(min_length=1)
-    encrypt: Annotated[EncryptMode, BeforeValidator(_encrypt_mode)] = EncryptMode.YES
+    encrypt: Annotated[EncryptMode, BeforeValidator(_mode)] = EncryptMode.YES
     trust_server_certificate: bool = False
     host_name_in_certificate: str | None = Field(None, pattern=_HOST_NAME)
     ca_file: str | None = Field(None, validation_alias="SSL_CERT_FILE")
@@ -254,7 +254,7 @@ class StarRocksSettings(_PasswordSettings):
     port: int = Field(9030, ge=1, le=65535)
     user: str = Field(min_length=1)
     password: SecretStr = SecretStr("")
-    tls: Annotated[TlsMode, BeforeValidator(_tls_mode)] = TlsMode.PREFER
+    tls: Annotated[TlsMode, BeforeValidator(_mode)] = TlsMode.PREFER
     tls_ca_file: str | None = None
     tls_trust_server_certificate: bool = False
     catalog: str = "lake"

@@ -43,6 +43,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from migration_assets.choices import Fidelity
 from migration_assets.conversions import (
     DEFAULT,
     Conversions,
@@ -59,7 +60,6 @@ from migration_assets.plan import (
     SOURCE_PARTITION,
     SOURCE_SCHEMA,
     ColumnPlan,
-    Fidelity,
     TablePlan,
     TargetColumn,
 )

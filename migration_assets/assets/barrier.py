@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from migration_assets.assets.build import ExtractConfig, asset_arguments
+from migration_assets.assets.build import ExtractConfig
 from migration_assets.assets.checks import Verdict, check_specs, results_of, source_verdicts
 from migration_assets.assets.extractor import Extraction
 from migration_assets.assets.failures import failures
@@ -19,6 +19,7 @@ from migration_assets.assets.ranged import (
     differs,
     evaluation,
     materialization,
+    ranged_arguments,
     refuse_checks_alone,
 )
 from migration_assets.assets.receipt_store import ReceiptIOManager
@@ -38,19 +39,8 @@ def build_barrier_asset(table: TablePlan, spec: dg.AssetSpec) -> dg.AssetsDefini
         spec: the asset's spec.
     """
     specs = check_specs(spec, Stage.MSSQL, table)
-    arguments = asset_arguments(spec, Stage.MSSQL, table)
 
-    @dg.multi_asset(
-        name=spec.key.to_python_identifier(),
-        specs=[spec.with_io_manager_key("receipts")],
-        check_specs=specs,
-        # Outputs are optional then: a step of many partitions logs its events by itself.
-        can_subset=True,
-        # All partitions make one run, and one step.
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        pool=arguments["pool"],
-        op_tags=arguments["op_tags"],
-    )
+    @dg.multi_asset(**ranged_arguments(spec, table, specs))
     def mssql_table(
         context: dg.AssetExecutionContext,
         config: ExtractConfig,

@@ -8,8 +8,9 @@ import dagster as dg
 
 from migration_assets.assets.checks import check_specs
 from migration_assets.assets.translator import STAGES, Stage
+from migration_assets.choices import VerificationLevel
 from migration_assets.frozen_model import content_hash
-from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import PointInTime, Receipt
 
 DATA_VERSION_TAG = "dagster/data_version"

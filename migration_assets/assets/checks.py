@@ -15,8 +15,9 @@ import dagster as dg
 
 from migration_assets.assets.failures import place
 from migration_assets.assets.translator import Stage
+from migration_assets.choices import VerificationLevel
 from migration_assets.mssql.point_in_time import OF_THE_DATABASE
-from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import (
     ONE_STATE,
     Difference,

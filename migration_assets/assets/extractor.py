@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from migration_assets.choices import VerificationLevel
 from migration_assets.extraction import PartitionSource, extract
 from migration_assets.iceberg.lake import Lake, shared_lake
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.jdbc_numbers import from_numbers
 from migration_assets.mssql.point_in_time import Standpoint, start_watch
-from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import (
     READ_COMMITTED,
     ROWS_OF_A_STATEMENT,

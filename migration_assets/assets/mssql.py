@@ -23,12 +23,13 @@ from migration_assets.assets.checks import (
 from migration_assets.assets.extractor import Extraction
 from migration_assets.assets.failures import failures
 from migration_assets.assets.translator import Stage
+from migration_assets.choices import Consistency
 from migration_assets.fingerprint import CUT
 from migration_assets.iceberg.resource import LakeResource
 from migration_assets.mssql.resource import MssqlResource
 from migration_assets.mssql.select import source_sql
 from migration_assets.partitioning import predicate
-from migration_assets.plan import Consistency, TablePlan
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import ExtractReceipt
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import dagster as dg
 
 from migration_assets.assets.build import (
     DATA_VERSION_TAG,
     POINT_IN_TIME_TAG,
+    asset_arguments,
     data_version,
     point_tag,
 )
@@ -21,6 +23,24 @@ from migration_assets.plan import TablePlan
 from migration_assets.receipts import ExtractReceipt
 
 CODE_VERSION_TAG = "dagster/code_version"
+
+
+def ranged_arguments(
+    spec: dg.AssetSpec, table: TablePlan, specs: Sequence[dg.AssetCheckSpec]
+) -> dict[str, Any]:
+    """Arguments of `@dagster.multi_asset` for an mssql asset whose partitions share a step."""
+    arguments = asset_arguments(spec, Stage.MSSQL, table)
+    return {
+        "name": spec.key.to_python_identifier(),
+        "specs": [spec.with_io_manager_key("receipts")],
+        "check_specs": specs,
+        # Outputs are optional then: a step of many partitions logs its events by itself.
+        "can_subset": True,
+        # Several partitions make one run, and one step.
+        "backfill_policy": dg.BackfillPolicy.single_run(),
+        "pool": arguments["pool"],
+        "op_tags": arguments["op_tags"],
+    }
 
 
 def refuse_checks_alone(

@@ -7,7 +7,8 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.choices import VerificationLevel
+from migration_assets.plan import TablePlan
 from migration_assets.sampling import Sample
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ import dagster as dg
 
 from migration_assets.assets.build import (
     ExtractConfig,
-    asset_arguments,
 )
 from migration_assets.assets.checks import (
     Verdict,
@@ -29,17 +28,19 @@ from migration_assets.assets.ranged import (
     differs,
     evaluation,
     materialization,
+    ranged_arguments,
     refuse_checks_alone,
 )
 from migration_assets.assets.receipt_store import ReceiptIOManager
 from migration_assets.assets.translator import Stage
+from migration_assets.choices import Consistency, VerificationLevel
 from migration_assets.errors import MigrationError, StatementError
 from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.resource import LakeResource
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.point_in_time import Standpoint
 from migration_assets.mssql.resource import MssqlResource
-from migration_assets.plan import Consistency, TablePlan, VerificationLevel
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import ExtractReceipt
 from migration_assets.settings import Reader
 from migration_assets.spark.extract import Extracted, extract_with_arrow, extract_with_jdbc
@@ -60,19 +61,8 @@ def build_spark_asset(
         consistency: which rows are read as of one point in time.
     """
     specs = check_specs(spec, Stage.MSSQL, table)
-    arguments = asset_arguments(spec, Stage.MSSQL, table)
 
-    @dg.multi_asset(
-        name=spec.key.to_python_identifier(),
-        specs=[spec.with_io_manager_key("receipts")],
-        check_specs=specs,
-        # Outputs are optional then: a step of many partitions logs its events by itself.
-        can_subset=True,
-        # Several partitions make one run, and one Spark job.
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        pool=POOL,
-        op_tags=arguments["op_tags"],
-    )
+    @dg.multi_asset(**{**ranged_arguments(spec, table, specs), "pool": POOL})
     def mssql_table(  # noqa: PLR0917 - Dagster passes them by name
         context: dg.AssetExecutionContext,
         config: ExtractConfig,

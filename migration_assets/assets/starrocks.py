@@ -24,8 +24,9 @@ from migration_assets.assets.receipt_store import ReceiptIOManager, check_receip
 from migration_assets.assets.rows import compare_loaded
 from migration_assets.assets.translator import Stage
 from migration_assets.assets.windows import loading_window
+from migration_assets.choices import VerificationLevel
 from migration_assets.iceberg.resource import LakeResource
-from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import CommitReceipt, LoadReceipt
 from migration_assets.starrocks.names import native_table
 from migration_assets.starrocks.resource import StarRocksResource

@@ -9,10 +9,11 @@ from typing import Any
 
 import dagster as dg
 
+from migration_assets.choices import Engine
 from migration_assets.losses import table_losses
 from migration_assets.naming import asset_names
 from migration_assets.partitioning import predicate
-from migration_assets.plan import ColumnPlan, Engine, TablePlan, TargetColumn
+from migration_assets.plan import ColumnPlan, TablePlan, TargetColumn
 from migration_assets.schema import TableKind
 
 

@@ -21,9 +21,10 @@ from migration_assets.assets.failures import retry_command
 from migration_assets.assets.receipt_store import ReceiptStore
 from migration_assets.assets.rows import compare_with_source
 from migration_assets.assets.translator import MigrationTranslator, Stage
+from migration_assets.choices import Consistency, VerificationLevel
 from migration_assets.errors import ConfigurationError, MigrationError, ObjectNotFoundError
 from migration_assets.mssql.point_in_time import find_standpoint
-from migration_assets.plan import Consistency, MigrationPlan, TablePlan, VerificationLevel
+from migration_assets.plan import MigrationPlan, TablePlan
 from migration_assets.receipts import CommitReceipt, Difference, Fingerprint, columns_of
 from migration_assets.sampling import sample_of
 

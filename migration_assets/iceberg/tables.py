@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
+from migration_assets.choices import OnExisting
 from migration_assets.errors import (
     ExistingObjectError,
     PlanError,
@@ -19,7 +20,7 @@ from migration_assets.iceberg.driver_errors import translate_errors
 from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.schema import iceberg_schema, partition_spec
 from migration_assets.iceberg.windows import LAST_WINDOW_PROPERTY
-from migration_assets.plan import SOURCE_PARTITION, OnExisting, TablePlan
+from migration_assets.plan import SOURCE_PARTITION, TablePlan
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog

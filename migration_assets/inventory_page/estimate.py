@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from migration_assets.choices import VerificationLevel
 from migration_assets.errors import ConfigurationError
-from migration_assets.plan import MigrationPlan, TablePlan, VerificationLevel
+from migration_assets.plan import MigrationPlan, TablePlan
 
 SPREAD = 2.0
 """The range that is shown: everything so much faster, everything so much slower."""

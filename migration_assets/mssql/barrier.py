@@ -25,6 +25,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from migration_assets.choices import Consistency, VerificationLevel
 from migration_assets.consistency import no_snapshot_transactions
 from migration_assets.errors import (
     ConnectionLostError,
@@ -38,7 +39,7 @@ from migration_assets.mssql.driver_errors import is_driver_error
 from migration_assets.mssql.point_in_time import Standpoint, find_standpoint
 from migration_assets.mssql.reader import PartitionRead, read_within
 from migration_assets.mssql.select import table_name
-from migration_assets.plan import Consistency, TablePlan, VerificationLevel
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import BARRIER, TABLE_LOCK, PointInTime
 
 if TYPE_CHECKING:

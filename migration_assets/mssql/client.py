@@ -19,9 +19,15 @@ from migration_assets.errors import (
     ConnectionLostError,
     MigrationError,
     ObjectNotFoundError,
+    ServerBusyError,
 )
 from migration_assets.mssql import freetds
-from migration_assets.mssql.driver_errors import is_doubtful, is_driver_error, translate
+from migration_assets.mssql.driver_errors import (
+    is_doubtful,
+    is_driver_error,
+    is_wordless,
+    translate,
+)
 from migration_assets.mssql.odbc import connection_string, odbc_error, require_odbc_libraries
 from migration_assets.settings import ApplicationIntent, EncryptMode, MssqlSettings
 
@@ -198,8 +204,8 @@ class SqlServer:
     def _asked_again(self, error: Exception) -> Exception:
         """What ODBC says, where pymssql does not say what the matter is.
 
-        One more attempt to connect, of a login that failed anyway. Where ODBC itself is missing, or
-        gets in (the limit may be gone by then), pymssql's word stands.
+        One more attempt to connect, of a login that failed anyway. Where ODBC itself is missing,
+        pymssql's word stands; also where ODBC gets in, unless there is no word.
         """
         if not is_doubtful(error):
             return error
@@ -207,7 +213,13 @@ class SqlServer:
             _close(self._open_odbc())
         except Exception as other:  # noqa: BLE001 - whatever ODBC has, ours goes before it
             return other if is_driver_error(other) else error
-        return error
+        if not is_wordless(error):
+            return error
+        return ServerBusyError(
+            f"SQL Server {self.settings.server} refused a login for a reason that the driver does "
+            "not pass on, and accepted one right after.",
+            next_step="If it comes back, look at the server's error log.",
+        )
 
     def _explained(self, error: Exception) -> Exception:
         """Tell a wrong database from a wrong password, and say what `strict` needs.
@@ -218,6 +230,8 @@ class SqlServer:
         import pymssql
 
         settings = self.settings
+        if not is_driver_error(error):
+            return error
         meaning = self.translated(error)
         if settings.encrypt is EncryptMode.STRICT and isinstance(meaning, ConnectionLostError):
             hint = "MSSQL_ENCRYPT=strict needs SQL Server 2022 or later."

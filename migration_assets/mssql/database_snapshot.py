@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
+from migration_assets.choices import Consistency
 from migration_assets.errors import (
     AccessDeniedError,
     ExistingObjectError,
@@ -19,7 +20,7 @@ from migration_assets.errors import (
 )
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.select import quote
-from migration_assets.plan import Consistency, DatabaseSnapshot, MigrationPlan
+from migration_assets.plan import DatabaseSnapshot, MigrationPlan
 from migration_assets.settings import MssqlSettings
 
 _NOT_ON = {

@@ -32,8 +32,18 @@ def is_doubtful(error: BaseException) -> bool:
     gravest message of the process: after a connection limit (17809, severity 20) every refused
     login has that number, and no words. Of those, `_without_dblib` knows a wrong password.
     """
-    number, _, words = _parts(error)
-    return number == _FAILED or words.startswith(_CHECK_MESSAGES)
+    number, _, _ = _parts(error)
+    return number == _FAILED or is_wordless(error)
+
+
+def is_wordless(error: BaseException) -> bool:
+    """Whether the server refused a login for a cause that pymssql does not name.
+
+    Its number is then one of an earlier refusal: the function of pymssql that forgets the last
+    message (`clr_err`) sets local variables, where it means the module's.
+    https://github.com/pymssql/pymssql/blob/v2.3.2/src/pymssql/_mssql.pyx
+    """
+    return _parts(error)[2].startswith(_CHECK_MESSAGES)
 
 
 def translate(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from migration_assets.choices import Consistency
 from migration_assets.errors import (
     MigrationError,
     ObjectNotFoundError,
@@ -20,7 +21,7 @@ from migration_assets.errors import (
 )
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.select import table_name
-from migration_assets.plan import Consistency, TablePlan
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import (
     DATABASE_SNAPSHOT,
     READ_COMMITTED,

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from migration_assets.choices import VerificationLevel
 from migration_assets.errors import OperationTimeoutError, StatementError, UnsupportedError
 from migration_assets.fingerprint import tsql_query
 from migration_assets.key_range import KeyRange
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.driver_errors import is_driver_error
 from migration_assets.mssql.select import fingerprint_sql, invalid_text_sql, select_sql
-from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import READ_COMMITTED, SNAPSHOT, Fingerprint
 
 if TYPE_CHECKING:
@@ -189,6 +190,9 @@ class _Stream:
     def _read(self) -> pa.RecordBatch | None:
         # ODBC's query timeout ends with the first row: a stream that stalls later, behind a lock
         # for one, would be waited for without end.
+        import mssql_python
+        import pyarrow as pa
+
         limit = self._client.settings.query_timeout_s
         watchdog = threading.Timer(limit, self._reader.close)
         watchdog.daemon = True
@@ -197,8 +201,8 @@ class _Stream:
         try:
             with contextlib.suppress(StopIteration):
                 batch = self._reader.read_next_batch()
-        except Exception:
-            # What a cancelled fetch raises is the driver's affair; whether we cancelled it is ours.
+        except (mssql_python.Error, pa.ArrowInvalid):
+            # So end a fetch that is cancelled, and one that begins on a closed reader.
             if not self._reader.closed:
                 raise
         finally:

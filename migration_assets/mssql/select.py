@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from migration_assets import partitioning
+from migration_assets.choices import VerificationLevel
 from migration_assets.fingerprint import tsql_query
 from migration_assets.key_range import KeyRange
 from migration_assets.naming import bracketed
-from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.plan import TablePlan
 from migration_assets.schema import SourceTable
 from migration_assets.source_query import derived_table
 

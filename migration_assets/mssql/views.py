@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from migration_assets import naming
+from migration_assets.choices import Consistency
 from migration_assets.errors import (
     ConfigurationError,
     OperationTimeoutError,
@@ -20,7 +21,6 @@ from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.hazards import MASKED, POLICY
 from migration_assets.mssql.result_set import describe_query
 from migration_assets.mssql.select import quote, source_sql
-from migration_assets.plan import Consistency
 from migration_assets.rules import Rules
 from migration_assets.schema import Column, SourceDatabase, SourceTable, TableKind, TableSchema
 

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from migration_assets.choices import VerificationLevel
 from migration_assets.errors import MigrationError, PermanentError
 from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.output_files import local_path
 from migration_assets.key_range import KeyRange
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.odbc import missing_odbc_libraries
-from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import ExtractReceipt, Fingerprint
 from migration_assets.schema import Column, MssqlType
 from migration_assets.settings import (

@@ -6,6 +6,7 @@ import dataclasses
 import warnings
 from pathlib import Path
 
+from migration_assets.choices import Consistency
 from migration_assets.errors import ConfigurationError
 from migration_assets.iceberg.lake import Lake
 from migration_assets.mssql.affected import with_affected
@@ -16,7 +17,7 @@ from migration_assets.mssql.introspection import introspect
 from migration_assets.mssql.keys import measure_keys
 from migration_assets.mssql.views import with_views
 from migration_assets.mssql.windows import measure_windows
-from migration_assets.plan import Consistency, MigrationPlan
+from migration_assets.plan import MigrationPlan
 from migration_assets.planner import keys_to_measure, plan, windows_to_measure
 from migration_assets.replanning import stamped, take_over
 from migration_assets.rules import Rules

@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from migration_assets.assets.translator import STAGES, MigrationTranslator, Stage
+from migration_assets.choices import Engine
 from migration_assets.jobs import job_of
 from migration_assets.operations.workers import Batch, PartitionMade, StepEnded
-from migration_assets.plan import Engine, MigrationPlan, TablePlan
+from migration_assets.plan import MigrationPlan, TablePlan
 
 ROWS_PER_BATCH = 200_000
 STEPS_PER_BATCH = 60

@@ -26,7 +26,8 @@ from migration_assets.assets.translator import (
     Stage,
     partitions_definition,
 )
-from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.choices import VerificationLevel
+from migration_assets.plan import TablePlan
 
 if TYPE_CHECKING:
     import dagster as dg

@@ -13,11 +13,11 @@ from migration_assets.assets.validation import (
     select_tables,
     validate_table,
 )
+from migration_assets.choices import Consistency, VerificationLevel
 from migration_assets.iceberg.lake import Lake
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.database_snapshot import reading_settings
 from migration_assets.mssql.point_in_time import find_standpoint
-from migration_assets.plan import Consistency, VerificationLevel
 from migration_assets.plan_source import load_plan
 from migration_assets.settings import (
     LakeSettings,

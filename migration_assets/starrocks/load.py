@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from migration_assets import events
+from migration_assets.choices import VerificationLevel
 from migration_assets.conversions import Loss
 from migration_assets.errors import (
     ConnectionLostError,
@@ -18,7 +19,7 @@ from migration_assets.errors import (
 )
 from migration_assets.fingerprint import starrocks_query
 from migration_assets.key_range import KeyRange
-from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import Fingerprint
 from migration_assets.starrocks import dml
 from migration_assets.starrocks.names import literal, subject

@@ -6,8 +6,9 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from migration_assets.choices import OnExisting
 from migration_assets.errors import ExistingObjectError, SchemaDriftError
-from migration_assets.plan import OnExisting, TablePlan
+from migration_assets.plan import TablePlan
 from migration_assets.starrocks import ddl
 from migration_assets.starrocks.names import literal, native_table, subject
 

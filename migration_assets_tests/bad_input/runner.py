@@ -9,12 +9,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, chdir, closing, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
-
-import pymssql
 
 from migration_assets import cli
 from migration_assets.definitions import load_definitions
@@ -26,6 +24,7 @@ from migration_assets.starrocks.catalog import create_catalog
 from migration_assets.starrocks.resource import StarRocks
 from migration_assets_tests.bad_input.case import FOLDER, Case, Kind, spoil
 from migration_assets_tests.bad_input.certificates import tls_server, write_certificate
+from migration_assets_tests.sandbox.project import run_tsql
 
 OURS = ("MSSQL_", "AWS_", "S3_", "ICEBERG_", "STARROCKS_", "SPARK_", "MIGRATION_", "DAGSTER_")
 QUICK = {"S3_MAX_ATTEMPTS": "1", "MIGRATION_CONCURRENT_RUNS": "1"}
@@ -161,16 +160,7 @@ class Bench:
 
     def execute(self, sql: str) -> None:
         """Run T-SQL on the source as its administrator."""
-        named = self.sandbox.settings
-        with closing(
-            pymssql.connect(
-                server=named["MSSQL_HOST"], port=named["MSSQL_PORT"], user=named["MSSQL_USER"],
-                password=named["MSSQL_PASSWORD"], database=named["MSSQL_DATABASE"],
-                tds_version="7.4", autocommit=True,
-            )
-        ) as connection, connection.cursor() as cursor:  # fmt: skip
-            for statement in sql.split(";"):
-                cursor.execute(statement)
+        run_tsql(self.sandbox.settings, *sql.split(";"))
 
 
 @contextmanager

@@ -11,13 +11,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pymssql
 import pymysql
 from pyiceberg.catalog import Catalog, load_catalog
 
@@ -221,6 +222,19 @@ def await_closed(sandbox: Sandbox, name: str) -> int:
     while (still := sandbox.control(name).state().open) and time.monotonic() < deadline:
         time.sleep(0.05)
     return still
+
+
+def run_tsql(settings: Mapping[str, str], *statements: str) -> None:
+    """Run T-SQL on the source, each statement by itself."""
+    with closing(
+        pymssql.connect(
+            server=settings["MSSQL_HOST"], port=settings["MSSQL_PORT"],
+            user=settings["MSSQL_USER"], password=settings["MSSQL_PASSWORD"],
+            database=settings["MSSQL_DATABASE"], autocommit=True,
+        )
+    ) as connection, connection.cursor() as cursor:  # fmt: skip
+        for statement in statements:
+            cursor.execute(statement)
 
 
 def iceberg_catalog(settings: Mapping[str, str]) -> Catalog:

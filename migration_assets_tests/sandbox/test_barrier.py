@@ -9,6 +9,7 @@ import pytest
 
 from migration_assets.assets.barrier_extraction import extract_at_barrier
 from migration_assets.assets.extractor import Extraction
+from migration_assets.choices import TableConsistency, VerificationLevel
 from migration_assets.errors import (
     ConfigurationError,
     ConnectionLostError,
@@ -21,7 +22,6 @@ from migration_assets.mssql import barrier as barrier_module
 from migration_assets.mssql.barrier import Transaction, open_barrier
 from migration_assets.mssql.introspection import introspect
 from migration_assets.mssql.point_in_time import Standpoint
-from migration_assets.plan import TableConsistency, VerificationLevel
 from migration_assets.sandbox.control import Fault
 from migration_assets_tests.sandbox import bank, sources
 from migration_assets_tests.sandbox.project import Statements, wait_until

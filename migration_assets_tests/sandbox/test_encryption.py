@@ -14,9 +14,11 @@ from migration_assets.errors import (
     ConnectionLimitError,
     ConnectionLostError,
     MigrationError,
+    ServerBusyError,
 )
 from migration_assets.iceberg.lake import Lake
 from migration_assets.mssql.client import SqlServer
+from migration_assets.sandbox.control import Fault
 from migration_assets.sandbox.launcher import Sandbox
 from migration_assets.settings import LakeSettings, StarRocksSettings
 from migration_assets.starrocks.resource import StarRocks
@@ -152,6 +154,12 @@ def test_a_server_that_demands_it_and_one_that_gives_few_connections(tmp_path: P
         assert sources.open_connections(forced.control("sqlserver")) == 0
         # pymssql goes on saying 17809, though the server says 18456.
         assert isinstance(refusal(by_freetds, forced, password="wrong"), AccessDeniedError)
+        # Nor is it taken at that word when there is no other by the time ODBC asks.
+        once = Fault("error", number=40613, message="not available", match="^LOGIN", times=1)
+        forced.control("sqlserver").arm(once)
+        error = refusal(by_freetds, forced)
+        assert isinstance(error, ServerBusyError)
+        assert "for a reason that the driver does not pass on" in error.found
         assert ask_alone(by_freetds) == "TRUE"
 
 

@@ -17,6 +17,7 @@ pytest.importorskip("duckdb", reason="needs the extra sandbox")
 
 from pydantic import SecretStr
 
+from migration_assets.choices import OnExisting, VerificationLevel
 from migration_assets.errors import (
     AccessDeniedError,
     ConnectionLimitError,
@@ -29,7 +30,7 @@ from migration_assets.errors import (
     StatementError,
     TransientError,
 )
-from migration_assets.plan import OnExisting, TablePlan, VerificationLevel
+from migration_assets.plan import TablePlan
 from migration_assets.sandbox.control import Fault
 from migration_assets.sandbox.launcher import Sandbox
 from migration_assets.schema import MssqlType

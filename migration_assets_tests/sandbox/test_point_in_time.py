@@ -8,6 +8,7 @@ import pytest
 
 from migration_assets.assets.checks import source_verdicts
 from migration_assets.assets.extractor import Extraction
+from migration_assets.choices import Consistency, VerificationLevel
 from migration_assets.errors import (
     AccessDeniedError,
     ExistingObjectError,
@@ -27,7 +28,7 @@ from migration_assets.mssql.database_snapshot import (
 )
 from migration_assets.mssql.introspection import introspect
 from migration_assets.mssql.point_in_time import find_standpoint, start_watch
-from migration_assets.plan import Consistency, DatabaseSnapshot, VerificationLevel
+from migration_assets.plan import DatabaseSnapshot
 from migration_assets.receipts import Difference
 from migration_assets.sandbox.control import Fault
 from migration_assets_tests.sandbox import bank, sources

@@ -9,6 +9,7 @@ import threading
 import pyarrow as pa
 import pytest
 
+from migration_assets.choices import VerificationLevel
 from migration_assets.errors import (
     ConnectionLimitError,
     ConnectionLostError,
@@ -19,7 +20,6 @@ from migration_assets.errors import (
 from migration_assets.key_range import KeyRange
 from migration_assets.mssql.introspection import introspect
 from migration_assets.mssql.reader import measure_partition, open_partition
-from migration_assets.plan import VerificationLevel
 from migration_assets.sandbox.control import Fault
 from migration_assets_tests.sandbox import sources
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pymssql
 import pytest
 
 from migration_assets.sandbox.control import Fault
@@ -17,6 +16,7 @@ from migration_assets_tests.sandbox.project import (
     Result,
     Statements,
     iceberg_catalog,
+    run_tsql,
     starrocks_rows,
 )
 
@@ -48,18 +48,7 @@ class Bench:
         return self.said[name]
 
     def alter(self, *statements: str) -> None:
-        settings = self.settings
-        connection = pymssql.connect(
-            server=settings["MSSQL_HOST"], port=settings["MSSQL_PORT"],
-            user=settings["MSSQL_USER"], password=settings["MSSQL_PASSWORD"],
-            database=settings["MSSQL_DATABASE"], autocommit=True,
-        )  # fmt: skip
-        try:
-            with connection.cursor() as cursor:
-                for statement in statements:
-                    cursor.execute(statement)
-        finally:
-            connection.close()
+        run_tsql(self.settings, *statements)
 
     @property
     def file(self) -> bytes:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pymssql
 import pytest
 
 from migration_assets.sandbox.launcher import Sandbox
@@ -17,6 +16,7 @@ from migration_assets_tests.sandbox.project import (
     Result,
     Statements,
     iceberg_catalog,
+    run_tsql,
     starrocks_rows,
 )
 
@@ -74,18 +74,7 @@ class Bench:
         return self.said[name]
 
     def write(self, *statements: str) -> None:
-        settings = self.settings
-        connection = pymssql.connect(
-            server=settings["MSSQL_HOST"], port=settings["MSSQL_PORT"],
-            user=settings["MSSQL_USER"], password=settings["MSSQL_PASSWORD"],
-            database=settings["MSSQL_DATABASE"], autocommit=True,
-        )  # fmt: skip
-        try:
-            with connection.cursor() as cursor:
-                for statement in statements:
-                    cursor.execute(statement)
-        finally:
-            connection.close()
+        run_tsql(self.settings, *statements)
 
     def reads(self) -> Counter[str]:
         """How often rows were read, by table and condition."""

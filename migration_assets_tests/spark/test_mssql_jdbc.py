@@ -13,13 +13,14 @@ import pyarrow as pa
 import pytest
 from py4j.protocol import Py4JJavaError
 
+from migration_assets.choices import VerificationLevel
 from migration_assets.extraction import exact_cast
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.introspection import introspect
 from migration_assets.mssql.jdbc_numbers import from_numbers, numbered
 from migration_assets.mssql.reader import open_partition
 from migration_assets.mssql.select import quote, table_name
-from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.plan import TablePlan
 from migration_assets.sandbox.launcher import Sandbox
 from migration_assets.sandbox.sample import declared_tables
 from migration_assets.type_mapping import arrow_schema

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migration_assets.arrow_fingerprint import ArrowFingerprint
+from migration_assets.choices import VerificationLevel
 from migration_assets.fingerprint import SWAP_MODULUS, starrocks_query, tsql_query
-from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import Fingerprint
 from migration_assets.schema import MssqlType
 from migration_assets.type_mapping import arrow_schema

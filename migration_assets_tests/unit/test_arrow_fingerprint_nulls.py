@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from migration_assets.arrow_fingerprint import ArrowFingerprint
-from migration_assets.plan import VerificationLevel
+from migration_assets.choices import VerificationLevel
 from migration_assets.receipts import Fingerprint
 from migration_assets.schema import MssqlType
 from migration_assets.type_mapping import arrow_schema

@@ -20,6 +20,7 @@ from migration_assets.assets.checks import source_verdicts
 from migration_assets.assets.extractor import Extraction
 from migration_assets.assets.failures import retry_command
 from migration_assets.assets.mssql import consistency_metadata
+from migration_assets.choices import Engine, TableConsistency, VerificationLevel
 from migration_assets.definitions import build_definitions, build_resources
 from migration_assets.errors import (
     AccessDeniedError,
@@ -37,16 +38,12 @@ from migration_assets.operations.run import Selection, _work
 from migration_assets.operations.schedule import Schedule, Work
 from migration_assets.operations.status import State, partition_statuses
 from migration_assets.operations.workers import PartitionMade
-from migration_assets.plan import Engine, TableConsistency, TablePlan, VerificationLevel
+from migration_assets.plan import TablePlan
 from migration_assets.plan_changes import compare_plans
 from migration_assets.receipts import DataFile, ExtractReceipt, Fingerprint, PointInTime
 from migration_assets.rules_file import load_rules
 from migration_assets.schema import TableKind
-from migration_assets_tests.unit.scripted_server import ScriptedServer
-from migration_assets_tests.unit.source_tables import only, planned, source
-from migration_assets_tests.unit.test_consistency import BARE
-from migration_assets_tests.unit.test_replanning import big, made, text_of
-from migration_assets_tests.unit.test_run_selection import (
+from migration_assets_tests.unit.histories import (
     ICEBERG,
     MSSQL,
     STARROCKS,
@@ -56,6 +53,10 @@ from migration_assets_tests.unit.test_run_selection import (
     plan_of,
     table,
 )
+from migration_assets_tests.unit.scripted_server import ScriptedServer
+from migration_assets_tests.unit.source_tables import only, planned, source
+from migration_assets_tests.unit.test_consistency import BARE
+from migration_assets_tests.unit.test_replanning import big, made, text_of
 
 __all__ = ["instance"]  # a fixture
 

@@ -21,7 +21,7 @@ from migration_assets.assets.checks import (
     target_verdicts,
 )
 from migration_assets.assets.translator import MigrationTranslator, Stage
-from migration_assets.plan import VerificationLevel
+from migration_assets.choices import VerificationLevel
 from migration_assets.receipts import Difference, ExtractReceipt, Fingerprint
 from migration_assets_tests.unit.tables import INT, table_plan
 

@@ -11,13 +11,14 @@ from migration_assets.assets.build import point_tag
 from migration_assets.assets.mssql import consistency_metadata
 from migration_assets.assets.translator import Stage
 from migration_assets.assets.validation import TableValidation
+from migration_assets.choices import Consistency
 from migration_assets.consistency import consistency_notes, database_snapshot
 from migration_assets.definitions import build_resources
 from migration_assets.errors import ConfigurationError
 from migration_assets.iceberg.commit import _point_properties
 from migration_assets.mssql.database_snapshot import reading_settings
 from migration_assets.mssql.point_in_time import Standpoint
-from migration_assets.plan import Consistency, DatabaseSnapshot, MigrationPlan
+from migration_assets.plan import DatabaseSnapshot, MigrationPlan
 from migration_assets.receipts import Difference, ExtractReceipt, Fingerprint, PointInTime
 from migration_assets.rules import Rules
 from migration_assets.rules_file import load_rules

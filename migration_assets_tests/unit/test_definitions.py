@@ -12,10 +12,11 @@ import dagster as dg
 import pytest
 
 from migration_assets.assets.translator import STAGES, MigrationTranslator, Stage
+from migration_assets.choices import VerificationLevel
 from migration_assets.definitions import JOB_WITHOUT_PLAN, build_definitions, load_definitions
 from migration_assets.errors import PlanError
 from migration_assets.jobs import class_job_name, job_of, table_job_names
-from migration_assets.plan import MigrationPlan, TablePlan, VerificationLevel
+from migration_assets.plan import MigrationPlan, TablePlan
 from migration_assets_tests.unit.tables import INT, decimal, nvarchar, table_plan
 
 HEAVY = ("pyarrow", "pyiceberg", "boto3", "pymssql", "pymysql", "mssql_python", "pyspark", "numpy",

@@ -15,8 +15,8 @@ import yaml
 from pydantic_settings import BaseSettings
 
 from migration_assets import settings
+from migration_assets.choices import VerificationLevel
 from migration_assets.cli import cli
-from migration_assets.plan import VerificationLevel
 from migration_assets.rules import DefaultRules, Rules, TableRules
 from migration_assets.type_report import type_table
 

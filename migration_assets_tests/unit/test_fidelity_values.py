@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from migration_assets.plan import Fidelity
+from migration_assets.choices import Fidelity
 from migration_assets.schema import Column, MssqlType
 from migration_assets.type_mapping import (
     TYPE_MAPPINGS,

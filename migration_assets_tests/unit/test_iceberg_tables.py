@@ -10,6 +10,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.table.sorting import SortField, SortOrder
 from pyiceberg.types import LongType, NestedField, StringType
 
+from migration_assets.choices import OnExisting
 from migration_assets.errors import (
     ExistingObjectError,
     PlanError,
@@ -22,7 +23,7 @@ from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.partitions import partition_rows
 from migration_assets.iceberg.schema import iceberg_schema, partition_spec
 from migration_assets.iceberg.tables import open_table, table_properties
-from migration_assets.plan import OnExisting, TablePlan
+from migration_assets.plan import TablePlan
 from migration_assets.type_mapping import arrow_schema
 from migration_assets_tests.unit.iceberg_tables import (
     commit_all,

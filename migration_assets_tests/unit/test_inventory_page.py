@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from migration_assets.choices import VerificationLevel
 from migration_assets.errors import ConfigurationError
 from migration_assets.inventory import Inventory, Kind, LeftBehind
 from migration_assets.inventory_page.balance import Balance, balances, partition_sizes
@@ -18,7 +19,7 @@ from migration_assets.inventory_page.markdown import fenced, markdown, text
 from migration_assets.inventory_page.table_design import table_design
 from migration_assets.inventory_page.wording import duration, sentence, size, visible
 from migration_assets.key_range import KeyRange
-from migration_assets.plan import MigrationPlan, SkippedTable, TablePlan, VerificationLevel
+from migration_assets.plan import MigrationPlan, SkippedTable, TablePlan
 from migration_assets.schema import MssqlType
 from migration_assets_tests.unit.tables import BIGINT, INT, nvarchar, table_plan
 

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from migration_assets.assets.failures import retry_command
+from migration_assets.choices import VerificationLevel
 from migration_assets.errors import UnsupportedError
 from migration_assets.fingerprint import starrocks_query
 from migration_assets.mssql.affected import affected_statements
@@ -23,7 +24,7 @@ from migration_assets.mssql.jdbc import jdbc_predicates, jdbc_table
 from migration_assets.mssql.select import count_sql, fingerprint_sql, select_sql
 from migration_assets.naming import NAMESPACE_PATTERN
 from migration_assets.partitioning import predicate
-from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.plan import TablePlan
 from migration_assets.sandbox.starrocks.lexer import tokens as starrocks_tokens
 from migration_assets.schema import Column, MssqlType, SourceTable
 from migration_assets.starrocks import ddl, dml

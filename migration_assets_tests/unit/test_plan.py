@@ -8,20 +8,17 @@ from typing import Any
 
 import pytest
 
+from migration_assets.choices import Engine, Fidelity, OnExisting, VerificationLevel
 from migration_assets.errors import PlanError
 from migration_assets.frozen_model import content_hash
 from migration_assets.key_range import KeyRange
 from migration_assets.plan import (
     PLAN_VERSION,
     ColumnPlan,
-    Engine,
-    Fidelity,
     MigrationPlan,
-    OnExisting,
     SkippedTable,
     TablePlan,
     TargetColumn,
-    VerificationLevel,
 )
 
 ID = ColumnPlan(

@@ -8,8 +8,9 @@ import re
 import pytest
 from rich.console import Console
 
+from migration_assets.choices import Engine
 from migration_assets.key_range import KeyRange
-from migration_assets.plan import Engine, MigrationPlan, SkippedTable, TablePlan
+from migration_assets.plan import MigrationPlan, SkippedTable, TablePlan
 from migration_assets.plan_report import render
 from migration_assets_tests.unit.test_plan import changed
 

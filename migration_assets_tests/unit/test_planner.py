@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from migration_assets.plan import Engine, MigrationPlan, OnExisting, VerificationLevel
+from migration_assets.choices import Engine, OnExisting, VerificationLevel
+from migration_assets.plan import MigrationPlan
 from migration_assets.planner import keys_to_measure
 from migration_assets.rules import Rules
 from migration_assets.schema import Column, MssqlType, SourceDatabase, SourceTable, TableKind

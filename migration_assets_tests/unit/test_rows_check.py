@@ -22,10 +22,11 @@ from migration_assets.assets.checks import (
 )
 from migration_assets.assets.rows import _cut
 from migration_assets.assets.translator import MigrationTranslator, Stage
+from migration_assets.choices import VerificationLevel
 from migration_assets.errors import ReceiptError
 from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.rows import read_files
-from migration_assets.plan import TablePlan, VerificationLevel
+from migration_assets.plan import TablePlan
 from migration_assets.row_comparison import RowComparison, RowDifference
 from migration_assets.settings import CatalogType, LakeSettings
 from migration_assets.type_mapping import LONGEST_KEPT, MAX_STARROCKS_BYTES, arrow_schema

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from migration_assets.choices import Consistency
 from migration_assets.errors import (
     AccessDeniedError,
     ConnectionLostError,
@@ -19,7 +20,6 @@ from migration_assets.errors import (
 )
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.point_in_time import find_standpoint, start_watch
-from migration_assets.plan import Consistency
 from migration_assets.receipts import Difference
 from migration_assets_tests.unit.iceberg_tables import planned_column, planned_table
 

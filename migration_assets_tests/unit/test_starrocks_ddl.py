@@ -171,7 +171,7 @@ def test_types_that_a_table_cannot_have_are_refused(type_name):
 
 def test_every_mapped_type_can_be_created_and_parses():
     sqlglot = pytest.importorskip("sqlglot")
-    from migration_assets.plan import Fidelity
+    from migration_assets.choices import Fidelity
     from migration_assets.type_mapping import TYPE_MAPPINGS
 
     columns = []

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from migration_assets.choices import OnExisting, VerificationLevel
 from migration_assets.errors import (
     ConnectionLostError,
     ExistingObjectError,
@@ -16,7 +17,7 @@ from migration_assets.errors import (
     ServerBusyError,
     TransientError,
 )
-from migration_assets.plan import OnExisting, TablePlan, VerificationLevel
+from migration_assets.plan import TablePlan
 from migration_assets.settings import StarRocksSettings
 from migration_assets.starrocks import catalog, ddl, dml, load, tables
 from migration_assets.starrocks.server_errors import understand

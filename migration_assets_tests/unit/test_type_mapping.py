@@ -7,9 +7,10 @@ import re
 import pyarrow as pa
 import pytest
 
+from migration_assets.choices import Fidelity
 from migration_assets.errors import UnsupportedError
 from migration_assets.fingerprint import starrocks_kind, tsql_kind
-from migration_assets.plan import AUDIT_COLUMNS, ColumnPlan, Fidelity
+from migration_assets.plan import AUDIT_COLUMNS, ColumnPlan
 from migration_assets.schema import Column, MssqlType
 from migration_assets.type_mapping import (
     TYPE_MAPPINGS,

@@ -13,9 +13,9 @@ from migration_assets.arrow_fingerprint import ArrowFingerprint
 from migration_assets.assets.receipt_store import ReceiptStore
 from migration_assets.assets.translator import MigrationTranslator, Stage
 from migration_assets.assets.validation import TableValidation, _extracted, in_own_units
+from migration_assets.choices import VerificationLevel
 from migration_assets.iceberg.lake import Lake
 from migration_assets.key_range import KeyRange, Period, Window
-from migration_assets.plan import VerificationLevel
 from migration_assets.receipts import CommitReceipt, Fingerprint
 from migration_assets.settings import CatalogType, LakeSettings
 from migration_assets_tests.unit.tables import INT, nvarchar, table_plan

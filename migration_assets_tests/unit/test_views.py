@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from migration_assets.choices import VerificationLevel
 from migration_assets.errors import ConfigurationError, OperationTimeoutError
 from migration_assets.fingerprint import key_columns
 from migration_assets.inventory import Inventory, Kind, LeftBehind
@@ -21,7 +22,7 @@ from migration_assets.mssql.point_in_time import start_watch
 from migration_assets.mssql.select import fingerprint_sql, range_count_sql, select_sql
 from migration_assets.mssql.views import with_views
 from migration_assets.partitioning import choose_key
-from migration_assets.plan import MigrationPlan, TablePlan, VerificationLevel
+from migration_assets.plan import MigrationPlan, TablePlan
 from migration_assets.plan_changes import Remedy, compare_plans
 from migration_assets.planner import KeyRequest, plan
 from migration_assets.replanning import stamped, take_over

@@ -15,8 +15,7 @@ import duckdb
 from migration_assets.sandbox.control import StatementLog, Switchboard
 from migration_assets.sandbox.sqlserver import code_pages, faults, packets, rows, rpc, tokens
 from migration_assets.sandbox.sqlserver.answers import SELECT, Change, Done, Event, Notice, Rows
-from migration_assets.sandbox.sqlserver.batch import Reader
-from migration_assets.sandbox.sqlserver.conversion import Typed, convert
+from migration_assets.sandbox.sqlserver.bindings import bound
 from migration_assets.sandbox.sqlserver.encryption import Encrypt, Encryption, Offer, agree
 from migration_assets.sandbox.sqlserver.engine import Engine
 from migration_assets.sandbox.sqlserver.errors import SqlServerError, from_duckdb, unsupported
@@ -28,7 +27,6 @@ from migration_assets.sandbox.sqlserver.login import (
 from migration_assets.sandbox.sqlserver.packets import DroppedError, Message, Packets
 from migration_assets.sandbox.sqlserver.rpc import Call, Parameter
 from migration_assets.sandbox.sqlserver.session import Session
-from migration_assets.sandbox.sqlserver.tables import read_type
 from migration_assets.sandbox.sqlserver.tokens import (
     ATTENTION,
     DONE,
@@ -469,39 +467,8 @@ class Connection:
         return b"", True
 
     def _run_call(self, text: str, declaration: str, values: list[Parameter]) -> bool:
-        parameters = {}
-        for position, (name, kind) in enumerate(_declared(declaration)):
-            named = [value for value in values if value.name == name]
-            if named:
-                found = named[0]
-            elif position < len(values) and not values[position].name:
-                found = values[position]
-            else:
-                raise SqlServerError(
-                    8178,
-                    f"The parameterized query expects the parameter '@{name}', which was not supplied.",
-                )
-            value = found.value
-            same = value.type.family == kind.family == "string"
-            sql = value.sql if same else convert(value, kind)
-            parameters[name] = Typed(
-                sql, kind, value.nullable, constant=value.constant if same else None
-            )
-        return self._run(text, parameters, DONEINPROC)
+        return self._run(text, bound(declaration, values), DONEINPROC)
 
 
 def _text_of(given: list[Parameter], position: int) -> str:
     return given[position].text or "" if position < len(given) else ""
-
-
-def _declared(declaration: str) -> list[tuple[str, Any]]:
-    if not declaration.strip():
-        return []
-    reader = Reader(declaration)
-    found = []
-    while True:
-        name = reader.name().lstrip("@") or reader.name()
-        found.append((name.lower(), read_type(reader)))
-        reader.accept("OUTPUT")
-        if not reader.accept(","):
-            return found
