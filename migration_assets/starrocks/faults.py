@@ -31,6 +31,7 @@ from migration_assets.faults import FaultRule
 UNKNOWN_SNAPSHOT = r"Iceberg snapshot ID does not exists?"
 UNKNOWN_VARIABLE = 1193
 FILTERED = "StarRocks filtered rows out that do not fit the table"
+SLOW_TABLETS = "creating the table's tablets took too long"
 
 _GITHUB = "https://github.com/StarRocks/starrocks/blob/main/fe/fe-core/src/main/java/com/starrocks/"
 _ERROR_CODE = f"{_GITHUB}common/ErrorCode.java"
@@ -138,7 +139,7 @@ FAULTS: tuple[StarRocksFault, ...] = (
     _rule(CommitConflictError, "another load replaced the partition at the same time", pattern=r"src partitions changed|partition id:\S* does not exist|partitions changed during insert|replace partitions failed|insert overwrite commit failed", next_step=_AGAIN, source=_OVERWRITE),
     _rule(CommitConflictError, "the table's schema is being changed, or a load runs", pattern=r"schema change operation is in progress|doing insert overwrite job|Table\[\S*\]'?s? state is not NORMAL", next_step="It is tried again; SHOW ALTER TABLE COLUMN shows the change.", source=_OVERWRITE),
     _rule(OperationTimeoutError, "the statement reached its timeout", 5024, next_step="Raise STARROCKS_INSERT_TIMEOUT_S (loads) or STARROCKS_QUERY_TIMEOUT_S, or plan smaller partitions."),
-    _rule(OperationTimeoutError, "creating the table's tablets took too long", pattern=r"(creat\w*|Table creation|partition)\W.{0,40}time[d ]*out|unfinished replicas", next_step="It is tried again; a cluster that creates tablets slowly wants fewer partitions or buckets."),
+    _rule(OperationTimeoutError, SLOW_TABLETS, pattern=r"(creat\w*|Table creation|partition)\W.{0,40}time[d ]*out|unfinished replicas", next_step="It is tried again; a cluster that creates tablets slowly wants fewer partitions or buckets."),
     _rule(ServerBusyError, "a backend went away during the statement", 5077, next_step=_AGAIN, wait_s=5),
     _rule(ServerBusyError, "no backend can work at the moment", pattern=r"No alive backend|Backend node not found|Compute node not found|no available (backend|compute)", next_step="SHOW BACKENDS and SHOW COMPUTE NODES tell which ones are down.", wait_s=5),
     _rule(ServerBusyError, "loads come faster than compaction", pattern=r"too many versions|tablet writer .*version", next_step="Lower MIGRATION_CONCURRENT_RUNS if it goes on.", wait_s=30, source=_LOADING),
