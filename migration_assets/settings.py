@@ -324,8 +324,11 @@ class RetrySettings(_Settings):
                 together.
         """
         doubled = min(self.first_wait_s * 2.0 ** min(retry_number - 1, 32), self.longest_wait_s)
-        asked = min(at_least_s, self.longest_wait_s / 1.5)
-        return max(doubled * (0.5 + draw / 2), asked * (1 + draw / 2))
+        return max(doubled * (0.5 + draw / 2), self.bounded(at_least_s) * (1 + draw / 2))
+
+    def bounded(self, wait_s: float) -> float:
+        """What a fault's rule asks for, so that half of it more is still no longer than allowed."""
+        return min(wait_s, self.longest_wait_s / 1.5)
 
 
 class LogFormat(StrEnum):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from migration_assets import events
+from migration_assets.assets.pace import ask_for_patience, be_patient
 from migration_assets.assets.translator import Stage
 from migration_assets.errors import MigrationError, TransientError
 from migration_assets.plan import TablePlan
@@ -70,6 +71,8 @@ class Attempt:
 
     retries: Retries
     tally: events.Tally
+    paused_s: float = 0.0
+    """Waited before it began, because the stage's system had told another step to slow down."""
 
     def metadata(self) -> dict[str, float]:
         """For the materialization: what had to be tried again until it was made."""
@@ -78,6 +81,7 @@ class Attempt:
             "retry waits (s)": round(self.retries.waited_s, 3),
             "requests repeated": self.tally.retries,
             "request waits (s)": round(self.tally.waited_s, 3),
+            "slowed down (s)": round(self.paused_s, 3),
         }
         return {name: value for name, value in said.items() if value or name == "retries"}
 
@@ -109,13 +113,16 @@ def failures(
         events.event("started")
         retries = Retries.before(context.get_step_execution_context())
         try:
-            yield Attempt(retries, tally)
+            paused_s = be_patient(context.instance, stage)
+            yield Attempt(retries, tally, paused_s)
         except dg.RetryRequested:
             raise
         except dg.Failure as failed:
             _log_failure(failed)
             raise
         except MigrationError as error:
+            if error.wait_s and isinstance(error, TransientError):
+                ask_for_patience(context.instance, stage, error.wait_s)
             described = failure(error, stage, table, partition_key)
             outcome = retry_or_fail(described, retries, at_least_s=error.wait_s)
             if isinstance(outcome, dg.Failure):

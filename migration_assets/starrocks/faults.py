@@ -110,8 +110,8 @@ FAULTS: tuple[StarRocksFault, ...] = (
     _rule(ConfigurationError, "its certificate is not trusted here", 2003, 2026, pattern=r"certificate verify failed", next_step="Let STARROCKS_TLS_CA_FILE name a file with the authority that signed it, or set STARROCKS_TLS_TRUST_SERVER_CERTIFICATE=yes on a network that you trust.", source=_CLIENT),
     _rule(ConfigurationError, "it offers no TLS, which STARROCKS_TLS=yes demands", 2026, next_step="Configure a keystore on the frontends (ssl_keystore_location), or set STARROCKS_TLS=prefer on a network that you trust.", source=_CLIENT),
     # 1203 only on one of several paths, 1064 else; both are refused before the password is looked at.
-    _rule(ConnectionLimitError, "no connection is free", pattern=r"Reach (cluster-wide|user-level)", next_step=_FEWER, source=_CONNECTIONS),
-    _rule(ConnectionLimitError, "no connection is free", 1040, 1203, next_step=_FEWER, source=_CONNECTIONS),
+    _rule(ConnectionLimitError, "no connection is free", pattern=r"Reach (cluster-wide|user-level)", next_step=_FEWER, wait_s=5, source=_CONNECTIONS),
+    _rule(ConnectionLimitError, "no connection is free", 1040, 1203, next_step=_FEWER, wait_s=5, source=_CONNECTIONS),
     _rule(OperationTimeoutError, "no answer came in time", 2006, 2013, pattern=r"timed out|TimeoutError", next_step=_AGAIN, source=_CLIENT),
     _rule(ConnectionLostError, "the host name cannot be resolved", 2003, 2005, pattern=r"getaddrinfo|name or service|name resolution|nodename nor servname|No address associated", next_step="Check STARROCKS_HOST.", source=_CLIENT),
     _rule(ConnectionLostError, "no connection could be made", 2002, 2003, 2005, next_step=_ADDRESS, source=_CLIENT),
