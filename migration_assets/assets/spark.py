@@ -38,6 +38,7 @@ from migration_assets.choices import Consistency, VerificationLevel
 from migration_assets.errors import MigrationError, StatementError
 from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.resource import LakeResource
+from migration_assets.memory import declared_width
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.point_in_time import Standpoint
 from migration_assets.mssql.resource import MssqlResource
@@ -172,6 +173,10 @@ def _spark_job(
     )
 
 
+_ROWS_OF_A_BATCH = "spark.sql.execution.arrow.maxRecordsPerBatch"
+_BYTES_OF_A_BATCH = "spark.sql.execution.arrow.maxBytesPerBatch"
+
+
 def _jdbc_frame(
     session: Any, partition_keys: Sequence[str], *, spark: SparkResource, task: ExecutorExtraction
 ) -> Any:
@@ -182,7 +187,14 @@ def _jdbc_frame(
         jdbc_url,
     )
 
-    table = task.extraction.table
+    table, rows = task.extraction.table, task.extraction.fetch_rows
+    if declared_width(table) is None:
+        # Spark looks at the bytes after each row, which costs more than a bounded row is worth.
+        session.conf.set(_BYTES_OF_A_BATCH, str(task.extraction.memory.batch_bytes))
+        session.conf.set(_ROWS_OF_A_BATCH, str(task.extraction.batch_rows))
+    else:
+        session.conf.unset(_BYTES_OF_A_BATCH)
+        session.conf.set(_ROWS_OF_A_BATCH, str(rows))
     frame = session.read.jdbc(
         jdbc_url(task.mssql),
         jdbc_table(table),
@@ -190,7 +202,7 @@ def _jdbc_frame(
         properties=jdbc_options(
             task.mssql,
             snapshot=task.extraction.standpoint.snapshot,
-            fetch_size=spark.settings.jdbc_fetch_size or task.extraction.fetch_rows,
+            fetch_size=spark.settings.jdbc_fetch_size or rows,
         ),
     )
     return frame.select(*(_quoted(column.name) for column in table.columns))

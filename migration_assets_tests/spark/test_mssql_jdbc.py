@@ -7,23 +7,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
 from py4j.protocol import Py4JJavaError
 
+from migration_assets.assets.extractor import ExecutorExtraction, Extraction
+from migration_assets.assets.spark import _jdbc_frame
 from migration_assets.choices import VerificationLevel
 from migration_assets.extraction import exact_cast
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.introspection import introspect
-from migration_assets.mssql.jdbc import jdbc_options, jdbc_predicates, jdbc_table, jdbc_url
 from migration_assets.mssql.jdbc_numbers import from_numbers, numbered
+from migration_assets.mssql.point_in_time import Standpoint
 from migration_assets.mssql.reader import open_partition
 from migration_assets.mssql.select import quote, table_name
 from migration_assets.plan import TablePlan
 from migration_assets.sandbox.launcher import Sandbox
 from migration_assets.sandbox.sample import declared_tables
+from migration_assets.settings import LakeSettings, SparkSettings
 from migration_assets.type_mapping import arrow_schema
 from migration_assets_tests.sandbox import canaries, sources
 from migration_assets_tests.spark.sessions import LOOPBACK, WITH_UI, open_session, shown_by
@@ -174,12 +178,16 @@ def test_no_password_is_shown(
     """Read as the product reads, looked at in every way that Spark has."""
     plan = plans["dbo", "AllTypes"]
     settings = sources.settings(sandbox, encrypt="no")
-    frame = spark.read.jdbc(
-        jdbc_url(settings),
-        jdbc_table(plan),
-        predicates=jdbc_predicates(plan, plan.partition_keys),
-        properties=jdbc_options(settings, snapshot=False, fetch_size=100),
-    )
+    extraction = Extraction(
+        table=plan, run_id="r", level=VerificationLevel.NONE,
+        standpoint=Standpoint(snapshot=False), batch_rows=1000,
+    )  # fmt: skip
+    task = ExecutorExtraction(extraction, settings, LakeSettings(_env_file=None))
+    resource: Any = SimpleNamespace(settings=SparkSettings(_env_file=None))
+    frame = _jdbc_frame(spark, plan.partition_keys, spark=resource, task=task)
+    # It has (max) columns.
+    limit = spark.conf.get("spark.sql.execution.arrow.maxBytesPerBatch")
+    assert limit == str(extraction.memory.batch_bytes)
     assert frame.toArrow().num_rows > 0
     frame.createOrReplaceTempView("all_types")
     frame.explain(extended=True)
