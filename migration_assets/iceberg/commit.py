@@ -238,9 +238,7 @@ class _Commit:
             snapshots |= {receipt.attempt: snapshot_id for receipt in todo}
         return snapshots
 
-    def _refuse_foreign(
-        self, found: Table, receipt: ExtractReceipt, held: PartitionFiles
-    ) -> None:
+    def _refuse_foreign(self, found: Table, receipt: ExtractReceipt, held: PartitionFiles) -> None:
         """Leave a partition alone that somebody else wrote rows into, unless it was told before."""
         foreign = foreign_snapshots(found, held)
         if not foreign:

@@ -88,7 +88,8 @@ def expirable_snapshots(
     oldest = (now - SNAPSHOT_AGE).timestamp() * 1000
     newest_first = sorted(
         # Times may go back where a clock was set; snapshots of format 1 have no numbers.
-        metadata.snapshots, key=lambda s: (s.sequence_number or 0, s.timestamp_ms)
+        metadata.snapshots,
+        key=lambda s: (s.sequence_number or 0, s.timestamp_ms),
     )[::-1]
     heads = {ref.snapshot_id for ref in metadata.refs.values()}
     needed_from = min(

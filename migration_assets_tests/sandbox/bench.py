@@ -102,9 +102,7 @@ class Bench:
 
 
 @contextmanager
-def running(
-    folder: Path, tables: Sequence[str] = TABLES, rules: str = RULES
-) -> Iterator[Bench]:
+def running(folder: Path, tables: Sequence[str] = TABLES, rules: str = RULES) -> Iterator[Bench]:
     """Start the stand-ins and plan; ends them and what the project started."""
     (folder / "tables.sql").write_text(script(tables), encoding="utf-8")
     (folder / "migration.yaml").write_text(rules, encoding="utf-8")

@@ -51,9 +51,7 @@ def test_rows_of_another_writer_are_replaced_only_when_told(lake: Lake, table: T
     assert len(stored_rows(lake, table)) == 21
     # Its neighbour is nobody's business but ours.
     commit_all(lake, table, [extract(lake, table, 1, 11)])
-    commit(
-        lake, table, [newer], run_id="r", plan_id="p", intents=Intents(), replaces_foreign=True
-    )
+    commit(lake, table, [newer], run_id="r", plan_id="p", intents=Intents(), replaces_foreign=True)
     assert stored_rows(lake, table) == expected_rows(table, (0, 12), (1, 11))
     commit_all(lake, table, [extract(lake, table, 0, 13)])
     assert stored_rows(lake, table) == expected_rows(table, (0, 13), (1, 11))
