@@ -75,26 +75,35 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    folder = tmp_path_factory.mktemp("dagster")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("dagster")
+
+
+@pytest.fixture(scope="module")
+def sandbox(folder: Path) -> Iterator[Sandbox]:
     (folder / "tables.sql").write_text(SCRIPT, encoding="utf-8")
     (folder / "migration.yaml").write_text(RULES, encoding="utf-8")
     words = {"sqlserver": [f"--script={folder / 'tables.sql'}"]}
-    with Sandbox(scale=None, statements_dir=folder, extra_arguments=words) as sandbox:
-        project = Project(folder, sandbox.settings)
-        project.run("doctor", "--fix").ok()
-        project.run("plan").ok()
-        lower = [r["lower"] for r in project.table("dbo.Parts")["key_ranges"]]
-        wanted = "|".join(lower[int(key[1:])] for key in BROKEN)
-        sandbox.control("sqlserver").arm(
-            Fault("error", match=rf"\[Parts\] WHERE \[Id\] >= ({wanted}) ", number=8134)
-        )
-        first = project.run("run")
-        sandbox.control("sqlserver").arm()
-        try:
-            yield Bench(project, Statements(folder / "sqlserver.jsonl"), first)
-        finally:
-            project.close()
+    with Sandbox(scale=None, statements_dir=folder, extra_arguments=words) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def bench(folder: Path, sandbox: Sandbox) -> Iterator[Bench]:
+    project = Project(folder, sandbox.settings)
+    project.run("doctor", "--fix").ok()
+    project.run("plan").ok()
+    lower = [r["lower"] for r in project.table("dbo.Parts")["key_ranges"]]
+    wanted = "|".join(lower[int(key[1:])] for key in BROKEN)
+    sandbox.control("sqlserver").arm(
+        Fault("error", match=rf"\[Parts\] WHERE \[Id\] >= ({wanted}) ", number=8134)
+    )
+    first = project.run("run")
+    sandbox.control("sqlserver").arm()
+    try:
+        yield Bench(project, Statements(folder / "sqlserver.jsonl"), first)
+    finally:
+        project.close()
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +201,36 @@ def test_run_failed_makes_the_last_one_and_watch_ends_with_0(bench: Bench) -> No
     rows = starrocks_rows(bench.project.settings, "SELECT id, name FROM dbo.parts")
     assert len(rows) == ROWS
     assert set(rows) == {(n, f"part {n}") for n in range(ROWS)}
+
+
+def test_the_ui_and_the_command_line_at_once_double_nothing(
+    bench: Bench, sandbox: Sandbox, dagster: str
+) -> None:
+    """The UI commits a partition while StarRocks still loads what the command line committed of it."""
+    insert, words = "^INSERT OVERWRITE `dbo`.`parts`", ("--partitions", "p001")
+    log = Statements(bench.log.path.with_name("starrocks.jsonl"))
+    before = len(log.matching(insert))
+    sandbox.control("starrocks").arm(Fault("delay", match=insert, seconds=600, times=1))
+    typed = bench.project.start_run(*words, "--report", "typed.json")
+    wait_until(lambda: len(log.matching(insert)) > before or typed.poll() is not None, insert)
+    committed = bench.project.materializations(*ASSETS[1])["p001"]
+    selected = [
+        {"assetKey": {"path": path}, "partitions": {"ranges": [{"start": "p001", "end": "p001"}]}}
+        for path in ASSETS
+    ]
+    launched = graphql(dagster, LAUNCH, params={"partitionsByAssets": selected})
+    assert launched["launchPartitionBackfill"]["__typename"] == "LaunchBackfillSuccess", launched
+    wait_until(lambda: bench.project.materializations(*ASSETS[1])["p001"] > committed, "its commit")
+    assert typed.poll() is None, "the UI must not end a run that lives"
+    sandbox.control("starrocks").arm()
+    assert typed.wait(240) == 1
+    assert "somebody committed it again" in (bench.project.folder / "typed.json").read_text()
+    bench.project.run("status", "--watch")
+    assert bench.states()["p001"] == "done"
+    rows = starrocks_rows(
+        bench.project.settings, "SELECT id FROM dbo.parts WHERE source_partition = 1"
+    )
+    assert sorted(number for (number,) in rows) == list(range(10, 20))
 
 
 def test_env_is_fit_for_a_shell_and_holds_no_secret(bench: Bench, tmp_path: Path) -> None:

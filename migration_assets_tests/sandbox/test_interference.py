@@ -365,7 +365,7 @@ def test_a_clock_that_was_ahead_and_one_that_was_set_back_let_the_later_run_win(
         bench.disarm()
         return done
 
-    for number, hours in enumerate((48, -48, 0)):
+    for number, hours in enumerate((48, -48)):
         run_tsql(project.settings, f"UPDATE dbo.Clock SET Amount = {number} WHERE Id = 7")
         run_at(hours).ok()
         for rows in (bench.loaded("Clock"), bench.iceberg("Clock")):
@@ -376,5 +376,4 @@ def test_a_clock_that_was_ahead_and_one_that_was_set_back_let_the_later_run_win(
     times = [entry.timestamp_ms for entry in metadata.snapshot_log]
     assert times == sorted(times)
     project.run("maintain", *words("Clock")).ok()
-    project.run("run", "--from", "starrocks", *words("Clock")).ok()
     assert re.search(r"1 of 1 tables are equal", project.run("validate", *words("Clock")).ok().out)
