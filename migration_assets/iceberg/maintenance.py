@@ -192,12 +192,13 @@ def store_time(lake: Lake) -> datetime:
     S3 dates objects by its own clock, in whole seconds. Ages reckoned by ours would make the files
     of a running extraction old when ours is ahead.
     """
-    folder = f"{lake.settings.warehouse}/.migration/clock/{uuid.uuid4().hex}"
-    lake.store.write(f"{folder}/now", b"")
+    folder = f"{lake.settings.warehouse}/.migration/clock"
+    uri = f"{folder}/{uuid.uuid4().hex}"
+    lake.store.write(uri, b"")
     try:
-        (written,) = lake.store.list(folder)
+        (written,) = (file for file in lake.store.list(folder) if file.uri == uri)
     finally:
-        lake.store.delete([f"{folder}/now"])
+        lake.store.delete([uri])
     return written.modified + timedelta(seconds=1)
 
 
