@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from migration_assets.operations import workers as module
 from migration_assets.operations.workers import Batch, BatchEnded, Event, StepEnded, Workers
 
 
-def _obey(parent: Connection) -> None:
+def _obey(parent: Connection, environment: Mapping[str, str]) -> None:
     """A worker that does what a batch's job is called, and says by which process."""
     while True:
         try:
@@ -29,6 +29,8 @@ def _obey(parent: Connection) -> None:
         match batch.job:
             case "die":
                 os._exit(7)
+            case "tell":
+                parent.send(BatchEnded(batch, success=True, message=environment["TOLD"]))
             case "hang":
                 time.sleep(600)
             case _:
@@ -152,3 +154,13 @@ def test_definitions_that_do_not_load_are_told_and_not_waited_for(
     assert not success
     assert "The definitions do not load" in message
     assert "plan.json is not valid JSON" in message
+
+
+def test_workers_have_the_environment_of_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The process that workers are forks of was started with the first of them.
+    monkeypatch.setattr(module, "_work", _obey)
+    for told in ("first", "second"):
+        monkeypatch.setenv("TOLD", told)
+        with Workers(1) as workers:
+            (found,) = outcomes(run(workers, [batch("tell")])).values()
+        assert found == (True, told)
