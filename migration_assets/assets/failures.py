@@ -62,7 +62,16 @@ class Retries:
             if told is not None and told.step_key == step.step.key:
                 waits.append(told.step_retry_data.seconds_to_wait or 0.0)
                 failed_at.append(record.event_log_entry.timestamp)
-        return cls(count, float(sum(waits)), time.time() - min(failed_at, default=time.time()))
+        waited_s, now = float(sum(waits)), time.monotonic()
+        # History has the times of a clock that may be set: only another process, which did not see
+        # the first failure, has to go by it.
+        since_s = waited_s if count == 1 else time.time() - min(failed_at, default=time.time())
+        began = _first_failed.setdefault((step.run_id, step.step.key), now - since_s)
+        return cls(count, waited_s, now - began)
+
+
+_first_failed: dict[tuple[str, str], float] = {}
+"""Run and step to when it failed first, by the clock that nobody sets."""
 
 
 @dataclass(frozen=True)

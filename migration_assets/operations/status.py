@@ -19,6 +19,7 @@ from migration_assets.assets.build import (
 )
 from migration_assets.assets.checks import CHECKS
 from migration_assets.assets.failures import retry_command
+from migration_assets.assets.process_locks import LOCK_TAG, is_held
 from migration_assets.assets.receipt_store import HOST_TAG, PID_TAG
 from migration_assets.assets.translator import (
     STAGES,
@@ -394,12 +395,21 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     filters = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING])
     for run in instance.get_runs(filters):
         host, process = run.tags.get(HOST_TAG), run.tags.get(PID_TAG)
-        if host != socket.gethostname() or process is None or _is_alive(int(process)):
+        if host != socket.gethostname() or process is None:
+            continue
+        held = _is_lock_held(run)
+        if _is_alive(int(process)) if held is None else held:
             continue
         instance.report_run_failed(run, f"Its process {process} on {host} is gone.")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         ended.append(run.run_id)
     return ended
+
+
+def _is_lock_held(run: dg.DagsterRun) -> bool | None:
+    """Whether the lock of a run's process says that it lives; None where there is none."""
+    name, home = run.tags.get(LOCK_TAG), os.environ.get("DAGSTER_HOME")
+    return None if name is None or home is None else is_held(Path(home), name)
 
 
 def is_busy(instance: dg.DagsterInstance) -> bool:

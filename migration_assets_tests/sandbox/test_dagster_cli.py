@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from migration_assets.sandbox.control import Fault
@@ -75,26 +76,36 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    folder = tmp_path_factory.mktemp("dagster")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("dagster")
+
+
+@pytest.fixture(scope="module")
+def sandbox(folder: Path) -> Iterator[Sandbox]:
     (folder / "tables.sql").write_text(SCRIPT, encoding="utf-8")
     (folder / "migration.yaml").write_text(RULES, encoding="utf-8")
     words = {"sqlserver": [f"--script={folder / 'tables.sql'}"]}
-    with Sandbox(scale=None, statements_dir=folder, extra_arguments=words) as sandbox:
-        project = Project(folder, sandbox.settings)
-        project.run("doctor", "--fix").ok()
-        project.run("plan").ok()
-        lower = [r["lower"] for r in project.table("dbo.Parts")["key_ranges"]]
-        wanted = "|".join(lower[int(key[1:])] for key in BROKEN)
-        sandbox.control("sqlserver").arm(
-            Fault("error", match=rf"\[Parts\] WHERE \[Id\] >= ({wanted}) ", number=8134)
-        )
-        first = project.run("run")
-        sandbox.control("sqlserver").arm()
-        try:
-            yield Bench(project, Statements(folder / "sqlserver.jsonl"), first)
-        finally:
-            project.close()
+    with Sandbox(scale=None, statements_dir=folder, extra_arguments=words) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def bench(folder: Path, sandbox: Sandbox) -> Iterator[Bench]:
+    # More than one, or the daemon starts none beside a run of the command line.
+    project = Project(folder, {**sandbox.settings, "MIGRATION_CONCURRENT_RUNS": "2"})
+    project.run("doctor", "--fix").ok()
+    project.run("plan").ok()
+    lower = [r["lower"] for r in project.table("dbo.Parts")["key_ranges"]]
+    wanted = "|".join(lower[int(key[1:])] for key in BROKEN)
+    sandbox.control("sqlserver").arm(
+        Fault("error", match=rf"\[Parts\] WHERE \[Id\] >= ({wanted}) ", number=8134)
+    )
+    first = project.run("run")
+    sandbox.control("sqlserver").arm()
+    try:
+        yield Bench(project, Statements(folder / "sqlserver.jsonl"), first)
+    finally:
+        project.close()
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +203,41 @@ def test_run_failed_makes_the_last_one_and_watch_ends_with_0(bench: Bench) -> No
     rows = starrocks_rows(bench.project.settings, "SELECT id, name FROM dbo.parts")
     assert len(rows) == ROWS
     assert set(rows) == {(n, f"part {n}") for n in range(ROWS)}
+
+
+def test_the_ui_and_the_command_line_at_once_double_nothing(
+    bench: Bench, sandbox: Sandbox, dagster: str
+) -> None:
+    """The UI commits a partition while StarRocks still loads what the command line committed of it."""
+    insert, words = "^INSERT OVERWRITE `dbo`.`parts`", ("--partitions", "p001")
+    log = Statements(bench.log.path.with_name("starrocks.jsonl"))
+    before = len(log.matching(insert))
+    sandbox.control("starrocks").arm(Fault("delay", match=insert, seconds=600, times=1))
+    typed = bench.project.start_run(*words, "--report", "typed.json")
+    wait_until(lambda: len(log.matching(insert)) > before or typed.poll() is not None, insert)
+    with bench.project.instance() as instance:
+        (run,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+    committed = bench.project.materializations(*ASSETS[1])["p001"]
+    selected = [
+        {"assetKey": {"path": path}, "partitions": {"ranges": [{"start": "p001", "end": "p001"}]}}
+        for path in ASSETS
+    ]
+    launched = graphql(dagster, LAUNCH, params={"partitionsByAssets": selected})
+    assert launched["launchPartitionBackfill"]["__typename"] == "LaunchBackfillSuccess", launched
+    wait_until(lambda: bench.project.materializations(*ASSETS[1])["p001"] > committed, "its commit")
+    assert typed.poll() is None, "the UI must not end a run that lives"
+    sandbox.control("starrocks").arm()
+    typed.wait(240)
+    with bench.project.instance() as instance:
+        failures = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    # The UI's load may have made the partition by the time the command reports.
+    assert "somebody committed it again" in str(failures)
+    bench.project.run("status", "--watch")
+    assert bench.states()["p001"] == "done"
+    rows = starrocks_rows(
+        bench.project.settings, "SELECT id FROM dbo.parts WHERE source_partition = 1"
+    )
+    assert sorted(number for (number,) in rows) == list(range(10, 20))
 
 
 def test_env_is_fit_for_a_shell_and_holds_no_secret(bench: Bench, tmp_path: Path) -> None:
