@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -34,11 +34,11 @@ VALUES = {(n, f"row {n}", Decimal(n) / 4) for n in range(ROWS)}
 DONE = {"mssql": "done", "iceberg": "done", "starrocks": "done"}
 
 
-def script() -> str:
+def script(tables: Sequence[str] = TABLES) -> str:
     rows = ", ".join(f"({n}, N'row {n}', {n / 4})" for n in range(ROWS))
     columns = "(Id int NOT NULL PRIMARY KEY, Name nvarchar(40) NOT NULL, Amount decimal(10, 2))"
-    made = [f"CREATE TABLE dbo.{name} {columns};\nGO" for name in [*TABLES, "Empty"]]
-    filled = [f"INSERT INTO dbo.{name} VALUES {rows};\nGO" for name in TABLES]
+    made = [f"CREATE TABLE dbo.{name} {columns};\nGO" for name in [*tables, "Empty"]]
+    filled = [f"INSERT INTO dbo.{name} VALUES {rows};\nGO" for name in tables]
     return "\n".join(made + filled)
 
 
@@ -102,10 +102,10 @@ class Bench:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Bench]:
+def running(folder: Path, tables: Sequence[str] = TABLES, rules: str = RULES) -> Iterator[Bench]:
     """Start the stand-ins and plan; ends them and what the project started."""
-    (folder / "tables.sql").write_text(script(), encoding="utf-8")
-    (folder / "migration.yaml").write_text(RULES, encoding="utf-8")
+    (folder / "tables.sql").write_text(script(tables), encoding="utf-8")
+    (folder / "migration.yaml").write_text(rules, encoding="utf-8")
     logs = folder / "statements"
     words = {"sqlserver": [f"--script={folder / 'tables.sql'}"]}
     with Sandbox(
