@@ -2,7 +2,8 @@
 
 Each worker loads the definitions once and executes runs in its own process, in the same instance
 as the UI. The parent hears of every step as it ends. A worker that dies takes down its own run
-only: the run is ended as failed, and a new worker takes the dead one's place.
+only: the run is ended as failed, and a new worker takes the dead one's place. A parent that is
+killed takes its workers with it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -184,6 +186,7 @@ def _work(parent: Connection) -> None:
     """Execute batches until the parent hangs up. Runs in the worker process."""
     # Ctrl-C goes to the whole process group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with_the_parent()
     _write_to_log()
     import dagster as dg
 
@@ -201,6 +204,23 @@ def _work(parent: Connection) -> None:
             except EOFError:
                 return
             parent.send(_execute(defs, instance, batch, parent))
+
+
+def _die_with_the_parent() -> None:
+    """End at once when the parent is killed.
+
+    A worker that went on alone would fail its run as soon as it told of it, with its pool slots
+    taken for good; and would be in the way of the command that somebody types next.
+    """
+
+    def watch(sentinel: int) -> None:
+        wait([sentinel])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        name = "parent watch"
+        threading.Thread(target=watch, args=(parent.sentinel,), name=name, daemon=True).start()
 
 
 def _write_to_log() -> None:

@@ -6,7 +6,7 @@ python -m migration_assets_tests.reliability.kill_matrix --kills 100 --seed 7
 
 Four tables of different keys are migrated again and again, after a `reset` and with changed values,
 so that rows left by an earlier round are found as wrong ones. Each time the command, one of its
-worker processes, or all of them are killed; the moments are uniform over the time that an
+worker processes, or all of them are killed (workers die with the command); the moments are uniform over the time that an
 undisturbed run takes. Afterwards the three systems are read without the product.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import random
 import signal
@@ -70,7 +71,12 @@ SERVERS = ("sqlserver", "starrocks")
 
 
 def run(
-    kills: int, seed: int, folder: Path, show: Callable[[int, Kill], None] = lambda *_: None
+    kills: int,
+    seed: int,
+    folder: Path,
+    show: Callable[[int, Kill], None] = lambda *_: None,
+    *,
+    within_s: float = math.inf,
 ) -> KillMatrixResult:
     """Start stand-ins, and kill that often.
 
@@ -79,6 +85,7 @@ def run(
         seed: of moments and victims.
         folder: of the project; empty.
         show: gets each kill and its number, from 1 on.
+        within_s: no further kill after so many seconds.
     """
     started = time.monotonic()
     script = folder / "tables.sql"
@@ -95,7 +102,7 @@ def run(
             series = _Series(sandbox, project, dice)
             rows = SIZE.rows * len(project.plan["tables"])
             result = KillMatrixResult(seed, rows, series.undisturbed())
-            while result.kills < kills:
+            while result.kills < kills and time.monotonic() - started < within_s:
                 one = series.kill(result.undisturbed_s)
                 if one is not None:
                     result.each.append(one)
@@ -237,11 +244,14 @@ def main() -> int:
     )
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--minutes", type=float, default=math.inf, help="no kill after so many")
     parser.add_argument("--page", type=Path, help="where the Markdown goes; none if not given")
     options = parser.parse_args()
     print(f"{options.kills} kills, seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="kills") as folder:
-        result = run(options.kills, options.seed, Path(folder), _show)
+        result = run(
+            options.kills, options.seed, Path(folder), _show, within_s=60 * options.minutes
+        )
     print("\n" + "\n".join(f"{value:>8} {name}" for name, value in summary(result).items()))
     if options.page is not None:
         options.page.write_text(page(result), encoding="utf-8")

@@ -147,8 +147,8 @@ and maintenance removes nothing; the parts go by a lifecycle rule of the bucket
 
 `make kill-matrix` migrates four tables ({rows:,} rows; eight partitions by an integer, and one each with
 a key of two columns, of text, and none) with two workers, again and again: `reset`, a change of every row of the source, `run`,
-the kill, `run --failed`, comparison, maintenance. Victims are the command (its workers live on beside
-the next `run --failed`), one worker (the command goes on), or all. Moments are uniform over the
+the kill, `run --failed`, comparison, maintenance. Victims are the command (its workers notice and end
+themselves), one worker (the command goes on), or all. Moments are uniform over the
 {undisturbed:.1f} s that the run took when nobody killed it, its start included.
 
 The last series, seed {seed}, took {minutes:.0f} minutes:

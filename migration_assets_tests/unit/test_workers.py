@@ -6,6 +6,7 @@ What a worker does with a batch is replaced by `_obey`; what Dagster does is lef
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from migration_assets.operations import workers as module
+from migration_assets.operations.status import _is_alive
 from migration_assets.operations.workers import Batch, BatchEnded, Event, StepEnded, Workers
+from migration_assets_tests.sandbox.project import wait_until
 
 
 def _obey(parent: Connection) -> None:
@@ -152,3 +155,30 @@ def test_definitions_that_do_not_load_are_told_and_not_waited_for(
     assert not success
     assert "The definitions do not load" in message
     assert "plan.json is not valid JSON" in message
+
+
+def _start_one_that_hangs(pid_file: Path) -> None:
+    """What a command does that is killed later."""
+    module._work = _obey_and_die_with_the_parent
+    with Workers(1) as pool:
+        for event in pool.run([batch("hang")]):
+            if isinstance(event, StepEnded):
+                pid_file.with_suffix(".part").write_text(event.message, encoding="utf-8")
+                pid_file.with_suffix(".part").replace(pid_file)
+
+
+def _obey_and_die_with_the_parent(parent: Connection) -> None:
+    module._die_with_the_parent()
+    _obey(parent)
+
+
+def test_a_parent_that_is_killed_takes_its_workers_with_it(tmp_path: Path) -> None:
+    parent = multiprocessing.get_context("spawn").Process(
+        target=_start_one_that_hangs, args=(tmp_path / "pid",)
+    )
+    parent.start()
+    worker = int(wait_until((tmp_path / "pid").exists) and (tmp_path / "pid").read_text())
+    assert _is_alive(worker)
+    parent.kill()
+    parent.join(60)
+    wait_until(lambda: not _is_alive(worker), "the end of the worker")
