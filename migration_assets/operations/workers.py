@@ -14,7 +14,7 @@ import signal
 import socket
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -157,7 +157,7 @@ class Workers:
 
     def _spawn(self) -> tuple[Connection, BaseProcess, int]:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(theirs,), daemon=True)
+        process = self._context.Process(target=_begin, args=(_work, theirs), daemon=True)
         process.start()
         theirs.close()
         return ours, process, 0
@@ -182,11 +182,28 @@ class Workers:
         return event
 
 
+def _begin(work: Callable[[Connection], None], parent: Connection) -> None:
+    """Run a worker's loop, which ends at once when the parent is killed.
+
+    A worker that went on alone would fail its run as soon as it told of it, with its pool slots
+    taken for good; and would be in the way of the command that somebody types next.
+    """
+
+    def watch(sentinel: int) -> None:
+        wait([sentinel])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    started_by = multiprocessing.parent_process()
+    if started_by is not None:
+        arguments = (started_by.sentinel,)
+        threading.Thread(target=watch, args=arguments, name="parent watch", daemon=True).start()
+    work(parent)
+
+
 def _work(parent: Connection) -> None:
     """Execute batches until the parent hangs up. Runs in the worker process."""
     # Ctrl-C goes to the whole process group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _die_with_the_parent()
     _write_to_log()
     import dagster as dg
 
@@ -204,23 +221,6 @@ def _work(parent: Connection) -> None:
             except EOFError:
                 return
             parent.send(_execute(defs, instance, batch, parent))
-
-
-def _die_with_the_parent() -> None:
-    """End at once when the parent is killed.
-
-    A worker that went on alone would fail its run as soon as it told of it, with its pool slots
-    taken for good; and would be in the way of the command that somebody types next.
-    """
-
-    def watch(sentinel: int) -> None:
-        wait([sentinel])
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        name = "parent watch"
-        threading.Thread(target=watch, args=(parent.sentinel,), name=name, daemon=True).start()
 
 
 def _write_to_log() -> None:

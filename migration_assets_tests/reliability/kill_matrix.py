@@ -48,7 +48,7 @@ from migration_assets_tests.reliability.kill_page import (
     page,
     summary,
 )
-from migration_assets_tests.reliability.soak import Size, descendants, schema_sql
+from migration_assets_tests.reliability.soak import Size, command_of, descendants, schema_sql
 from migration_assets_tests.sandbox.project import (
     WAIT_S,
     Project,
@@ -180,7 +180,7 @@ class _Series:
         """Kill; returns who it was: a command that has no worker yet dies in its place."""
         if victim is Victim.WORKER:
             workers = [
-                one for one in sorted(descendants(process.pid)) if "spawn_main" in _command(one)
+                one for one in sorted(descendants(process.pid)) if "spawn_main" in command_of(one)
             ]
             if workers:
                 os.kill(workers[int(lot * len(workers))], signal.SIGKILL)
@@ -205,12 +205,6 @@ class _Series:
                     if step.start_time is not None and step.end_time is None
                 ]
         return tuple(sorted(found))
-
-
-def _command(process: int) -> str:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{process}/cmdline").read_text(errors="replace")
-    return ""
 
 
 def differences(project: Project) -> dict[str, dict[str, Difference]]:

@@ -122,36 +122,48 @@ def summary(result: KillMatrixResult) -> dict[str, int]:
 HEADING = """\
 # Kill matrix
 
-SIGKILL leaves no process a moment to tidy up. What a migration makes of it, over the stand-ins: at
+SIGKILL leaves a process no moment to tidy up. What a migration makes of it, over the stand-ins: at
 each moment that has a name, and at random ones. Afterwards `migration-assets run --failed` goes on,
 maintenance removes what was left over, and source, Iceberg and StarRocks are compared row by row,
 read without the product.
 
 ## Moments that have a name
 
-A stand-in holds the request, so that the process is at the moment and nowhere else
-(`migration_assets_tests/reliability/kill_points.py`; `sandbox/test_kill_matrix.py` runs them with all
-tests). Orphans are counted after `run --failed`: files that no snapshot, no metadata and no receipt
-names.
+A stand-in holds the request, so that the process is there and nowhere else
+(`migration_assets_tests/reliability/kill_points.py`; `sandbox/test_kill_matrix.py` is among the
+tests). Orphans are files that no snapshot, no metadata and no receipt names, counted after
+`run --failed`; maintenance removes them all.
 
-| Killed | Source read again | Orphans: data | metadata |
+| Killed | Source read again | Orphaned data files | Orphaned metadata files |
 | --- | --- | --- | --- |
 """
 
 RANDOM = """
-A file of 16 MiB or more is sent in parts. Of one that is killed between two parts no object is seen,
-and maintenance removes nothing; the parts go by a lifecycle rule of the bucket
-(`AbortIncompleteMultipartUpload`).
+Nothing is on disk of a file that was on its way: it is one request up to 16 MiB. A larger one goes in
+parts; what was sent of it when its process was killed is no object, so maintenance does not see it. Let
+a lifecycle rule of the bucket (`AbortIncompleteMultipartUpload`) remove it.
+
+| Killed | What happens | Test |
+| --- | --- | --- |
+| a worker of `run` | its run fails with that cause, the rest goes on | `sandbox/test_resumption.py` |
+| the command `run` | its workers end themselves; `run --failed` goes on | `unit/test_workers.py` |
+| Dagster's daemon | the run under way ends by itself; the next daemon makes those that are queued | `sandbox/test_dagster_cli.py` |
+| the code server with a run in it | the daemon's monitoring fails that run within 10 s, starts another code server and goes on; `run --failed` makes the rest | `sandbox/test_dagster_cli.py` |
+| the JVM of Spark | the partitions are extracted again in another one | `spark/test_ranges.py` |
+
+The daemon retries a run by itself where it has the tag `dagster/max_retries`, but none of `dagster job
+backfill`: Dagster counts such a backfill as over once its runs are queued.
 
 ## Random moments
 
-`make kill-matrix` migrates four tables ({rows:,} rows; eight partitions by an integer, and one each with
-a key of two columns, of text, and none) with two workers, again and again: `reset`, a change of every row of the source, `run`,
-the kill, `run --failed`, comparison, maintenance. Victims are the command (its workers notice and end
-themselves), one worker (the command goes on), or all. Moments are uniform over the
-{undisturbed:.1f} s that the run took when nobody killed it, its start included.
+`make kill-matrix` migrates four tables ({rows:,} rows; eight partitions by an integer, one each with a
+key of two columns, of text, and none) with two workers, again and again: `reset`, a change of every row
+of the source, `run`, the kill, `run --failed`, comparison, maintenance. Killed are the command, a
+worker, or all processes; moments are drawn uniformly over the time that the run takes when nobody kills
+it, its start included.
 
-The last series, seed {seed}, took {minutes:.0f} minutes:
+The last series, seed {seed}: {kills} kills in {minutes:.0f} minutes; an undisturbed run took
+{undisturbed:.1f} s.
 
 | | |
 | --- | --- |
@@ -173,7 +185,10 @@ def page(result: KillMatrixResult) -> str:
     parts = [HEADING, points_table()]
     parts.append(
         RANDOM.format(
-            rows=result.rows, undisturbed=result.undisturbed_s, seed=result.seed,
+            rows=result.rows,
+            undisturbed=result.undisturbed_s,
+            seed=result.seed,
+            kills=result.kills,
             minutes=result.seconds / 60,
         )
     )  # fmt: skip

@@ -235,6 +235,13 @@ def descendants(process: int) -> set[int]:
     return tree
 
 
+def command_of(process: int) -> str:
+    """The command line of a process; empty when it is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process}/cmdline").read_text(errors="replace").replace("\0", " ")
+    return ""
+
+
 def _look(process: int, seconds: float, tables: int) -> Look | None:
     """Look at a process and all that descend from it; None when it has just ended."""
     memory, files, threads = [], [0], [0]

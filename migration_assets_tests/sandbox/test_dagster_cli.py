@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
 import socket
 import subprocess
 import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
-from migration_assets.sandbox.control import Fault
+from migration_assets.sandbox.control import Control, Fault
 from migration_assets.sandbox.launcher import Sandbox
+from migration_assets_tests.reliability.soak import command_of, descendants
 from migration_assets_tests.sandbox.project import (
+    WAIT_S,
     Project,
     Result,
     Statements,
+    await_closed,
     kill,
     starrocks_rows,
     wait_until,
@@ -73,28 +81,41 @@ class Bench:
         """The state of each partition in StarRocks."""
         return {key: line["starrocks"] for (_, key), line in self.project.status().items()}
 
+    def loaded(self) -> list[tuple[Any, ...]]:
+        """The rows that StarRocks holds."""
+        return starrocks_rows(self.project.settings, "SELECT id, name FROM dbo.parts")
+
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    folder = tmp_path_factory.mktemp("dagster")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("dagster")
+
+
+@pytest.fixture(scope="module")
+def sandbox(folder: Path) -> Iterator[Sandbox]:
     (folder / "tables.sql").write_text(SCRIPT, encoding="utf-8")
-    (folder / "migration.yaml").write_text(RULES, encoding="utf-8")
     words = {"sqlserver": [f"--script={folder / 'tables.sql'}"]}
-    with Sandbox(scale=None, statements_dir=folder, extra_arguments=words) as sandbox:
-        project = Project(folder, sandbox.settings)
-        project.run("doctor", "--fix").ok()
-        project.run("plan").ok()
-        lower = [r["lower"] for r in project.table("dbo.Parts")["key_ranges"]]
-        wanted = "|".join(lower[int(key[1:])] for key in BROKEN)
-        sandbox.control("sqlserver").arm(
-            Fault("error", match=rf"\[Parts\] WHERE \[Id\] >= ({wanted}) ", number=8134)
-        )
-        first = project.run("run")
-        sandbox.control("sqlserver").arm()
-        try:
-            yield Bench(project, Statements(folder / "sqlserver.jsonl"), first)
-        finally:
-            project.close()
+    with Sandbox(scale=None, statements_dir=folder, extra_arguments=words) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def bench(folder: Path, sandbox: Sandbox) -> Iterator[Bench]:
+    (folder / "migration.yaml").write_text(RULES, encoding="utf-8")
+    project = Project(folder, sandbox.settings)
+    project.run("doctor", "--fix").ok()
+    project.run("plan").ok()
+    lower = [r["lower"] for r in project.table("dbo.Parts")["key_ranges"]]
+    wanted = "|".join(lower[int(key[1:])] for key in BROKEN)
+    sandbox.control("sqlserver").arm(
+        Fault("error", match=rf"\[Parts\] WHERE \[Id\] >= ({wanted}) ", number=8134)
+    )
+    first = project.run("run")
+    sandbox.control("sqlserver").arm()
+    try:
+        yield Bench(project, Statements(folder / "sqlserver.jsonl"), first)
+    finally:
+        project.close()
 
 
 @pytest.fixture(scope="module")
@@ -189,9 +210,79 @@ def test_run_failed_makes_the_last_one_and_watch_ends_with_0(bench: Bench) -> No
     bench.project.run("run", "--failed").ok()
     assert bench.reads() - before == {"p006": 1}
     bench.project.run("status", "--watch").ok()
-    rows = starrocks_rows(bench.project.settings, "SELECT id, name FROM dbo.parts")
+    rows = bench.loaded()
     assert len(rows) == ROWS
     assert set(rows) == {(n, f"part {n}") for n in range(ROWS)}
+
+
+@dataclass
+class Held:
+    """A daemon that makes the runs of a backfill, one at a time, and the load it waits for."""
+
+    bench: Bench
+    starrocks: Control
+
+    def start(self) -> subprocess.Popen[str]:
+        """Start a daemon; loads are held from now on."""
+        self.starrocks.arm(Fault("delay", match="^INSERT OVERWRITE `dbo`.`parts`", seconds=600))
+        script = f'eval "$(migration-assets env)"; exec dagster-daemon run -m {MODULE}'
+        return self.bench.project.start("/bin/bash", "-ec", script)
+
+    def await_load(self) -> None:
+        """Wait until a load has come and is held."""
+        wait_until(lambda: self.starrocks.faults()[0].struck, "a load")
+
+    def ends(self) -> Counter[str]:
+        """How many of the backfill's runs have which status."""
+        with self.bench.project.instance() as instance:
+            runs = instance.get_runs(dg.RunsFilter(tags={"killed": "yes"}))
+        return Counter(run.status.value for run in runs)
+
+
+def kill_code_server(daemon: subprocess.Popen[str]) -> None:
+    """Kill a daemon's code server, then its runs: it would tell of a run that died."""
+    found = descendants(daemon.pid) - {daemon.pid}
+    for process in sorted(found, key=lambda one: "grpc" not in command_of(one)):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def test_a_killed_daemon_and_a_killed_code_server_cost_one_retry(
+    bench: Bench, sandbox: Sandbox
+) -> None:
+    before = bench.reads()
+    bench.project.shell(
+        f"""
+        eval "$(migration-assets env)"
+        dagster job backfill -m {MODULE} --job migrate_p008 --partitions p000,p001,p002 \\
+          --tags '{{"killed": "yes"}}' --noprompt
+        """
+    ).ok()
+    held = Held(bench, sandbox.control("starrocks"))
+    # The daemon alone: its code server ends the run that it has begun.
+    daemon = held.start()
+    held.await_load()
+    daemon.kill()
+    daemon.wait(WAIT_S)
+    held.starrocks.arm()
+    wait_until(lambda: held.ends() == {"SUCCESS": 1, "QUEUED": 2}, "the end of that run")
+    # The code server, with the run in it: a new daemon's monitoring ends that, and goes on.
+    daemon = held.start()
+    held.await_load()
+    kill_code_server(daemon)
+    held.starrocks.arm()
+    wait_until(lambda: held.ends() == {"SUCCESS": 2, "FAILURE": 1}, "the end of the backfill")
+    kill(daemon)
+    failed = bench.project.run("status", "--failed").ok().out
+    assert re.search(r"Its process \d+ on .* is gone\.", failed), failed
+    keys = ("p000", "p001", "p002")
+    bench.project.run("run", "--failed", *(f"--partitions={key}" for key in keys)).ok()
+    assert bench.reads() - before == dict.fromkeys(keys, 1)
+    states = bench.states()
+    assert {states[key] for key in keys} == {"done"}
+    rows = bench.loaded()
+    assert len(rows) == len(set(rows))
+    assert await_closed(sandbox, "starrocks") == await_closed(sandbox, "sqlserver") == 0
 
 
 def test_env_is_fit_for_a_shell_and_holds_no_secret(bench: Bench, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -18,7 +18,6 @@ import pytest
 from migration_assets.operations import workers as module
 from migration_assets.operations.status import _is_alive
 from migration_assets.operations.workers import Batch, BatchEnded, Event, StepEnded, Workers
-from migration_assets_tests.sandbox.project import wait_until
 
 
 def _obey(parent: Connection) -> None:
@@ -159,7 +158,7 @@ def test_definitions_that_do_not_load_are_told_and_not_waited_for(
 
 def _start_one_that_hangs(pid_file: Path) -> None:
     """What a command does that is killed later."""
-    module._work = _obey_and_die_with_the_parent
+    module._work = _obey
     with Workers(1) as pool:
         for event in pool.run([batch("hang")]):
             if isinstance(event, StepEnded):
@@ -167,18 +166,22 @@ def _start_one_that_hangs(pid_file: Path) -> None:
                 pid_file.with_suffix(".part").replace(pid_file)
 
 
-def _obey_and_die_with_the_parent(parent: Connection) -> None:
-    module._die_with_the_parent()
-    _obey(parent)
-
-
 def test_a_parent_that_is_killed_takes_its_workers_with_it(tmp_path: Path) -> None:
+    said = tmp_path / "pid"
     parent = multiprocessing.get_context("spawn").Process(
-        target=_start_one_that_hangs, args=(tmp_path / "pid",)
+        target=_start_one_that_hangs, args=(said,)
     )
     parent.start()
-    worker = int(wait_until((tmp_path / "pid").exists) and (tmp_path / "pid").read_text())
+    _await(said.exists)
+    worker = int(said.read_text(encoding="utf-8"))
     assert _is_alive(worker)
     parent.kill()
     parent.join(60)
-    wait_until(lambda: not _is_alive(worker), "the end of the worker")
+    _await(lambda: not _is_alive(worker))
+
+
+def _await(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
