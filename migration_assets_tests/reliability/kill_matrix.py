@@ -101,7 +101,7 @@ def run(
             project.run("plan").ok()
             series = _Series(sandbox, project, dice)
             rows = SIZE.rows * len(project.plan["tables"])
-            result = KillMatrixResult(seed, rows, series.undisturbed())
+            result = KillMatrixResult(seed, rows, series.undisturbed(), kills)
             while result.kills < kills and time.monotonic() - started < within_s:
                 one = series.kill(result.undisturbed_s)
                 if one is not None:

@@ -59,6 +59,7 @@ class KillMatrixResult:
     """All kills of a series.
 
     Attributes:
+        asked: how many kills were wanted; there are fewer where time ran out.
         undisturbed_s: what a run took that nobody killed.
         seconds: what it all took.
     """
@@ -66,6 +67,7 @@ class KillMatrixResult:
     seed: int
     rows: int
     undisturbed_s: float
+    asked: int = 0
     seconds: float = 0.0
     each: list[Kill] = field(default_factory=list)
 
@@ -73,6 +75,11 @@ class KillMatrixResult:
     def kills(self) -> int:
         """How many there were."""
         return len(self.each)
+
+    @property
+    def missing(self) -> bool:
+        """Whether time ran out."""
+        return self.kills < self.asked
 
     @property
     def survived(self) -> int:
@@ -162,7 +169,7 @@ of the source, `run`, the kill, `run --failed`, comparison, maintenance. Killed 
 worker, or all processes; moments are drawn uniformly over the time that the run takes when nobody kills
 it, its start included.
 
-The last series, seed {seed}: {kills} kills in {minutes:.0f} minutes; an undisturbed run took
+The last series, seed {seed}: {kills} kills{of_asked} in {minutes:.0f} minutes; an undisturbed run took
 {undisturbed:.1f} s.
 
 | | |
@@ -189,6 +196,7 @@ def page(result: KillMatrixResult) -> str:
             undisturbed=result.undisturbed_s,
             seed=result.seed,
             kills=result.kills,
+            of_asked=f" of {result.asked}, then time was over," if result.missing else "",
             minutes=result.seconds / 60,
         )
     )  # fmt: skip
