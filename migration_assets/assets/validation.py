@@ -360,9 +360,12 @@ def select_tables(plan: MigrationPlan, patterns: Sequence[str]) -> list[TablePla
             or table.full_name.lower() == pattern.lower()
         ]
         if not matching:
+            apart = " ".join(pattern.split(","))
             raise ConfigurationError(
                 f"No table of the plan matches {pattern!r}.",
-                next_step="`migration-assets status` lists the tables.",
+                next_step="`migration-assets status` lists the tables."
+                if apart == pattern
+                else f"Several are separated by spaces: --tables {apart}.",
             )
         chosen.update((table.full_name, table) for table in matching)
     return [table for table in plan.tables if table.full_name in chosen]

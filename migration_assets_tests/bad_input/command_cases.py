@@ -54,7 +54,7 @@ ARGUMENTS = [
     typed("run --tables '['", "matches '['"),
     typed("run --tables [dbo].[Items]", "No table of the plan matches '[dbo].[Items]'"),
     typed("run --tables Items", "matches 'Items'"),
-    typed("run --tables dbo.Items,dbo.Ranged", "matches 'dbo.Items,dbo.Ranged'"),
+    typed("run --tables dbo.Items,dbo.Ranged", "--tables dbo.Items dbo.Ranged."),
     typed("run --report nowhere/report.json", "there is no folder nowhere"),
     typed("status --watch --tables x", "matches 'x'"),
     typed("reset dbo.Nope --yes", "matches 'dbo.Nope'"),

@@ -48,7 +48,7 @@ from migration_assets_tests.reliability.kill_page import (
     page,
     summary,
 )
-from migration_assets_tests.reliability.soak import Size, command_of, descendants, schema_sql
+from migration_assets_tests.reliability.soak import Size, descendants, schema_sql
 from migration_assets_tests.sandbox.project import (
     WAIT_S,
     Project,
@@ -179,9 +179,8 @@ class _Series:
     def _strike(self, process: subprocess.Popen[str], victim: Victim, lot: float) -> Victim:
         """Kill; returns who it was: a command that has no worker yet dies in its place."""
         if victim is Victim.WORKER:
-            workers = [
-                one for one in sorted(descendants(process.pid)) if "spawn_main" in command_of(one)
-            ]
+            logs = (self.project.folder / ".dagster" / "workers").glob("*.log")
+            workers = sorted(descendants(process.pid) & {int(log.stem) for log in logs})
             if workers:
                 os.kill(workers[int(lot * len(workers))], signal.SIGKILL)
                 return victim

@@ -42,7 +42,7 @@ def create(sr: Client, columns: str, rest: str = "DUPLICATE KEY(id)", table: str
     sr(f"CREATE TABLE {table} ({columns}) {rest} PROPERTIES('replication_num'='1')")
 
 
-def wait_until(condition: Any, seconds: float = 10) -> None:
+def wait_until(condition: Any, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from migration_assets.operations.status import _is_alive
 from migration_assets.operations.workers import Batch, BatchEnded, Event, StepEnded, Workers
 
 
-def _obey(parent: Connection) -> None:
+def _obey(parent: Connection, environment: Mapping[str, str]) -> None:
     """A worker that does what a batch's job is called, and says by which process."""
     while True:
         try:
@@ -31,6 +31,8 @@ def _obey(parent: Connection) -> None:
         match batch.job:
             case "die":
                 os._exit(7)
+            case "tell":
+                parent.send(BatchEnded(batch, success=True, message=environment["TOLD"]))
             case "hang":
                 time.sleep(600)
             case _:
@@ -185,3 +187,13 @@ def _await(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_workers_have_the_environment_of_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The process that workers are forks of was started with the first of them.
+    monkeypatch.setattr(module, "_work", _obey)
+    for told in ("first", "second"):
+        monkeypatch.setenv("TOLD", told)
+        with Workers(1) as workers:
+            (found,) = outcomes(run(workers, [batch("tell")])).values()
+        assert found == (True, told)
