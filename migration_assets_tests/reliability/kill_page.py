@@ -167,9 +167,9 @@ backfill`: Dagster counts such a backfill as over once its runs are queued.
 key of two columns, of text, and none) with two workers, again and again: `reset`, a change of every row
 of the source, `run`, the kill, `run --failed`, comparison, maintenance. Killed are the command, a
 worker, or all processes; moments are drawn uniformly over the time that the run takes when nobody kills
-it, its start included. Where no step is named, none had begun, or none was under way. Besides what a
-kill leaves, orphans are metadata files that a table's log of its last hundred no longer has: from about
-the tenth round on.
+it, its start included. Where no step is named, none had begun, or none was under way. All files that
+nothing names are counted, so from a table's hundredth commit on presumably also metadata files that
+Iceberg's log, of a hundred by default, has dropped; they were not told apart.
 
 The last series, seed {seed}: {kills} kills{of_asked} in {minutes:.0f} minutes; an undisturbed run took
 {undisturbed:.1f} s.

@@ -247,6 +247,7 @@ def kill_code_server(daemon: subprocess.Popen[str]) -> None:
             os.kill(process, signal.SIGKILL)
 
 
+@pytest.mark.timeout(900)  # two daemons are started, also on a busy machine
 def test_a_killed_daemon_and_a_killed_code_server_cost_one_retry(
     bench: Bench, sandbox: Sandbox
 ) -> None:

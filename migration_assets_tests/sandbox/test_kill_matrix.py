@@ -21,6 +21,8 @@ from migration_assets_tests.reliability.kill_points import POINTS, KillPoint, is
 from migration_assets_tests.sandbox.bench import Bench, running
 from migration_assets_tests.sandbox.project import Result, await_closed, kill, wait_until
 
+pytestmark = pytest.mark.timeout(900)  # eight workers at once, also on a busy machine
+
 TABLES = [point.table for point in POINTS]
 RULES = "defaults: {isolated: true}\n"
 
