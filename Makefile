@@ -7,7 +7,7 @@ SYNCED := $(VENV)/.synced
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test dev jars ui lint format check types bench soak kill-matrix contracts clean
+.PHONY: help demo test dev jars ui lint format check types audit bench soak kill-matrix contracts clean
 
 ##@ Use
 demo: $(SYNCED) ## Migrate the sample database through the embedded sandbox and compare it
@@ -33,6 +33,10 @@ lint: $(SYNCED) ## Lock file, ruff and the direction of imports
 
 types: $(SYNCED) ## mypy, strict
 	@$(BIN)/mypy
+
+audit: $(SYNCED) ## Look for known vulnerabilities of the locked dependencies (asks osv.dev)
+	@$(UV) export --quiet --frozen --all-extras --all-groups --no-emit-project --no-hashes \
+		| $(BIN)/python -m migration_assets_tests.audit
 
 format: $(SYNCED) ## Format and fix what can be fixed
 	@$(BIN)/ruff format .

@@ -12,6 +12,8 @@ MigrationError
     SchemaDriftError          source or target no longer look as planned
     ReceiptError              a receipt is missing, spent or does not fit what is stored
     SupersededError           somebody newer wrote the same partition meanwhile
+    ForeignRowsError          a partition holds rows that no run of ours left there
+    ForeignCommitError        somebody else changed a partition after it was committed
     VerificationError         the copy differs from the source
     StatementError            a server refused a statement for good
   TransientError            retried with backoff: trying again may well work
@@ -90,6 +92,22 @@ class ReceiptError(PermanentError):
 
 class SupersededError(PermanentError):
     """Somebody newer wrote the same partition meanwhile."""
+
+
+class ForeignRowsError(PermanentError):
+    """A partition that is to be replaced holds rows that no run of ours left there."""
+
+    def __init__(self, found: str) -> None:
+        """Say what was found where: what to do about it is always the same."""
+        super().__init__(
+            found,
+            next_step="Look at them and keep what you need; then `migration-assets run --failed` "
+            "replaces them by the rows of the source.",
+        )
+
+
+class ForeignCommitError(PermanentError):
+    """Somebody else changed a partition in Iceberg after it was committed: it has to be made anew."""
 
 
 class VerificationError(PermanentError):

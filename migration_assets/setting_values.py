@@ -14,7 +14,14 @@ from pydantic import AfterValidator, Field
 MAX_SECONDS = 2_147_483
 """Timeouts reach drivers as milliseconds in 32 bits; this is 24 days."""
 
+MAX_STARROCKS_SECONDS = 259_200
+"""Three days, the most that StarRocks takes for a timeout
+(https://docs.starrocks.io/docs/sql-reference/System_variable/)."""
+
 Seconds = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
+
+DEFAULT_MEMORY_MB, LEAST_MEMORY_MB = 512, 128
+"""MiB that the rows of one extraction may take; of the least, half is the upload's."""
 
 _PORT = "the port has a variable of its own"
 _MAX_NAME, _MAX_LABEL = 253, 63

@@ -27,6 +27,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from migration_assets.env_file import read_env_file
 from migration_assets.errors import ConfigurationError
 from migration_assets.setting_values import (
+    DEFAULT_MEMORY_MB,
+    LEAST_MEMORY_MB,
+    MAX_STARROCKS_SECONDS,
     Bucket,
     FileLocation,
     Host,
@@ -261,8 +264,8 @@ class StarRocksSettings(_PasswordSettings):
     pool_size: int = Field(2, ge=1)
     pool_timeout_s: Seconds = DEFAULT_TIMEOUT_S
     connect_timeout_s: Seconds = DEFAULT_TIMEOUT_S
-    insert_timeout_s: int = Field(14_400, ge=1, le=259_200)
-    query_timeout_s: int = Field(300, ge=1, le=259_200)
+    insert_timeout_s: int = Field(14_400, ge=1, le=MAX_STARROCKS_SECONDS)
+    query_timeout_s: int = Field(300, ge=1, le=MAX_STARROCKS_SECONDS)
     replication_num: int = Field(3, ge=1)
     aws_role_arn: str | None = None
     aws_use_instance_profile: bool = True
@@ -321,8 +324,11 @@ class RetrySettings(_Settings):
                 together.
         """
         doubled = min(self.first_wait_s * 2.0 ** min(retry_number - 1, 32), self.longest_wait_s)
-        asked = min(at_least_s, self.longest_wait_s / 1.5)
-        return max(doubled * (0.5 + draw / 2), asked * (1 + draw / 2))
+        return max(doubled * (0.5 + draw / 2), self.bounded(at_least_s) * (1 + draw / 2))
+
+    def bounded(self, wait_s: float) -> float:
+        """What a fault's rule asks for, so that half of it more is still no longer than allowed."""
+        return min(wait_s, self.longest_wait_s / 1.5)
 
 
 class LogFormat(StrEnum):
@@ -339,6 +345,9 @@ class ProjectSettings(_Settings):
     rules: str = Field("migration.yaml", validation_alias="MIGRATION_RULES")
     concurrent_runs: int | None = Field(
         None, ge=1, le=MAX_CONCURRENT_RUNS, validation_alias="MIGRATION_CONCURRENT_RUNS"
+    )
+    memory_mb: int = Field(
+        DEFAULT_MEMORY_MB, ge=LEAST_MEMORY_MB, validation_alias="MIGRATION_MEMORY_MB"
     )
     table_jobs: bool = Field(True, validation_alias="MIGRATION_TABLE_JOBS")  # noqa: FBT003
     jars: str | None = Field(None, validation_alias="MIGRATION_JARS")

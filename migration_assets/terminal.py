@@ -119,6 +119,9 @@ def print_result(result: MigrationResult, *, only_problems: bool = False) -> Non
             else Text("equal" if row.valid else "done", style="green"),
         )
     console.print(table)
+    for row in result.tables:
+        if row.note:
+            console.print(Text(row.note, style="yellow"), soft_wrap=True)
     print_failures(result.failures)
     done = sum(row.status == "done" for row in result.tables)
     summary = f"{done} of {len(result.tables)} tables done in {duration(result.seconds)}."

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from migration_assets.assets.build import ExtractConfig
+from migration_assets.assets.build import ExtractConfig, memory_limit
 from migration_assets.assets.checks import Verdict, check_specs, results_of, source_verdicts
 from migration_assets.assets.extractor import Extraction
 from migration_assets.assets.failures import failures
@@ -62,6 +62,7 @@ def build_barrier_asset(table: TablePlan, spec: dg.AssetSpec) -> dg.AssetsDefini
                 level=config.level(table),
                 standpoint=Standpoint(snapshot=False),  # the barrier gives another
                 batch_rows=config.batch_rows or mssql.client.settings.batch_rows,
+                memory=memory_limit(),
             )
             made = extract_at_barrier(mssql.client, lake.lake, extraction, table.partition_keys)
             verdicts = {key: source_verdicts(made[key], _none) for key in made}

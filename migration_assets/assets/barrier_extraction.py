@@ -44,7 +44,8 @@ def extract_at_barrier(
         MigrationError: whatever went wrong first; no file of any partition is left then.
     """
     with open_barrier(mssql, extraction.table) as barrier:
-        at_barrier = replace(extraction, standpoint=barrier.standpoint)
+        memory = extraction.memory.shared(len(barrier.readers))
+        at_barrier = replace(extraction, standpoint=barrier.standpoint, memory=memory)
         receipts = OneSet(at_barrier, barrier, lake, partition_keys).extract()
     return {key: receipts[key] for key in partition_keys}
 
@@ -112,6 +113,7 @@ class OneSet:
             reader.partition(
                 extraction.table.key_range(partition_key),
                 batch_rows=extraction.batch_rows,
+                memory=extraction.memory,
                 level=extraction.level,
                 consistency=self._barrier.consistency,
             ) as source,

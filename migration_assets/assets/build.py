@@ -10,8 +10,10 @@ from migration_assets.assets.checks import check_specs
 from migration_assets.assets.translator import STAGES, Stage
 from migration_assets.choices import VerificationLevel
 from migration_assets.frozen_model import content_hash
+from migration_assets.memory import MemoryLimit
 from migration_assets.plan import TablePlan
 from migration_assets.receipts import PointInTime, Receipt
+from migration_assets.settings import ProjectSettings
 
 DATA_VERSION_TAG = "dagster/data_version"
 """Dagster's own tag of a materialization, the one that can be queried by partition."""
@@ -82,6 +84,11 @@ class ExtractConfig(VerificationConfig):
     """
 
     batch_rows: int = 0
+
+
+def memory_limit() -> MemoryLimit:
+    """What the rows of one extraction may take, by `MIGRATION_MEMORY_MB`."""
+    return MemoryLimit(ProjectSettings.load().memory_mb * 2**20)
 
 
 def asset_arguments(spec: dg.AssetSpec, stage: Stage, table: TablePlan) -> dict[str, Any]:

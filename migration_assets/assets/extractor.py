@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from migration_assets.choices import VerificationLevel
 from migration_assets.extraction import PartitionSource, extract
 from migration_assets.iceberg.lake import Lake, shared_lake
+from migration_assets.memory import FetchSize, MemoryLimit
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.jdbc_numbers import from_numbers
 from migration_assets.mssql.point_in_time import Standpoint, start_watch
@@ -40,6 +41,7 @@ class Extraction:
         level: how much is measured.
         standpoint: from where in time its rows are read.
         batch_rows: rows of a record batch, at most.
+        memory: what bounds batches and row groups by bytes.
     """
 
     table: TablePlan
@@ -47,6 +49,12 @@ class Extraction:
     level: VerificationLevel
     standpoint: Standpoint
     batch_rows: int
+    memory: MemoryLimit = field(default_factory=MemoryLimit)
+
+    @property
+    def fetch_rows(self) -> int:
+        """Rows of a fetch, as far as they can be told before any have come."""
+        return FetchSize(self.table, self.memory, self.batch_rows).rows
 
     def read(self, mssql: SqlServer, lake: Lake, partition_key: str) -> ExtractReceipt:
         """Extract one partition with the arrow reader.
@@ -62,6 +70,7 @@ class Extraction:
             self.table,
             self.table.key_range(partition_key),
             batch_rows=self.batch_rows,
+            memory=self.memory,
             level=self.level,
             snapshot=self.standpoint.snapshot,
         ) as source:
@@ -83,6 +92,7 @@ class Extraction:
             source_partition=self.table.key_range(partition_key).source_partition,
             attempt=attempt,
             store=lake.store,
+            row_group_bytes=self.memory.row_group_bytes,
         )
         receipt = extract(
             self.table,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from migration_assets import events
+from migration_assets.assets.pace import ask_for_patience, be_patient
 from migration_assets.assets.translator import Stage
 from migration_assets.errors import MigrationError, TransientError
 from migration_assets.plan import TablePlan
@@ -61,7 +62,16 @@ class Retries:
             if told is not None and told.step_key == step.step.key:
                 waits.append(told.step_retry_data.seconds_to_wait or 0.0)
                 failed_at.append(record.event_log_entry.timestamp)
-        return cls(count, float(sum(waits)), time.time() - min(failed_at, default=time.time()))
+        waited_s, now = float(sum(waits)), time.monotonic()
+        # History has the times of a clock that may be set: only another process, which did not see
+        # the first failure, has to go by it.
+        since_s = waited_s if count == 1 else time.time() - min(failed_at, default=time.time())
+        began = _first_failed.setdefault((step.run_id, step.step.key), now - since_s)
+        return cls(count, waited_s, now - began)
+
+
+_first_failed: dict[tuple[str, str], float] = {}
+"""Run and step to when it failed first, by the clock that nobody sets."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,8 @@ class Attempt:
 
     retries: Retries
     tally: events.Tally
+    paused_s: float = 0.0
+    """Waited before it began, because the stage's system had told another step to slow down."""
 
     def metadata(self) -> dict[str, float]:
         """For the materialization: what had to be tried again until it was made."""
@@ -78,6 +90,7 @@ class Attempt:
             "retry waits (s)": round(self.retries.waited_s, 3),
             "requests repeated": self.tally.retries,
             "request waits (s)": round(self.tally.waited_s, 3),
+            "slowed down (s)": round(self.paused_s, 3),
         }
         return {name: value for name, value in said.items() if value or name == "retries"}
 
@@ -109,13 +122,16 @@ def failures(
         events.event("started")
         retries = Retries.before(context.get_step_execution_context())
         try:
-            yield Attempt(retries, tally)
+            paused_s = be_patient(context.instance, stage)
+            yield Attempt(retries, tally, paused_s)
         except dg.RetryRequested:
             raise
         except dg.Failure as failed:
             _log_failure(failed)
             raise
         except MigrationError as error:
+            if error.wait_s and isinstance(error, TransientError):
+                ask_for_patience(context.instance, stage, error.wait_s)
             described = failure(error, stage, table, partition_key)
             outcome = retry_or_fail(described, retries, at_least_s=error.wait_s)
             if isinstance(outcome, dg.Failure):

@@ -7,6 +7,7 @@ import dagster as dg
 from migration_assets.assets.build import asset_arguments, code, data_version
 from migration_assets.assets.checks import check_specs, conclude, count_verdict
 from migration_assets.assets.failures import failures
+from migration_assets.assets.loaded_rows import replaces_foreign_rows
 from migration_assets.assets.receipt_store import ReceiptIOManager, check_receipt
 from migration_assets.assets.translator import Stage
 from migration_assets.iceberg.resource import LakeResource
@@ -39,6 +40,7 @@ def build_iceberg_asset(
                 run_id=context.run.run_id,
                 plan_id=plan_id,
                 intents=receipts.store.intents(spec.key.path),
+                replaces_foreign=replaces_foreign_rows(context.run.tags, table),
             )
             rows = partition_rows(lake.lake, table, [partition_key])[receipt.source_partition]
             result = dg.MaterializeResult(

@@ -350,7 +350,7 @@ class _Tended:
 
 
 def _maintain(tended: _Tended, done: Upkeep) -> None:
-    from migration_assets.iceberg.maintenance import needed_snapshots
+    from migration_assets.iceberg.maintenance import needed_snapshots, store_time
     from migration_assets.iceberg.partitions import committed_attempts
 
     config, table = tended.config, tended.table
@@ -383,7 +383,8 @@ def _maintain(tended: _Tended, done: Upkeep) -> None:
                 live |= {file.path for file in receipts.committed.files}
         # Spark finds no orphans of a table that is not there.
         engine = tended.engine if found is not None else PyIcebergEngine(tended.lake)
-        older_than = datetime.now(UTC) - timedelta(hours=config.orphan_age_hours)
+        now = min(datetime.now(UTC), store_time(tended.lake))
+        older_than = now - timedelta(hours=config.orphan_age_hours)
         done.files_removed = engine.remove_orphans(table, live, older_than)
 
 

@@ -12,6 +12,7 @@ from migration_assets.assets.build import (
     asset_arguments,
     code,
     data_version,
+    memory_limit,
     point_tag,
 )
 from migration_assets.assets.checks import (
@@ -65,6 +66,7 @@ def build_mssql_asset(
                 level=level,
                 standpoint=standpoint,
                 batch_rows=config.batch_rows or mssql.client.settings.batch_rows,
+                memory=memory_limit(),
             )
             receipt = extraction.read(mssql.client, lake.lake, partition_key)
             again = partial(

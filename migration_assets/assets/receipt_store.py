@@ -21,6 +21,7 @@ from pydantic import PrivateAttr, ValidationError
 
 from migration_assets.assets.failures import Retries, plain_failure, retry_or_fail
 from migration_assets.assets.history import speed_up
+from migration_assets.assets.process_locks import LOCK_TAG, own_lock
 from migration_assets.errors import MigrationError, ObjectNotFoundError, ReceiptError
 from migration_assets.plan import TablePlan
 from migration_assets.receipts import CommitReceipt, ExtractReceipt, Receipt, to_json
@@ -181,9 +182,12 @@ class ReceiptIOManager(dg.ConfigurableIOManager):
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Tag the run with its host and process, and make its events cheap to store."""
         if context.instance is not None and context.run is not None:
-            if "DAGSTER_HOME" in os.environ:
-                speed_up(Path(os.environ["DAGSTER_HOME"]))
             tags = {HOST_TAG: socket.gethostname(), PID_TAG: str(os.getpid())}
+            if "DAGSTER_HOME" in os.environ:
+                home = Path(os.environ["DAGSTER_HOME"])
+                speed_up(home)
+                if lock := own_lock(home):
+                    tags[LOCK_TAG] = lock
             context.instance.add_run_tags(context.run.run_id, tags)
 
     @property

@@ -97,6 +97,7 @@ def _source_rows(
     mssql: SqlServer, table: TablePlan, partition_key: str, condition: str = ""
 ) -> Rows:
     """Rows that are read from SQL Server as the extraction reads them, each time afresh."""
+    from migration_assets.assets.build import memory_limit
     from migration_assets.extraction import conformer, read_ahead
     from migration_assets.mssql.reader import open_partition
 
@@ -111,6 +112,7 @@ def _source_rows(
                 table,
                 key_range,
                 batch_rows=mssql.settings.batch_rows,
+                memory=memory_limit(),
                 level=VerificationLevel.NONE,
                 # Where the server refuses, it is read committed: see `open_partition`.
                 snapshot=True,

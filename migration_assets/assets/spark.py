@@ -14,6 +14,7 @@ import dagster as dg
 
 from migration_assets.assets.build import (
     ExtractConfig,
+    memory_limit,
 )
 from migration_assets.assets.checks import (
     Verdict,
@@ -82,6 +83,7 @@ def build_spark_asset(
                 level=config.level(table),
                 standpoint=find_standpoint(mssql.client, consistency, table.source_database),
                 batch_rows=config.batch_rows or mssql.client.settings.batch_rows,
+                memory=memory_limit(),
             )
             done = _made_before(context, receipts, extraction) if context.retry_number else {}
             waiting = [key for key in keys if key not in done]
@@ -188,7 +190,7 @@ def _jdbc_frame(
         properties=jdbc_options(
             task.mssql,
             snapshot=task.extraction.standpoint.snapshot,
-            fetch_size=spark.settings.jdbc_fetch_size,
+            fetch_size=spark.settings.jdbc_fetch_size or task.extraction.fetch_rows,
         ),
     )
     return frame.select(*(_quoted(column.name) for column in table.columns))

@@ -20,11 +20,18 @@ from migration_assets.assets.checks import (
     target_verdicts,
 )
 from migration_assets.assets.failures import failures
-from migration_assets.assets.receipt_store import ReceiptIOManager, check_receipt
+from migration_assets.assets.loaded_rows import LoadedRows, replaces_foreign_rows
+from migration_assets.assets.receipt_store import (
+    ReceiptIOManager,
+    ReceiptStore,
+    check_receipt,
+)
 from migration_assets.assets.rows import compare_loaded
 from migration_assets.assets.translator import Stage
 from migration_assets.assets.windows import loading_window
 from migration_assets.choices import VerificationLevel
+from migration_assets.errors import ForeignCommitError, ObjectNotFoundError, SupersededError
+from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.resource import LakeResource
 from migration_assets.plan import TablePlan
 from migration_assets.receipts import CommitReceipt, LoadReceipt
@@ -46,23 +53,28 @@ def build_starrocks_asset(
         starrocks: StarRocksResource,
         receipts: dg.ResourceParam[ReceiptIOManager],
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[LoadReceipt]]:
-        from migration_assets.iceberg.partitions import snapshot_holding
         from migration_assets.starrocks.load import load_partition, measure
         from migration_assets.starrocks.tables import ensure_table
 
         partition_key, started = context.partition_key, time.perf_counter()
         with failures(context, Stage.STARROCKS, table, partition_key) as attempt:
             check_receipt(committed, table)
-            snapshot_id = snapshot_holding(lake.lake, table, committed)
+            pinned = partial(_pinned, lake.lake, table, committed, receipts.store, upstream)
+            snapshot_id = pinned()
+            rows = LoadedRows(receipts.store, spec.key.path, table, committed)
             client, level = starrocks.client, config.level(table)
             with (
                 loading_window(receipts.store, spec.key.path, table, partition_key),
                 client.connection(),
             ):
                 ensure_table(client, table)
+                may_replace = replaces_foreign_rows(context.run.tags, table)
+                replaced = rows.refuse_foreign(client, level, may_replace=may_replace)
+                rows.expect()
                 load_partition(client, table, partition_key, snapshot_id, run_id=context.run.run_id)
+                rows.expect()
                 # A newer commit may have come while StarRocks was reading the older one.
-                snapshot_holding(lake.lake, table, committed)
+                pinned()
                 verdicts = []
                 if level is not VerificationLevel.NONE:
                     look = partial(measure, client, table, table.key_range(partition_key), level)
@@ -93,6 +105,7 @@ def build_starrocks_asset(
                         f"WHERE source_partition = {receipt.source_partition}",
                     ),
                     "seconds": round(receipt.seconds, 3),
+                    **({"foreign rows replaced": replaced} if replaced else {}),
                     **attempt.metadata(),
                 },
                 data_version=data_version(receipt),
@@ -105,3 +118,31 @@ def build_starrocks_asset(
         **asset_arguments(spec, Stage.STARROCKS, table), ins={"committed": dg.AssetIn(key=upstream)}
     )(starrocks_table)
     return definition
+
+
+def _pinned(
+    lake: Lake,
+    table: TablePlan,
+    committed: CommitReceipt,
+    store: ReceiptStore,
+    upstream: dg.AssetKey,
+) -> int:
+    """The snapshot to load from, which holds what was committed.
+
+    Raises:
+        SupersededError: a newer commit of ours has replaced it; its load is what is missing.
+        ForeignCommitError: somebody else changed, rolled back or dropped it.
+    """
+    from migration_assets.iceberg.partitions import snapshot_holding
+
+    try:
+        return snapshot_holding(lake, table, committed)
+    except (SupersededError, ObjectNotFoundError) as error:
+        newest = store.find(CommitReceipt, upstream.path, committed.partition_key)
+        if newest is None or newest.attempt != committed.attempt:
+            raise
+        raise ForeignCommitError(
+            error.found,
+            next_step="No run of ours did that. See the table's history; `migration-assets run "
+            "--failed` extracts the partition again, and commits and loads that.",
+        ) from error

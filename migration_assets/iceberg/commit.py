@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING, Any, cast
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from migration_assets import events
+from migration_assets.choices import OnExisting
 from migration_assets.errors import (
     CommitConflictError,
     EarlierWindowError,
+    ForeignRowsError,
     MigrationError,
     PlanError,
     ReceiptError,
@@ -40,6 +42,7 @@ from migration_assets.iceberg.partitions import (
     ATTEMPTS_PROPERTY,
     PartitionFiles,
     committed_attempts,
+    foreign_snapshots,
     holds_rewritten_files,
     partition_filter,
     partition_rows,
@@ -97,6 +100,7 @@ def commit(
     run_id: str,
     plan_id: str,
     intents: IntentStore,
+    replaces_foreign: bool = False,
 ) -> tuple[CommitReceipt, ...]:
     """Make the receipts' files the content of their partitions, in one transaction.
 
@@ -109,6 +113,7 @@ def commit(
         run_id: Dagster run, for the snapshot's properties and the receipts.
         plan_id: likewise.
         intents: where what is about to be committed is written down.
+        replaces_foreign: rows that somebody else wrote into the partitions may be replaced.
 
     Returns:
         One receipt for each given, in their order.
@@ -120,6 +125,7 @@ def commit(
         EarlierWindowError: an earlier time window still holds rows of this one.
         ExistingObjectError: the table is not ours, and the plan says to refuse such a table.
         SchemaDriftError: schema, partition spec or location of the table are not the planned ones.
+        ForeignRowsError: somebody else wrote rows into a partition.
         CommitConflictError: other writers were first, time and again.
         MigrationError: the catalog or the object store refused or could not be reached.
     """
@@ -127,7 +133,8 @@ def commit(
     _check_receipts(table, receipts)
     if not receipts:
         return ()
-    work = _Commit(lake, table, receipts, run_id, plan_id, intents)
+    may_replace = replaces_foreign or table.on_existing is not OnExisting.REFUSE
+    work = _Commit(lake, table, receipts, run_id, plan_id, intents, may_replace)
     snapshots = work.land()
     return tuple(
         CommitReceipt(
@@ -191,8 +198,8 @@ class _Commit:
     """One call of `commit`, over all its attempts.
 
     Attributes:
+        may_replace: rows that somebody else wrote may be replaced.
         checked: files that were compared with their receipts, by path; they never change.
-        ours: snapshots of attempts known to have landed, made or found by this call.
     """
 
     lake: Lake
@@ -201,6 +208,7 @@ class _Commit:
     run_id: str
     plan_id: str
     intents: IntentStore
+    may_replace: bool
     checked: dict[str, pyiceberg.manifest.DataFile] = field(default_factory=dict)
 
     def land(self) -> Mapping[str, int]:
@@ -222,11 +230,27 @@ class _Commit:
                 }
         todo = [receipt for receipt in self.receipts if receipt.attempt not in snapshots]
         if todo:
+            for receipt in todo:
+                self._refuse_foreign(found, receipt, held[receipt.source_partition])
             self._prepare(found, todo, committed)
             filled = [r.source_partition for r in todo if held[r.source_partition].files]
             snapshot_id = self._swap(found, todo, filled)
             snapshots |= {receipt.attempt: snapshot_id for receipt in todo}
         return snapshots
+
+    def _refuse_foreign(self, found: Table, receipt: ExtractReceipt, held: PartitionFiles) -> None:
+        """Leave a partition alone that somebody else wrote rows into, unless it was told before."""
+        foreign = foreign_snapshots(found, held)
+        if not foreign:
+            return
+        ids = ", ".join(str(snapshot.snapshot_id) for snapshot in foreign[-3:])
+        what = (
+            f"{table_name(self.table)}, partition {receipt.partition_key}: it holds files that "
+            f"snapshot {ids} added, which no run of ours made."
+        )
+        if not self.may_replace:
+            raise ForeignRowsError(what)
+        events.event("foreign rows replaced", level=logging.WARNING, found=what)
 
     def _prepare(
         self, found: Table, todo: Sequence[ExtractReceipt], committed: Mapping[str, int]

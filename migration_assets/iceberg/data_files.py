@@ -21,7 +21,7 @@ TARGET_BYTES = 512 * 2**20
 """Size at which a file is finished and the next begun."""
 
 ROW_GROUP_BYTES = 64 * 2**20
-"""Arrow bytes collected for one row group: with `PART_BYTES` of the upload, what bounds memory."""
+"""Arrow bytes collected for one row group, unless a caller bounds memory otherwise."""
 
 WRITE_BUFFER_BYTES = 4 * 2**20
 """What Arrow collects before it calls the output file: a file of 100 MiB is written in thousands of
@@ -208,6 +208,7 @@ def write_data_files(
     store: FileStore,
     *,
     target_bytes: int = TARGET_BYTES,
+    row_group_bytes: int = ROW_GROUP_BYTES,
 ) -> tuple[DataFile, ...]:
     """Write all batches; see `DataFileWriter`.
 
@@ -218,6 +219,7 @@ def write_data_files(
         attempt: fresh UUID of this attempt.
         store: where the files go.
         target_bytes: size at which a file is finished and the next begun.
+        row_group_bytes: Arrow bytes collected for one row group.
 
     Returns:
         The files; none when there were no rows.
@@ -229,7 +231,13 @@ def write_data_files(
 
     schema = arrow_schema(table)
     with DataFileWriter(
-        table, source_partition, attempt, schema, store, target_bytes=target_bytes
+        table,
+        source_partition,
+        attempt,
+        schema,
+        store,
+        target_bytes=target_bytes,
+        row_group_bytes=row_group_bytes,
     ) as writer:
         for batch in batches:
             writer.write(batch)

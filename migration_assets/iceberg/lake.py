@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from migration_assets import events
 from migration_assets.errors import ConfigurationError
 from migration_assets.frozen_model import content_hash
+from migration_assets.iceberg.commit_times import keep_times_in_order
 from migration_assets.iceberg.driver_errors import translate_errors
 from migration_assets.iceberg.file_store import FileStore, LocalFileStore, S3FileStore
 from migration_assets.iceberg.output_files import local_path
@@ -103,6 +104,7 @@ class Lake:
                 try:
                     with translate_errors(f"The {self.name}"):
                         self._catalog = self._open_catalog()
+                        keep_times_in_order(self._catalog)
                 except ImportError as error:  # of SQLAlchemy's or pyiceberg's optional drivers
                     raise ConfigurationError(
                         f"The {self.name} needs a Python package that is not installed: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,7 +87,9 @@ def expirable_snapshots(
     """
     oldest = (now - SNAPSHOT_AGE).timestamp() * 1000
     newest_first = sorted(
-        metadata.snapshots, key=lambda s: (s.timestamp_ms, s.sequence_number or 0)
+        # Times may go back where a clock was set; snapshots of format 1 have no numbers.
+        metadata.snapshots,
+        key=lambda s: (s.sequence_number or 0, s.timestamp_ms),
     )[::-1]
     heads = {ref.snapshot_id for ref in metadata.refs.values()}
     needed_from = min(
@@ -181,6 +184,22 @@ def renewed_receipts(table: Table, receipts: Sequence[CommitReceipt]) -> list[Co
             parent = snapshot.parent_snapshot_id
             snapshot = by_id.get(parent) if parent is not None else None
     return renewed
+
+
+def store_time(lake: Lake) -> datetime:
+    """The time by which the object store dates files, as late as it can be, from a file written now.
+
+    S3 dates objects by its own clock, in whole seconds. Ages reckoned by ours would make the files
+    of a running extraction old when ours is ahead.
+    """
+    folder = f"{lake.settings.warehouse}/.migration/clock"
+    uri = f"{folder}/{uuid.uuid4().hex}"
+    lake.store.write(uri, b"")
+    try:
+        (written,) = (file for file in lake.store.list(folder) if file.uri == uri)
+    finally:
+        lake.store.delete([uri])
+    return written.modified + timedelta(seconds=1)
 
 
 def remove_orphans(

@@ -19,7 +19,7 @@ from migration_assets.receipts import CommitReceipt, DataFile
 if TYPE_CHECKING:
     from pyiceberg.expressions import BooleanExpression
     from pyiceberg.manifest import DataFile as IcebergFile
-    from pyiceberg.manifest import ManifestFile
+    from pyiceberg.manifest import ManifestEntry, ManifestFile
     from pyiceberg.table import Table
     from pyiceberg.table.snapshots import Snapshot
 
@@ -40,10 +40,12 @@ class PartitionFiles:
     Attributes:
         files: its data files.
         has_deletes: files with row-level deletes apply to it; we never write such.
+        added_by: ids of the snapshots that added its files, those of deletes included.
     """
 
     files: list[IcebergFile] = field(default_factory=list)
     has_deletes: bool = False
+    added_by: set[int] = field(default_factory=set)
 
     @property
     def rows(self) -> int:
@@ -159,10 +161,13 @@ def read_partitions(table: Table, numbers: Collection[int]) -> dict[int, Partiti
     else:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="manifest") as threads:
             entries = list(threads.map(lambda manifest: _live_files(table, manifest), manifests))
-    for file in chain.from_iterable(entries):
+    for entry in chain.from_iterable(entries):
+        file = entry.data_file
         partition = found.get(file.partition[0])
         if partition is None:
             continue
+        if entry.snapshot_id is not None:
+            partition.added_by.add(entry.snapshot_id)
         if file.content == DATA:
             partition.files.append(file)
         else:
@@ -226,6 +231,28 @@ def touched_partitions(table: Table, snapshot: Snapshot) -> set[int]:
     }
 
 
+def foreign_snapshots(table: Table, partition: PartitionFiles) -> list[Snapshot]:
+    """Return the snapshots of somebody else that added files to a partition, by time.
+
+    A snapshot of ours names attempts, and a compaction says that it replaced files by equal ones. Of
+    a snapshot that has expired nothing is known: its files count as ours.
+    """
+    from pyiceberg.table.snapshots import Operation
+
+    def is_foreign(snapshot: Snapshot) -> bool:
+        summary = snapshot.summary
+        if summary is None:
+            return True
+        is_ours = ATTEMPTS_PROPERTY in summary.additional_properties
+        return not is_ours and summary.operation != Operation.REPLACE
+
+    return [
+        snapshot
+        for snapshot in table.metadata.snapshots
+        if snapshot.snapshot_id in partition.added_by and is_foreign(snapshot)
+    ]
+
+
 def committed_attempts(table: Table) -> Mapping[str, int]:
     """Return the attempts that the table's listed snapshots committed, each to its snapshot id."""
     attempts: dict[str, int] = {}
@@ -268,9 +295,8 @@ def _may_hold(table: Table, manifest: ManifestFile, wanted: Sequence[int]) -> bo
     return position < len(wanted) and wanted[position] <= upper
 
 
-def _live_files(table: Table, manifest: ManifestFile) -> list[IcebergFile]:
-    entries = manifest.fetch_manifest_entry(table.io, discard_deleted=True)
-    return [entry.data_file for entry in entries]
+def _live_files(table: Table, manifest: ManifestFile) -> list[ManifestEntry]:
+    return manifest.fetch_manifest_entry(table.io, discard_deleted=True)
 
 
 def _rows(table: Table, number: int, partition: PartitionFiles) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from migration_assets.errors import ObjectNotFoundError, ReceiptError, UnsupportedError
@@ -85,7 +86,10 @@ def _read_file(
         with closing(lake.store.open_input(path)) as stream, pq.ParquetFile(stream) as file:
             names = _names(file.schema_arrow, table, path)
             present = [name for name in names if name is not None]
-            for batch in file.iter_batches(BATCH_ROWS, columns=present):
+            # One by one: a batch of rows from several row groups would be bounded by nothing.
+            groups = ([number] for number in range(file.num_row_groups))
+            read = (file.iter_batches(BATCH_ROWS, group, columns=present) for group in groups)
+            for batch in chain.from_iterable(read):
                 columns = [
                     pa.nulls(batch.num_rows, field.type) if name is None else batch.column(name)
                     for name, field in zip(names, schema, strict=True)

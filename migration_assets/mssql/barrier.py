@@ -35,6 +35,7 @@ from migration_assets.errors import (
     StatementError,
 )
 from migration_assets.key_range import KeyRange
+from migration_assets.memory import MemoryLimit
 from migration_assets.mssql.driver_errors import is_driver_error
 from migration_assets.mssql.point_in_time import Standpoint, find_standpoint
 from migration_assets.mssql.reader import PartitionRead, read_within
@@ -133,7 +134,13 @@ class Transaction:
 
     @contextmanager
     def partition(
-        self, key_range: KeyRange, *, batch_rows: int, level: VerificationLevel, consistency: str
+        self,
+        key_range: KeyRange,
+        *,
+        batch_rows: int,
+        level: VerificationLevel,
+        consistency: str,
+        memory: MemoryLimit | None = None,
     ) -> Iterator[PartitionRead]:
         """Start reading a key range. See `reader.read_within`.
 
@@ -151,6 +158,7 @@ class Transaction:
                 batch_rows=batch_rows,
                 level=level,
                 consistency=consistency,
+                memory=memory,
             ) as source:
                 yield source
         except StatementError as error:

@@ -1,7 +1,8 @@
 """Reads a key range as Arrow record batches and lets the server measure the same rows.
 
-Memory is bounded by the batch: `mssql_python`'s `arrow_reader` keeps one batch at a time. A `(max)`
-or xml column makes ODBC fetch row by row, which is slower but not different.
+Memory is bounded by the batch: rows are fetched in pieces that `memory.FetchSize` sizes, and pieces
+are put together until they are a batch. A `(max)` or xml column makes ODBC fetch row by row, which is
+slower but not different.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from migration_assets.choices import VerificationLevel
 from migration_assets.errors import OperationTimeoutError, StatementError, UnsupportedError
 from migration_assets.fingerprint import tsql_query
 from migration_assets.key_range import KeyRange
+from migration_assets.memory import FetchSize, MemoryLimit
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.driver_errors import is_driver_error
 from migration_assets.mssql.select import fingerprint_sql, invalid_text_sql, select_sql
 from migration_assets.plan import TablePlan
 from migration_assets.receipts import READ_COMMITTED, SNAPSHOT, Fingerprint
+from migration_assets.setting_values import MAX_SECONDS
+from migration_assets.timeout_advice import Timeout, explained
 
 if TYPE_CHECKING:
     import mssql_python
@@ -52,7 +56,7 @@ class PartitionRead:
         self._level = level
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows, at most `batch_rows` at a time; once.
+        """Yield the rows, at most `batch_rows` or some MiB at a time; once.
 
         Raises:
             ConnectionLostError: the server went away.
@@ -78,7 +82,7 @@ class PartitionRead:
 
     def cancel(self) -> None:
         """End the stream of rows from another thread: who reads them gets an error."""
-        self._stream.close()
+        self._stream.cancel()
 
     def ask(self, sql: str) -> tuple[Any, ...]:
         """The row of a statement that has one, on the connection that reads; after the last batch.
@@ -141,17 +145,32 @@ def _refuse_invalid(
 class _Stream:
     """Record batches of one statement on a lent connection, driver errors translated.
 
-    The first batch is fetched at once: only then it is sure that the server took the statement.
+    The first rows are fetched at once: only then it is sure that the server took the statement.
     """
 
     def __init__(
-        self, client: SqlServer, connection: mssql_python.Connection, doing: str, batch_rows: int
+        self,
+        client: SqlServer,
+        connection: mssql_python.Connection,
+        table: TablePlan,
+        key_range: KeyRange,
+        *,
+        batch_rows: int,
+        memory: MemoryLimit,
     ) -> None:
         self._client = client
         self._connection = connection
-        self._doing = doing
+        self._table = table
+        self._key_range = key_range
+        self._doing = reading(table, key_range)
         self._batch_rows = batch_rows
-        self._reader: Any = None
+        self._batch_bytes = memory.batch_bytes
+        self._size = FetchSize(table, memory, batch_rows)
+        self._rows = 0
+        self._cursor: Any = None
+        self._cancels: tuple[Any, ...] = ()
+        self._cancelled = False
+        self._ending = threading.Lock()
         self._first: pa.RecordBatch | None = None
 
     def start(self, *statements: str) -> None:
@@ -160,16 +179,37 @@ class _Stream:
             cursor = self._connection.cursor()
             for statement in statements:
                 cursor.execute(statement)
-            self._reader = cursor.arrow_reader(batch_size=self._batch_rows)
-            self._first = self._read()
+            # Only for their `close`, the driver's one way to cancel a fetch. It works once, so
+            # whoever gives up the rows and the watchdog have one each.
+            self._cancels = (cursor.arrow_reader(), cursor.arrow_reader())
+            self._cursor = cursor
+            self._first = self._fetch()
 
     def next_batch(self) -> pa.RecordBatch | None:
         """The next batch, None after the last."""
+        import pyarrow as pa
+
+        pieces, rows, size = [], 0, 0
+        while (piece := self._next_piece()) is not None:
+            pieces.append(piece)
+            rows += piece.num_rows
+            size += piece.get_total_buffer_size()
+            # Another like it would not fit.
+            mean = size // len(pieces)
+            if rows + self._size.rows > self._batch_rows or size + mean > self._batch_bytes:
+                break
+        if len(pieces) < 2:
+            return pieces[0] if pieces else None
+        return pa.concat_batches(pieces)
+
+    def _next_piece(self) -> pa.RecordBatch | None:
         if self._first is not None:
-            batch, self._first = self._first, None
-            return batch
+            piece, self._first = self._first, None
+            return piece
+        if self._cursor is None:
+            return None
         with self._translated():
-            return self._read()
+            return self._fetch()
 
     def only_row(self, statement: str) -> tuple[Any, ...]:
         """The row of a statement that has one."""
@@ -181,49 +221,89 @@ class _Stream:
             finally:
                 cursor.close()
 
+    def cancel(self, way: int = 0) -> None:
+        """End the fetching of rows, from any thread.
+
+        Args:
+            way: which of the two cancels: 1 is the watchdog's.
+        """
+        self._cancelled = True
+        with self._ending, contextlib.suppress(Exception):  # the connection may be gone
+            for cancel in self._cancels[way : way + 1]:
+                cancel.close()
+
     def close(self) -> None:
         """Cancel what still runs, so that closing the connection does not wait for its rows."""
-        if self._reader is not None:
-            with contextlib.suppress(Exception):  # the connection may be gone
-                self._reader.close()
+        self.cancel()
+        with contextlib.suppress(Exception):  # likewise
+            self._end()
 
-    def _read(self) -> pa.RecordBatch | None:
+    def _end(self) -> None:
+        """Free the statement; nobody fetches any more."""
+        with self._ending:
+            cursor, self._cursor, self._cancels = self._cursor, None, ()
+            if cursor is not None:
+                cursor.close()
+
+    def _fetch(self) -> pa.RecordBatch | None:
         # ODBC's query timeout ends with the first row: a stream that stalls later, behind a lock
         # for one, would be waited for without end.
         import mssql_python
-        import pyarrow as pa
 
         limit = self._client.settings.query_timeout_s
-        watchdog = threading.Timer(limit, self._reader.close)
-        watchdog.daemon = True
-        watchdog.start()
         batch: pa.RecordBatch | None = None
-        try:
-            with contextlib.suppress(StopIteration):
-                batch = self._reader.read_next_batch()
-        except (mssql_python.Error, pa.ArrowInvalid):
-            # So end a fetch that is cancelled, and one that begins on a closed reader.
-            if not self._reader.closed:
-                raise
-        finally:
-            watchdog.cancel()
+        if not self._cancelled:
+            watchdog = threading.Timer(limit, self.cancel, (1,))
+            watchdog.daemon = True
+            watchdog.start()
+            try:
+                batch = self._cursor.arrow_batch(self._size.rows)
+            except mssql_python.Error:
+                if not self._cancelled:  # else so ends a fetch that is cancelled
+                    raise
+            finally:
+                watchdog.cancel()
         # Also where the fetch ended as if there were no more rows: some would be lost unseen.
-        if self._reader.closed:
+        if self._cancelled or batch is None:
             raise OperationTimeoutError(
                 f"{self._doing}: SQL Server {self._client.settings.server} sent no rows for "
                 f"{limit} s.",
                 next_step="Find what blocks the reader, or raise MSSQL_QUERY_TIMEOUT_S.",
             )
+        if batch.num_rows == 0:
+            self._end()  # the connection has a fingerprint to ask for
+            return None
+        self._rows += batch.num_rows
+        self._size.saw(batch.num_rows, batch.get_total_buffer_size())
         return batch
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except OperationTimeoutError as error:
+            raise self._explained(error) from None
         except Exception as error:
             if not is_driver_error(error):
                 raise
-            raise self._client.translated(error, self._doing) from None
+            meaning = self._client.translated(error, self._doing)
+            if isinstance(meaning, OperationTimeoutError):
+                meaning = self._explained(meaning)
+            raise meaning from None
+
+    def _explained(self, error: OperationTimeoutError) -> OperationTimeoutError:
+        timeout = query_timeout(self._client)
+        return explained(error, self._table, self._key_range, timeout, done=self._rows)
+
+
+def reading(table: TablePlan, key_range: KeyRange) -> str:
+    """What an error says we were doing."""
+    return f"Reading {table.full_name}, partition {key_range.source_partition}"
+
+
+def query_timeout(client: SqlServer) -> Timeout:
+    """The limit of a statement."""
+    return Timeout("MSSQL_QUERY_TIMEOUT_S", client.settings.query_timeout_s, MAX_SECONDS)
 
 
 @contextmanager
@@ -236,6 +316,7 @@ def open_partition(
     level: VerificationLevel,
     snapshot: bool,
     condition: str = "",
+    memory: MemoryLimit | None = None,
 ) -> Iterator[PartitionRead]:
     """Start reading a key range on a connection of its own, closed when the block ends.
 
@@ -251,12 +332,13 @@ def open_partition(
             server refuses the statement under it (3952: switched off meanwhile, 41332:
             memory-optimized table), it is read committed.
         condition: T-SQL that rows must also fulfil; fingerprints do not know it.
+        memory: what bounds a batch by bytes; None for the settings' default.
 
     Raises:
         ConnectionLimitError: no connection became free.
         MigrationError: whatever the driver's error means.
     """
-    doing = f"Reading {table.full_name}, partition {key_range.source_partition}"
+    doing = reading(table, key_range)
     sql = select_sql(table, key_range, condition)
     ways: dict[str, tuple[str, ...]] = {READ_COMMITTED: (sql,)}
     if snapshot:
@@ -264,7 +346,16 @@ def open_partition(
     for consistency, statements in ways.items():
         with (
             client.arrow_connection(doing) as connection,
-            contextlib.closing(_Stream(client, connection, doing, batch_rows)) as stream,
+            contextlib.closing(
+                _Stream(
+                    client,
+                    connection,
+                    table,
+                    key_range,
+                    batch_rows=batch_rows,
+                    memory=memory or MemoryLimit(),
+                )
+            ) as stream,
         ):
             try:
                 stream.start(*statements)
@@ -290,6 +381,7 @@ def read_within(
     batch_rows: int,
     level: VerificationLevel,
     consistency: str,
+    memory: MemoryLimit | None = None,
 ) -> Iterator[PartitionRead]:
     """Start reading a key range in the transaction of a connection, which stays open.
 
@@ -301,12 +393,21 @@ def read_within(
         batch_rows: rows of a record batch, at most.
         level: what `PartitionRead.fingerprint` measures.
         consistency: what the transaction gives, for the receipt.
+        memory: what bounds a batch by bytes; None for the settings' default.
 
     Raises:
         MigrationError: whatever the driver's error means.
     """
-    doing = f"Reading {table.full_name}, partition {key_range.source_partition}"
-    with contextlib.closing(_Stream(client, connection, doing, batch_rows)) as stream:
+    with contextlib.closing(
+        _Stream(
+            client,
+            connection,
+            table,
+            key_range,
+            batch_rows=batch_rows,
+            memory=memory or MemoryLimit(),
+        )
+    ) as stream:
         stream.start(select_sql(table, key_range))
         yield PartitionRead(
             stream, table=table, key_range=key_range, level=level, consistency=consistency
@@ -327,6 +428,9 @@ def measure_partition(
     """
     doing = f"Measuring {table.full_name}, partition {key_range.source_partition}"
     row: list[Any] = []
-    for statement in fingerprint_sql(table, key_range, level):
-        row.extend(client.query(statement, doing=doing)[0])
+    try:
+        for statement in fingerprint_sql(table, key_range, level):
+            row.extend(client.query(statement, doing=doing)[0])
+    except OperationTimeoutError as error:
+        raise explained(error, table, key_range, query_timeout(client)) from None
     return tsql_query(table, level).decode(row)

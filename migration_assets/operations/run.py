@@ -6,7 +6,7 @@ import contextlib
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -29,6 +29,7 @@ from migration_assets.operations.status import (
     partition_statuses,
 )
 from migration_assets.operations.workers import (
+    PLAN_TAG,
     Batch,
     BatchEnded,
     Event,
@@ -93,6 +94,7 @@ class TableResult:
         attempts: steps that were tried, retries included.
         seconds: sum over its steps.
         checks: partitioned checks evaluated so far, `checks_passed` those that passed.
+        note: what the reader should know although nothing failed.
     """
 
     table: str
@@ -105,6 +107,7 @@ class TableResult:
     checks_passed: int = 0
     valid: bool | None = None
     difference: str = ""
+    note: str = ""
 
     @property
     def status(self) -> str:
@@ -159,6 +162,7 @@ class MigrationResult:
                     "checks_passed": table.checks_passed,
                     "valid": table.valid,
                     "difference": table.difference,
+                    "note": table.note,
                 }
                 for table in self.tables
             ],
@@ -272,7 +276,8 @@ def run_migration(
         if validate and selection.last is Stage.STARROCKS and not interrupts.count:
             progress.message = "comparing row counts"
             report(progress)
-            _validate(workers, instance, results, run_slots)
+            _validate(workers, instance, results, run_slots, plan.plan_id)
+            _note_emptied(tables, results)
     end_dead_runs(instance)
     statuses = [
         status
@@ -337,7 +342,18 @@ def _work(
         if start is None or STAGES.index(start) > STAGES.index(selection.last):
             continue
         first = max(start, selection.first, key=STAGES.index)
-        yield Work(status.table, status.partition_key, stages_between(first, selection.last))
+        error = causes.get((status.table.full_name, status.partition_key), "")
+        yield Work(
+            status.table,
+            status.partition_key,
+            stages_between(first, selection.last),
+            replaces_foreign=error in TELLS_OF_FOREIGN_ROWS
+            or State.CHECK_FAILED in status.states.values(),
+        )
+
+
+TELLS_OF_FOREIGN_ROWS = {"ForeignRowsError", "ForeignCommitError", "VerificationError"}
+"""Errors after which `--failed` may replace what a partition holds: somebody was told of it."""
 
 
 def _restart_whole(
@@ -371,7 +387,7 @@ def _restart(status: PartitionStatus, error: str) -> Stage | None:
     state = status.states[stage]
     if state is State.RUNNING:
         return None
-    is_spoiled = error in {"ReceiptError", "VerificationError"}
+    is_spoiled = error in {"ReceiptError", "VerificationError", "ForeignCommitError"}
     return Stage.MSSQL if state is State.CHECK_FAILED or is_spoiled else stage
 
 
@@ -416,6 +432,7 @@ def _validate(
     instance: dg.DagsterInstance,
     results: dict[str, TableResult],
     run_slots: int,
+    plan_id: str,
 ) -> None:
     """Run the `validate` job over all tables that are complete, and take over what it found."""
     import dagster as dg
@@ -428,6 +445,7 @@ def _validate(
             partition_key=None,
             asset_paths=(),
             run_config={"ops": {"compare_systems": {"config": {"tables": share}}}},
+            tags={PLAN_TAG: plan_id},
         )
         for share in shares
     ]
@@ -452,6 +470,17 @@ def _validate(
             # What could not be compared is not known to be right.
             result.valid = False
             result.difference = " ".join(["not compared: the validation failed.", *messages[:1]])
+
+
+def _note_emptied(tables: Sequence[TablePlan], results: Mapping[str, TableResult]) -> None:
+    """Say which tables have no rows any more: equal in all systems, but perhaps not as meant."""
+    for table in tables:
+        result = results.get(table.full_name)
+        if result is not None and result.rows.get(Stage.MSSQL.value) == 0 and table.rows:
+            result.note = (
+                f"SQL Server has no rows of {table.full_name}: about {table.rows:,} when it was "
+                "planned. Was it truncated? The targets have none either now."
+            )
 
 
 def _count(value: object) -> int | None:

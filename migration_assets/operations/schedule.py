@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from migration_assets.assets.loaded_rows import REPLACES_TAG
 from migration_assets.assets.translator import STAGES, MigrationTranslator, Stage
 from migration_assets.choices import Engine
 from migration_assets.jobs import job_of
-from migration_assets.operations.workers import Batch, PartitionMade, StepEnded
+from migration_assets.operations.workers import PLAN_TAG, Batch, PartitionMade, StepEnded
 from migration_assets.plan import MigrationPlan, TablePlan
 
 ROWS_PER_BATCH = 200_000
@@ -19,11 +21,16 @@ STEPS_PER_BATCH = 60
 
 @dataclass(frozen=True)
 class Work:
-    """The stages of one partition that have to be made."""
+    """The stages of one partition that have to be made.
+
+    Attributes:
+        replaces_foreign: rows of somebody else, which were told of, are replaced.
+    """
 
     table: TablePlan
     partition_key: str
     stages: tuple[Stage, ...]
+    replaces_foreign: bool = False
 
     @property
     def step_weight(self) -> int:
@@ -178,7 +185,7 @@ class Schedule:
                 self._path(stage, item.table) for item in items for stage in item.stages
             ),
             weight=sum(item.weight for item in items),
-            tags={"migration/plan": self._plan.plan_id},
+            tags={PLAN_TAG: self._plan.plan_id, **_replacing(items)},
         )
 
     def _ranged_batches(self, work: Sequence[Work]) -> Iterator[Batch]:
@@ -200,10 +207,16 @@ class Schedule:
                 asset_paths=tuple(paths),
                 # What follows can only begin when it is done: it goes before all others.
                 weight=sum(item.weight for item in self._work),
-                tags={"migration/plan": self._plan.plan_id},
+                tags={PLAN_TAG: self._plan.plan_id},
             )
             self._ranged[batch.run_id] = items
             yield batch
+
+
+def _replacing(items: Iterable[Work]) -> dict[str, str]:
+    """The tag that lets rows of somebody else be replaced, where they were told of."""
+    tables = [item.table.full_name for item in items if item.replaces_foreign]
+    return {REPLACES_TAG: json.dumps(tables)} if tables else {}
 
 
 def _parted(

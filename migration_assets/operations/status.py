@@ -19,6 +19,7 @@ from migration_assets.assets.build import (
 )
 from migration_assets.assets.checks import CHECKS
 from migration_assets.assets.failures import retry_command
+from migration_assets.assets.process_locks import LOCK_TAG, is_held
 from migration_assets.assets.receipt_store import HOST_TAG, PID_TAG
 from migration_assets.assets.translator import (
     STAGES,
@@ -422,9 +423,18 @@ def _free_slots_of_ended_runs(instance: dg.DagsterInstance) -> None:
 def cause_of_death(run: dg.DagsterRun) -> str:
     """Say that the process of a run is gone; empty while it lives or cannot be seen from here."""
     host, process = run.tags.get(HOST_TAG), run.tags.get(PID_TAG)
-    if host != socket.gethostname() or process is None or _is_alive(int(process)):
+    if host != socket.gethostname() or process is None:
+        return ""
+    held = _is_lock_held(run)
+    if _is_alive(int(process)) if held is None else held:
         return ""
     return f"Its process {process} on {host} is gone."
+
+
+def _is_lock_held(run: dg.DagsterRun) -> bool | None:
+    """Whether the lock of a run's process says that it lives; None where there is none."""
+    name, home = run.tags.get(LOCK_TAG), os.environ.get("DAGSTER_HOME")
+    return None if name is None or home is None else is_held(Path(home), name)
 
 
 def is_busy(instance: dg.DagsterInstance) -> bool:

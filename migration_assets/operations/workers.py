@@ -29,6 +29,9 @@ from migration_assets.assets.history import speed_up
 if TYPE_CHECKING:
     import dagster as dg
 
+PLAN_TAG = "migration/plan"
+"""Tag of a run: the id of the plan that it was made under."""
+
 LIBRARIES = (
     "boto3",
     "dagster",
@@ -268,6 +271,10 @@ def _execute(
 ) -> BatchEnded:
     import dagster as dg
 
+    planned, own = batch.tags.get(PLAN_TAG), defs.metadata.get("plan") if defs.metadata else None
+    if planned is not None and (own is None or planned != own.value):
+        return BatchEnded(batch, success=False, message=_PLAN_REPLACED)
+
     def tell(entry: dg.EventLogEntry) -> None:
         event = _partition_made(batch, entry) or _step_ended(batch, entry)
         if event is not None:
@@ -291,6 +298,11 @@ def _execute(
         return BatchEnded(batch, success=False, message=f"{type(error).__name__}: {error}")
     return BatchEnded(batch, success=result.success)
 
+
+_PLAN_REPLACED = (
+    "The plan was replaced while the run was going, so nothing more of it is made. `migration-assets "
+    "run --failed` goes on under the new plan; `migration-assets status` shows what it needs."
+)
 
 _RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 """Dagster's tags of a run of several partitions."""

@@ -26,6 +26,7 @@ from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from migration_assets.errors import ConfigurationError
+from migration_assets.memory import MemoryLimit
 from migration_assets.settings import ProjectSettings, SparkSettings
 from migration_assets.spark.catalog import EXTENSIONS, RUNTIME_JAR
 from migration_assets.spark.failures import is_crash, translate
@@ -164,7 +165,9 @@ def start_session(
     python = settings.python or (sys.executable if settings.local else None)
     if python is not None:
         os.environ["PYSPARK_PYTHON"] = python
-    conf = session_conf(settings, jars_folder(ProjectSettings.load())) | (further or {})
+    project = ProjectSettings.load()
+    memory = MemoryLimit(project.memory_mb * 2**20)
+    conf = session_conf(settings, jars_folder(project), memory) | (further or {})
     builder = SparkSession.builder.master(settings.master).appName(PACKAGE)
     with _handlers_kept():
         session: SparkSession = builder.config(map=conf).getOrCreate()
@@ -190,13 +193,17 @@ def _handlers_kept() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
-def session_conf(settings: SparkSettings, jars: Path) -> dict[str, str]:
+def session_conf(
+    settings: SparkSettings, jars: Path, memory: MemoryLimit | None = None
+) -> dict[str, str]:
     """Properties of a session; no secret among them, since they stand in the process list.
 
     Args:
         settings: what users set.
         jars: folder of the jars; those that are there and unharmed are used.
+        memory: what bounds the batches that Spark hands to Python; None for the settings' default.
     """
+    memory = memory or MemoryLimit()
     present = [
         str(jars / jar.file_name)
         for jar, state in examine_jars(jars).items()
@@ -207,6 +214,8 @@ def session_conf(settings: SparkSettings, jars: Path) -> dict[str, str]:
         "spark.executor.memory": settings.executor_memory,
         "spark.sql.shuffle.partitions": str(settings.sql_shuffle_partitions),
         "spark.sql.session.timeZone": "UTC",
+        # Rows of 1 MiB, which Spark's own reader gives by ten thousands, must not fill a task.
+        "spark.sql.execution.arrow.maxBytesPerBatch": str(memory.batch_bytes),
     }
     if present:
         conf["spark.jars"] = ",".join(present)

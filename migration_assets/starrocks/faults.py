@@ -31,6 +31,7 @@ from migration_assets.faults import FaultRule
 UNKNOWN_SNAPSHOT = r"Iceberg snapshot ID does not exists?"
 UNKNOWN_VARIABLE = 1193
 FILTERED = "StarRocks filtered rows out that do not fit the table"
+SLOW_TABLETS = "creating the table's tablets took too long"
 
 _GITHUB = "https://github.com/StarRocks/starrocks/blob/main/fe/fe-core/src/main/java/com/starrocks/"
 _ERROR_CODE = f"{_GITHUB}common/ErrorCode.java"
@@ -109,8 +110,8 @@ FAULTS: tuple[StarRocksFault, ...] = (
     _rule(ConfigurationError, "its certificate is not trusted here", 2003, 2026, pattern=r"certificate verify failed", next_step="Let STARROCKS_TLS_CA_FILE name a file with the authority that signed it, or set STARROCKS_TLS_TRUST_SERVER_CERTIFICATE=yes on a network that you trust.", source=_CLIENT),
     _rule(ConfigurationError, "it offers no TLS, which STARROCKS_TLS=yes demands", 2026, next_step="Configure a keystore on the frontends (ssl_keystore_location), or set STARROCKS_TLS=prefer on a network that you trust.", source=_CLIENT),
     # 1203 only on one of several paths, 1064 else; both are refused before the password is looked at.
-    _rule(ConnectionLimitError, "no connection is free", pattern=r"Reach (cluster-wide|user-level)", next_step=_FEWER, source=_CONNECTIONS),
-    _rule(ConnectionLimitError, "no connection is free", 1040, 1203, next_step=_FEWER, source=_CONNECTIONS),
+    _rule(ConnectionLimitError, "no connection is free", pattern=r"Reach (cluster-wide|user-level)", next_step=_FEWER, wait_s=5, source=_CONNECTIONS),
+    _rule(ConnectionLimitError, "no connection is free", 1040, 1203, next_step=_FEWER, wait_s=5, source=_CONNECTIONS),
     _rule(OperationTimeoutError, "no answer came in time", 2006, 2013, pattern=r"timed out|TimeoutError", next_step=_AGAIN, source=_CLIENT),
     _rule(ConnectionLostError, "the host name cannot be resolved", 2003, 2005, pattern=r"getaddrinfo|name or service|name resolution|nodename nor servname|No address associated", next_step="Check STARROCKS_HOST.", source=_CLIENT),
     _rule(ConnectionLostError, "no connection could be made", 2002, 2003, 2005, next_step=_ADDRESS, source=_CLIENT),
@@ -138,7 +139,7 @@ FAULTS: tuple[StarRocksFault, ...] = (
     _rule(CommitConflictError, "another load replaced the partition at the same time", pattern=r"src partitions changed|partition id:\S* does not exist|partitions changed during insert|replace partitions failed|insert overwrite commit failed", next_step=_AGAIN, source=_OVERWRITE),
     _rule(CommitConflictError, "the table's schema is being changed, or a load runs", pattern=r"schema change operation is in progress|doing insert overwrite job|Table\[\S*\]'?s? state is not NORMAL", next_step="It is tried again; SHOW ALTER TABLE COLUMN shows the change.", source=_OVERWRITE),
     _rule(OperationTimeoutError, "the statement reached its timeout", 5024, next_step="Raise STARROCKS_INSERT_TIMEOUT_S (loads) or STARROCKS_QUERY_TIMEOUT_S, or plan smaller partitions."),
-    _rule(OperationTimeoutError, "creating the table's tablets took too long", pattern=r"(creat\w*|Table creation|partition)\W.{0,40}time[d ]*out|unfinished replicas", next_step="It is tried again; a cluster that creates tablets slowly wants fewer partitions or buckets."),
+    _rule(OperationTimeoutError, SLOW_TABLETS, pattern=r"(creat\w*|Table creation|partition)\W.{0,40}time[d ]*out|unfinished replicas", next_step="It is tried again; a cluster that creates tablets slowly wants fewer partitions or buckets."),
     _rule(ServerBusyError, "a backend went away during the statement", 5077, next_step=_AGAIN, wait_s=5),
     _rule(ServerBusyError, "no backend can work at the moment", pattern=r"No alive backend|Backend node not found|Compute node not found|no available (backend|compute)", next_step="SHOW BACKENDS and SHOW COMPUTE NODES tell which ones are down.", wait_s=5),
     _rule(ServerBusyError, "loads come faster than compaction", pattern=r"too many versions|tablet writer .*version", next_step="Lower MIGRATION_CONCURRENT_RUNS if it goes on.", wait_s=30, source=_LOADING),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from migration_assets import events
@@ -21,9 +22,12 @@ from migration_assets.fingerprint import starrocks_query
 from migration_assets.key_range import KeyRange
 from migration_assets.plan import TablePlan
 from migration_assets.receipts import Fingerprint
+from migration_assets.setting_values import MAX_STARROCKS_SECONDS
 from migration_assets.starrocks import dml
+from migration_assets.starrocks.faults import SLOW_TABLETS
 from migration_assets.starrocks.names import literal, subject
 from migration_assets.starrocks.server_errors import is_filtered, is_unknown_snapshot
+from migration_assets.timeout_advice import Timeout, explained
 
 if TYPE_CHECKING:
     from migration_assets.starrocks.resource import StarRocks
@@ -80,7 +84,8 @@ def load_partition(
     try:
         with client.connection():
             _refuse_second_load(client, table, source_partition, about)
-            answer = _insert(client, table, sql, about)
+            with _sized(table, table.key_range(partition_key), _insert_timeout(client)):
+                answer = _insert(client, table, sql, about)
             _await_visible(client, answer, label, about)
     except (ConnectionLostError, OperationTimeoutError):
         _end_abandoned(client, label)
@@ -88,6 +93,29 @@ def load_partition(
     except StatementError as error:
         raise _with_hint(error, table) from error
     return answer.affected_rows
+
+
+@contextlib.contextmanager
+def _sized(table: TablePlan, key_range: KeyRange, timeout: Timeout) -> Iterator[None]:
+    """Where a statement over a partition takes too long, say how large that is and what to change."""
+    try:
+        yield
+    except OperationTimeoutError as error:
+        if SLOW_TABLETS in error.found:  # which has a cause and a next step of its own
+            raise
+        raise explained(error, table, key_range, timeout) from error
+
+
+def _insert_timeout(client: StarRocks) -> Timeout:
+    return Timeout(
+        "STARROCKS_INSERT_TIMEOUT_S", client.settings.insert_timeout_s, MAX_STARROCKS_SECONDS
+    )
+
+
+def _query_timeout(client: StarRocks) -> Timeout:
+    return Timeout(
+        "STARROCKS_QUERY_TIMEOUT_S", client.settings.query_timeout_s, MAX_STARROCKS_SECONDS
+    )
 
 
 def _with_hint(error: StatementError, table: TablePlan) -> StatementError:
@@ -119,7 +147,8 @@ def measure(
     query = starrocks_query(table, level)
     sql = dml.measure_sql(table, key_range.source_partition, query.expressions)
     about = f"{subject(table)}, source_partition {key_range.source_partition}"
-    (row,) = client.query(sql, about=about)
+    with _sized(table, key_range, _query_timeout(client)):
+        (row,) = client.query(sql, about=about)
     return query.decode(row)
 
 

@@ -154,8 +154,8 @@ a lifecycle rule of the bucket (`AbortIncompleteMultipartUpload`) remove it.
 | --- | --- | --- |
 | a worker of `run` | its run fails with that cause, the rest goes on | `sandbox/test_resumption.py` |
 | the command `run` | its workers end themselves; `run --failed` goes on | `unit/test_workers.py` |
-| Dagster's daemon | the run under way ends by itself; the next daemon makes those that are queued | `sandbox/test_dagster_cli.py` |
-| the code server with a run in it | the daemon's monitoring fails that run within 10 s, starts another code server and goes on; `run --failed` makes the rest | `sandbox/test_dagster_cli.py` |
+| Dagster's daemon | the run under way ends by itself; the next daemon makes those that are queued | `sandbox/test_killed_daemon.py` |
+| the code server with a run in it | the daemon's monitoring fails that run within 10 s, starts another code server and goes on; `run --failed` makes the rest | `sandbox/test_killed_daemon.py` |
 | the JVM of Spark | the partitions are extracted again in another one | `spark/test_ranges.py` |
 
 The daemon retries a run by itself where it has the tag `dagster/max_retries`, but none of `dagster job

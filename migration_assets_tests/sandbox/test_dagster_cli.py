@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import signal
 import socket
 import subprocess
 import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +16,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from migration_assets.sandbox.control import Control, Fault
+from migration_assets.sandbox.control import Fault
 from migration_assets.sandbox.launcher import Sandbox
-from migration_assets_tests.reliability.soak import command_of, descendants
 from migration_assets_tests.sandbox.project import (
-    WAIT_S,
     Project,
     Result,
     Statements,
-    await_closed,
     kill,
     starrocks_rows,
     wait_until,
@@ -81,10 +74,6 @@ class Bench:
         """The state of each partition in StarRocks."""
         return {key: line["starrocks"] for (_, key), line in self.project.status().items()}
 
-    def loaded(self) -> list[tuple[Any, ...]]:
-        """The rows that StarRocks holds."""
-        return starrocks_rows(self.project.settings, "SELECT id, name FROM dbo.parts")
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -94,6 +83,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def sandbox(folder: Path) -> Iterator[Sandbox]:
     (folder / "tables.sql").write_text(SCRIPT, encoding="utf-8")
+    (folder / "migration.yaml").write_text(RULES, encoding="utf-8")
     words = {"sqlserver": [f"--script={folder / 'tables.sql'}"]}
     with Sandbox(scale=None, statements_dir=folder, extra_arguments=words) as running:
         yield running
@@ -101,8 +91,8 @@ def sandbox(folder: Path) -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def bench(folder: Path, sandbox: Sandbox) -> Iterator[Bench]:
-    (folder / "migration.yaml").write_text(RULES, encoding="utf-8")
-    project = Project(folder, sandbox.settings)
+    # More than one, or the daemon starts none beside a run of the command line.
+    project = Project(folder, {**sandbox.settings, "MIGRATION_CONCURRENT_RUNS": "2"})
     project.run("doctor", "--fix").ok()
     project.run("plan").ok()
     lower = [r["lower"] for r in project.table("dbo.Parts")["key_ranges"]]
@@ -210,81 +200,44 @@ def test_run_failed_makes_the_last_one_and_watch_ends_with_0(bench: Bench) -> No
     bench.project.run("run", "--failed").ok()
     assert bench.reads() - before == {"p006": 1}
     bench.project.run("status", "--watch").ok()
-    rows = bench.loaded()
+    rows = starrocks_rows(bench.project.settings, "SELECT id, name FROM dbo.parts")
     assert len(rows) == ROWS
     assert set(rows) == {(n, f"part {n}") for n in range(ROWS)}
 
 
-@dataclass
-class Held:
-    """A daemon that makes the runs of a backfill, one at a time, and the load it waits for."""
-
-    bench: Bench
-    starrocks: Control
-
-    def start(self) -> subprocess.Popen[str]:
-        """Start a daemon; loads are held from now on."""
-        self.starrocks.arm(Fault("delay", match="^INSERT OVERWRITE `dbo`.`parts`", seconds=600))
-        script = f'eval "$(migration-assets env)"; exec dagster-daemon run -m {MODULE}'
-        return self.bench.project.start("/bin/bash", "-ec", script)
-
-    def await_load(self) -> None:
-        """Wait until a load has come and is held."""
-        wait_until(lambda: self.starrocks.faults()[0].struck, "a load")
-
-    def ends(self) -> Counter[str]:
-        """How many of the backfill's runs have which status."""
-        with self.bench.project.instance() as instance:
-            runs = instance.get_runs(dg.RunsFilter(tags={"killed": "yes"}))
-        return Counter(run.status.value for run in runs)
-
-
-def kill_code_server(daemon: subprocess.Popen[str]) -> None:
-    """Kill a daemon's code server, then its runs: it would tell of a run that died."""
-    found = descendants(daemon.pid) - {daemon.pid}
-    for process in sorted(found, key=lambda one: "grpc" not in command_of(one)):
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
-
-
-@pytest.mark.timeout(900)  # two daemons are started, also on a busy machine
-def test_a_killed_daemon_and_a_killed_code_server_cost_one_retry(
-    bench: Bench, sandbox: Sandbox
+def test_the_ui_and_the_command_line_at_once_double_nothing(
+    bench: Bench, sandbox: Sandbox, dagster: str
 ) -> None:
-    before = bench.reads()
-    bench.project.shell(
-        f"""
-        eval "$(migration-assets env)"
-        dagster job backfill -m {MODULE} --job migrate_p008 --partitions p000,p001,p002 \\
-          --tags '{{"killed": "yes"}}' --noprompt
-        """
-    ).ok()
-    held = Held(bench, sandbox.control("starrocks"))
-    # The daemon alone: its code server ends the run that it has begun.
-    daemon = held.start()
-    held.await_load()
-    daemon.kill()
-    daemon.wait(WAIT_S)
-    held.starrocks.arm()
-    wait_until(lambda: held.ends() == {"SUCCESS": 1, "QUEUED": 2}, "the end of that run")
-    # The code server, with the run in it: a new daemon's monitoring ends that, and goes on.
-    daemon = held.start()
-    held.await_load()
-    kill_code_server(daemon)
-    held.starrocks.arm()
-    wait_until(lambda: held.ends() == {"SUCCESS": 2, "FAILURE": 1}, "the end of the backfill")
-    kill(daemon)
-    failed = bench.project.run("status", "--failed").ok().out
-    assert re.search(r"Its process \d+ on .* is gone\.", failed), failed
-    keys = ("p000", "p001", "p002")
-    # Its comparison of whole tables says more than this test is about, where it is run alone.
-    bench.project.run("run", "--failed", "--partitions", ",".join(keys))
-    assert bench.reads() - before == dict.fromkeys(keys, 1)
-    states = bench.states()
-    assert {states[key] for key in keys} == {"done"}
-    rows = bench.loaded()
-    assert len(rows) == len(set(rows))
-    assert await_closed(sandbox, "starrocks") == await_closed(sandbox, "sqlserver") == 0
+    """The UI commits a partition while StarRocks still loads what the command line committed of it."""
+    insert, words = "^INSERT OVERWRITE `dbo`.`parts`", ("--partitions", "p001")
+    log = Statements(bench.log.path.with_name("starrocks.jsonl"))
+    before = len(log.matching(insert))
+    sandbox.control("starrocks").arm(Fault("delay", match=insert, seconds=600, times=1))
+    typed = bench.project.start_run(*words, "--report", "typed.json")
+    wait_until(lambda: len(log.matching(insert)) > before or typed.poll() is not None, insert)
+    with bench.project.instance() as instance:
+        (run,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+    committed = bench.project.materializations(*ASSETS[1])["p001"]
+    selected = [
+        {"assetKey": {"path": path}, "partitions": {"ranges": [{"start": "p001", "end": "p001"}]}}
+        for path in ASSETS
+    ]
+    launched = graphql(dagster, LAUNCH, params={"partitionsByAssets": selected})
+    assert launched["launchPartitionBackfill"]["__typename"] == "LaunchBackfillSuccess", launched
+    wait_until(lambda: bench.project.materializations(*ASSETS[1])["p001"] > committed, "its commit")
+    assert typed.poll() is None, "the UI must not end a run that lives"
+    sandbox.control("starrocks").arm()
+    typed.wait(240)
+    with bench.project.instance() as instance:
+        failures = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    # The UI's load may have made the partition by the time the command reports.
+    assert "somebody committed it again" in str(failures)
+    bench.project.run("status", "--watch")
+    assert bench.states()["p001"] == "done"
+    rows = starrocks_rows(
+        bench.project.settings, "SELECT id FROM dbo.parts WHERE source_partition = 1"
+    )
+    assert sorted(number for (number,) in rows) == list(range(10, 20))
 
 
 def test_env_is_fit_for_a_shell_and_holds_no_secret(bench: Bench, tmp_path: Path) -> None:

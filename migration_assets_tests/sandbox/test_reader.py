@@ -3,12 +3,17 @@
 import contextlib
 import datetime
 import decimal
+import os
 import socket
+import sys
 import threading
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from migration_assets.assets.extractor import Extraction
 from migration_assets.choices import VerificationLevel
 from migration_assets.errors import (
     ConnectionLimitError,
@@ -17,10 +22,15 @@ from migration_assets.errors import (
     OperationTimeoutError,
     ServerBusyError,
 )
+from migration_assets.iceberg.lake import Lake
+from migration_assets.iceberg.rows import read_files
 from migration_assets.key_range import KeyRange
+from migration_assets.memory import FetchSize, MemoryLimit
 from migration_assets.mssql.introspection import introspect
+from migration_assets.mssql.point_in_time import Standpoint
 from migration_assets.mssql.reader import measure_partition, open_partition
 from migration_assets.sandbox.control import Fault
+from migration_assets.settings import LakeSettings
 from migration_assets_tests.sandbox import sources
 
 ROWS = 20_000
@@ -54,6 +64,12 @@ SELECT a.d * 10000 + b.d * 1000 + c.d * 100 + e.d * 10 + f.d, e.d * 10 + f.d,
     'a note that makes the row somewhat longer'
 FROM dbo.digits AS a CROSS JOIN dbo.digits AS b CROSS JOIN dbo.digits AS c
 CROSS JOIN dbo.digits AS e CROSS JOIN dbo.digits AS f WHERE a.d < 2;
+GO
+CREATE TABLE dbo.documents (id int NOT NULL PRIMARY KEY, body varchar(max) NULL);
+GO
+INSERT INTO dbo.documents SELECT a.d * 100 + b.d * 10 + c.d,
+    REPLICATE(CAST('abcdefgh' AS varchar(max)), 131072)
+FROM dbo.digits AS a CROSS JOIN dbo.digits AS b CROSS JOIN dbo.digits AS c WHERE a.d < 2;
 """
 SUM_OF_AMOUNTS = sum(i % 100 for i in range(ROWS))
 
@@ -302,10 +318,13 @@ def test_an_answer_that_takes_too_long(sandbox, control, tables):
     control.arm(Fault("delay", match=r"FROM \[dbo\]\.\[many\]", seconds=6))
     with sources.client(sandbox, query_timeout_s=1) as client:
         with (
-            pytest.raises(OperationTimeoutError, match="MSSQL_QUERY_TIMEOUT_S"),
+            pytest.raises(OperationTimeoutError) as slow,
             reading(client, sources.plan_of(tables["many"])),
         ):
             pass
+        assert "Partition p000 of dbo.many has about 20,000 rows" in slow.value.found
+        assert "set MSSQL_QUERY_TIMEOUT_S to 2 (it is 1)" in slow.value.next_step
+        assert "`target_rows: 10000` for the table" in slow.value.next_step
         with pytest.raises(OperationTimeoutError):
             client.query("SELECT COUNT_BIG(*) FROM [dbo].[many]")
 
@@ -357,7 +376,60 @@ def test_rows_that_stop_coming_are_not_waited_for_without_end(sandbox, control, 
         stalling_proxy(sandbox.port("sqlserver"), after_bytes=300_000) as port,
         # Behind TLS the proxy could not see that the client cancels.
         sources.client(sandbox, port=port, query_timeout_s=1, encrypt="no") as client,
-        pytest.raises(OperationTimeoutError, match=r"dbo\.many.*sent no rows for 1 s"),
+        pytest.raises(OperationTimeoutError, match=r"dbo\.many.*sent no rows for 1 s") as stalled,
     ):
         read_into(sizes, client, sources.plan_of(tables["many"]), batch_rows=500)
     assert 0 < sum(sizes) < ROWS
+    assert f"{sum(sizes):,} of which had come" in stalled.value.found
+
+
+MIB = 2**20
+
+
+def kibibytes(name):
+    """A line of what Linux tells of this process' memory."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith(f"{name}:")))
+
+
+def test_rows_of_1_mib_do_not_multiply(client, tables, tmp_path, monkeypatch):
+    table = sources.plan_of(tables["documents"])
+    table = table.replaced(location=f"file://{tmp_path}/documents")
+    fetches = []
+    saw = FetchSize.saw
+
+    def counted(size, rows, count):
+        fetches.append((rows, count))
+        saw(size, rows, count)
+
+    monkeypatch.setattr(FetchSize, "saw", counted)
+    memory = MemoryLimit(128 * MIB)
+    extraction = Extraction(
+        table=table, run_id="r", level=VerificationLevel.FULL,
+        standpoint=Standpoint(snapshot=False), batch_rows=65_536, memory=memory,
+    )  # fmt: skip
+    lake = Lake(LakeSettings(_env_file=None, catalog_type="sql", warehouse_path=str(tmp_path)))
+    is_measured = sys.platform == "linux" and os.access("/proc/self/clear_refs", os.W_OK)
+    if is_measured:
+        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
+        before = kibibytes("VmRSS")
+    receipt = extraction.read(client, lake, "p000")
+    if is_measured:
+        # 200 MiB are read; in one batch they took 500 and more.
+        assert (kibibytes("VmHWM") - before) / 1024 < 270
+    assert receipt.rows == receipt.source_fingerprint.rows == 200
+    # The first fetch is made before anything is known, with a guess that has room for such rows.
+    assert fetches[0][0] == memory.unbounded_rows
+    assert {rows for rows, _ in fetches[1:]} <= {1, 2, 3, 4}
+    assert all(count <= memory.batch_bytes for _, count in fetches[1:])
+    (file,) = receipt.files
+    with lake.store.open_input(file.path) as stream:
+        found = pq.ParquetFile(stream).metadata
+        rows = [found.row_group(number).num_rows for number in range(found.num_row_groups)]
+    assert sum(rows) == 200
+    most = (memory.row_group_bytes + memory.batch_bytes) // MIB
+    assert max(rows[1:]) <= most
+    # Nor when they are read again, whatever rows a batch may have.
+    again = [batch.num_rows for batch in read_files(lake, table, [file.path])]
+    assert sum(again) == 200
+    assert max(again) == max(rows)

@@ -27,7 +27,7 @@ from migration_assets.spark.java import Java
 from migration_assets.spark.maintenance import SparkTable
 from migration_assets_tests.sandbox.project import Project, await_closed, iceberg_catalog
 from migration_assets_tests.sandbox.upkeep import lake_of, table_of
-from migration_assets_tests.spark.sessions import open_session
+from migration_assets_tests.spark.sessions import LOOPBACK, WITH_UI, open_session, shown_by
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -168,12 +168,18 @@ def reader(
         "spark.eventLog.enabled": "true",
         "spark.eventLog.compress": "false",
         "spark.eventLog.dir": str(events),
+        **WITH_UI,
     }
     with (
         lake_of(project) as lake,
         SparkCluster(tmp_path_factory.mktemp("cluster"), java.home, workers=1) as cluster,
         open_session(
-            {**spark_settings, "SPARK_MASTER": cluster.master, "SPARK_PYTHON": str(cluster.python)},
+            {
+                **spark_settings,
+                **LOOPBACK,
+                "SPARK_MASTER": cluster.master,
+                "SPARK_PYTHON": str(cluster.python),
+            },
             conf,
         ) as session,
     ):
@@ -214,12 +220,15 @@ def test_executors_write_with_the_keys_too(reader: Reader, project: Project) -> 
 
 
 def test_no_key_is_written_down_or_shown(reader: Reader) -> None:
-    """After all that: neither in the events, which the UI shows, nor in a process list."""
+    """After all that: neither in the events, nor in the UI, nor in a process list."""
     logged = "\n".join(
         path.read_text(errors="replace") for path in reader.events.rglob("*") if path.is_file()
     )
     assert "spark.sql.catalog.lake.warehouse" in logged, "properties of the session are logged"
     assert CANARY not in logged
+    shown = shown_by(reader.session)
+    assert any(b"spark.sql.catalog.lake.warehouse" in page for page in shown.values())
+    assert [path for path, page in shown.items() if CANARY.encode() in page] == []
     commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if is_java(path)]
     assert commands
     assert not any(CANARY.encode() in command for command in commands)

@@ -17,6 +17,7 @@ from migration_assets.choices import VerificationLevel
 from migration_assets.extraction import exact_cast
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.introspection import introspect
+from migration_assets.mssql.jdbc import jdbc_options, jdbc_predicates, jdbc_table, jdbc_url
 from migration_assets.mssql.jdbc_numbers import from_numbers, numbered
 from migration_assets.mssql.reader import open_partition
 from migration_assets.mssql.select import quote, table_name
@@ -24,8 +25,8 @@ from migration_assets.plan import TablePlan
 from migration_assets.sandbox.launcher import Sandbox
 from migration_assets.sandbox.sample import declared_tables
 from migration_assets.type_mapping import arrow_schema
-from migration_assets_tests.sandbox import sources
-from migration_assets_tests.spark.sessions import open_session
+from migration_assets_tests.sandbox import canaries, sources
+from migration_assets_tests.spark.sessions import LOOPBACK, WITH_UI, open_session, shown_by
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -43,14 +44,14 @@ Plans = dict[tuple[str, str], TablePlan]
 
 @pytest.fixture(scope="module")
 def spark(spark_settings: dict[str, str]) -> Iterator[SparkSession]:
-    with open_session(spark_settings, JVM_ZONE) as session:
+    with open_session({**spark_settings, **LOOPBACK}, {**JVM_ZONE, **WITH_UI}) as session:
         yield session
 
 
 @pytest.fixture(scope="module")
 def sandbox(spark_settings: dict[str, str]) -> Iterator[Sandbox]:
     """The stand-in with the sample; only where Spark can be started too."""
-    with Sandbox(["sqlserver"], scale=SCALE) as running:
+    with Sandbox(["sqlserver"], scale=SCALE, passwords=canaries.PASSWORDS) as running:
         yield running
 
 
@@ -165,6 +166,31 @@ def test_a_wrong_password_is_18456(spark: SparkSession, sandbox: Sandbox) -> Non
     number, text = sql_server_error(raised.value)
     assert number == 18456
     assert text.startswith("Login failed for user 'sa'.")
+
+
+def test_no_password_is_shown(
+    spark: SparkSession, sandbox: Sandbox, plans: Plans, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Read as the product reads, looked at in every way that Spark has."""
+    plan = plans["dbo", "AllTypes"]
+    settings = sources.settings(sandbox, encrypt="no")
+    frame = spark.read.jdbc(
+        jdbc_url(settings),
+        jdbc_table(plan),
+        predicates=jdbc_predicates(plan, plan.partition_keys),
+        properties=jdbc_options(settings, snapshot=False, fetch_size=100),
+    )
+    assert frame.toArrow().num_rows > 0
+    frame.createOrReplaceTempView("all_types")
+    frame.explain(extended=True)
+    spark.sql("DESCRIBE EXTENDED all_types").collect()
+    said = capsys.readouterr().out
+    shown = {"explain": said.encode(), **shown_by(spark)}
+    assert "JDBCRelation" in said
+    assert any(b"JDBCRelation" in page for path, page in shown.items() if "/sql?" in path)
+    secret = canaries.PASSWORDS["sqlserver"]
+    assert settings.password.get_secret_value() == secret
+    assert {path for path, page in shown.items() if canaries.secrets_in(page)} == set()
 
 
 def test_a_missing_table_is_208(spark: SparkSession, sandbox: Sandbox) -> None:

@@ -31,6 +31,7 @@ from migration_assets.errors import (
 )
 from migration_assets.iceberg.commit import _point_properties
 from migration_assets.iceberg.lake import Lake
+from migration_assets.memory import MemoryLimit
 from migration_assets.mssql.barrier import Barrier, Transaction, _is_read_only, _point
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.point_in_time import Standpoint
@@ -249,7 +250,11 @@ def attempt(
         return receipt(partition_key, files=(DataFile(path=partition_key, bytes=1, rows=0),))
 
     extraction = SimpleNamespace(
-        table=guarded(), batch_rows=1, level=VerificationLevel.FULL, write=write
+        table=guarded(),
+        batch_rows=1,
+        memory=MemoryLimit(),
+        level=VerificationLevel.FULL,
+        write=write,
     )
     files, made = Files(), [Reader(script) for _ in range(readers)]
     barrier = Barrier(

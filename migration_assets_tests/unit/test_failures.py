@@ -148,6 +148,7 @@ def test_a_fault_s_own_wait_is_a_least_one(monkeypatch: pytest.MonkeyPatch) -> N
         ("too many versions. tablet_id: 10087, version_count: 1001, limit: 1000", 30),
         ("current running txns on db 10005 is 1000, larger than limit 1000", 10),
         ("No alive backends", 5),
+        ("Reach user-level(qualifiedUser: u) connection limit, currentUserMaxConn=1", 5),
     ],
 )
 def test_a_step_gives_starrocks_the_time_to_recover(answer: str, least_s: float) -> None:

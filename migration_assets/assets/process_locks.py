@@ -1,0 +1,74 @@
+"""Locks that tell whether the process of a run still lives, which its number alone cannot.
+
+A number means nothing in another PID namespace (two containers may share host name and history), and
+a dead process's is given to another one. A lock of a file beside the history is let go by the kernel
+when its process ends, however that ends: https://man7.org/linux/man-pages/man2/flock.2.html.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+import uuid
+from pathlib import Path
+
+LOCK_TAG = "migration/lock"
+"""Tag of a run: name of the file that the process which executes it has locked."""
+
+_FOLDER = "processes"
+_held: dict[Path, str] = {}
+_guard = threading.Lock()
+
+
+def own_lock(home: Path) -> str | None:
+    """Lock a file for as long as this process lives; at the first call only.
+
+    Args:
+        home: `DAGSTER_HOME`.
+
+    Returns:
+        Its name; None where files cannot be locked.
+    """
+    folder = home.resolve() / _FOLDER
+    with _guard:
+        if folder not in _held:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                _remove_abandoned(folder)
+                name = f"{uuid.uuid4().hex}.lock"
+                # Never closed: the lock goes with the process.
+                file = os.open(folder / name, os.O_CREAT | os.O_RDWR, 0o600)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return None
+            _held[folder] = name
+        return _held[folder]
+
+
+def is_held(home: Path, name: str) -> bool | None:
+    """Whether the process that locked a file lives; None where the file does not tell."""
+    if Path(name).name != name:
+        return None
+    try:
+        file = os.open(home.resolve() / _FOLDER / name, os.O_RDWR)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(file)
+    return False
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the files of processes that have ended: without one, the number must tell."""
+    for path in folder.glob("*.lock"):
+        if is_held(folder.parent, path.name) is False:
+            with contextlib.suppress(OSError):
+                path.unlink()
