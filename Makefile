@@ -7,7 +7,7 @@ SYNCED := $(VENV)/.synced
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test dev jars ui lint format check types audit bench soak contracts clean
+.PHONY: help demo test dev jars ui lint format check types audit bench soak kill-matrix contracts clean
 
 ##@ Use
 demo: $(SYNCED) ## Migrate the sample database through the embedded sandbox and compare it
@@ -51,6 +51,9 @@ bench: $(SYNCED) ## Run the benchmarks (minutes)
 soak: $(SYNCED) ## Migrate 342 tables, 7.8 million rows, through few connections and a failing S3 (an hour)
 	@$(BIN)/python -m migration_assets_tests.reliability.soak
 
+kill-matrix: $(SYNCED) ## Kill a migration at 100 random moments, go on, compare; writes docs/kill-matrix.md (half an hour)
+	@$(BIN)/python -m migration_assets_tests.reliability.kill_matrix --kills 100 --page docs/kill-matrix.md
+
 contracts: $(SYNCED) ## Take each contract out of the code and see its test fail (RULES="names")
 	@$(BIN)/python -m migration_assets_tests.contracts $(RULES)
 
@@ -63,4 +66,4 @@ $(SYNCED): pyproject.toml uv.lock
 	@touch $@
 
 help:
-	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*##/ {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*##/ {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

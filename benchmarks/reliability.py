@@ -90,7 +90,7 @@ def fault_lines(found: list[fault_matrix.Outcome]) -> Iterator[Line]:
     )  # fmt: skip
 
 
-def kill_lines(found: kill_matrix.Result) -> Iterator[Line]:
+def kill_lines(found: kill_matrix.KillMatrixResult) -> Iterator[Line]:
     """What became of the kills."""
     yield Line(
         "kills at random moments survived", f"{found.survived} of {found.kills}", "all",

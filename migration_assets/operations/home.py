@@ -34,11 +34,17 @@ run_queue:
   dequeue_use_threads: true
   dequeue_num_workers: 4
   dequeue_interval_seconds: 1
+  max_user_code_failure_retries: 10     # a code server that was killed is started anew, runs wait
+  user_code_failure_retry_delay: 10
 run_retries:
   enabled: true
   max_retries: 0                # a run asks for retries with the tag dagster/max_retries
+run_launcher:                   # Dagster's own, which can also tell a run whose process was killed
+  module: migration_assets.operations.run_launcher
+  class: LocalRunLauncher
 run_monitoring:
   enabled: true                 # ends runs whose process died, and frees their pool slots
+  poll_interval_seconds: 10
   free_slots_after_run_end_seconds: 30
 backfills:
   use_threads: true

@@ -387,6 +387,8 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 
     After SIGKILL a run stays STARTED, its partitions "in progress" and its slots taken. Runs of
     other hosts, and runs that never said where they are, are left to Dagster's run monitoring.
+    Slots of runs that have ended are freed, too: a run that fails outside of its steps keeps them,
+    and whoever waits for one would wait for ever where no daemon runs.
     Returns the ids of the runs that were ended.
     """
     import dagster as dg
@@ -394,16 +396,39 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     ended = []
     filters = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING])
     for run in instance.get_runs(filters):
-        host, process = run.tags.get(HOST_TAG), run.tags.get(PID_TAG)
-        if host != socket.gethostname() or process is None:
+        cause = cause_of_death(run)
+        if not cause:
             continue
-        held = _is_lock_held(run)
-        if _is_alive(int(process)) if held is None else held:
-            continue
-        instance.report_run_failed(run, f"Its process {process} on {host} is gone.")
+        instance.report_run_failed(run, cause)
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         ended.append(run.run_id)
+    _free_slots_of_ended_runs(instance)
     return ended
+
+
+def _free_slots_of_ended_runs(instance: dg.DagsterInstance) -> None:
+    import dagster as dg
+
+    storage = instance.event_log_storage
+    infos = [storage.get_concurrency_info(key) for key in storage.get_concurrency_keys()]
+    holders = {slot.run_id for info in infos for slot in info.claimed_slots}
+    if holders:
+        unfinished = [status for status in dg.DagsterRunStatus if status.value not in _FINISHED]
+        filters = dg.RunsFilter(run_ids=list(holders), statuses=unfinished)
+        holders -= {run.run_id for run in instance.get_runs(filters)}
+    for run_id in sorted(holders):
+        storage.free_concurrency_slots_for_run(run_id)
+
+
+def cause_of_death(run: dg.DagsterRun) -> str:
+    """Say that the process of a run is gone; empty while it lives or cannot be seen from here."""
+    host, process = run.tags.get(HOST_TAG), run.tags.get(PID_TAG)
+    if host != socket.gethostname() or process is None:
+        return ""
+    held = _is_lock_held(run)
+    if _is_alive(int(process)) if held is None else held:
+        return ""
+    return f"Its process {process} on {host} is gone."
 
 
 def _is_lock_held(run: dg.DagsterRun) -> bool | None:

@@ -2,7 +2,8 @@
 
 Each worker loads the definitions once and executes runs in its own process, in the same instance
 as the UI. The parent hears of every step as it ends. A worker that dies takes down its own run
-only: the run is ended as failed, and a new worker takes the dead one's place.
+only: the run is ended as failed, and a new worker takes the dead one's place. A parent that is
+killed takes its workers with it.
 
 Workers are forks of a process that has imported the libraries and done nothing else, so that they
 share these and the second costs next to nothing.
@@ -14,8 +15,9 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -178,8 +180,8 @@ class Workers:
     def _spawn(self) -> tuple[Connection, BaseProcess, int]:
         ours, theirs = self._context.Pipe()
         # The process they are forks of has the environment of the first `Workers` of this process.
-        arguments = (theirs, dict(os.environ))
-        process = self._context.Process(target=_work, args=arguments, daemon=True)
+        arguments = (_work, theirs, dict(os.environ))
+        process = self._context.Process(target=_begin, args=arguments, daemon=True)
         process.start()
         theirs.close()
         return ours, process, 0
@@ -202,6 +204,28 @@ class Workers:
                 connection.close()
                 process.join(30)
         return event
+
+
+def _begin(
+    work: Callable[[Connection, Mapping[str, str]], None],
+    parent: Connection,
+    environment: Mapping[str, str],
+) -> None:
+    """Run a worker's loop, which ends at once when the parent is killed.
+
+    A worker that went on alone would fail its run as soon as it told of it, with its pool slots
+    taken for good; and would be in the way of the command that somebody types next.
+    """
+
+    def watch(sentinel: int) -> None:
+        wait([sentinel])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    started_by = multiprocessing.parent_process()
+    if started_by is not None:
+        arguments = (started_by.sentinel,)
+        threading.Thread(target=watch, args=arguments, name="parent watch", daemon=True).start()
+    work(parent, environment)
 
 
 def _work(parent: Connection, environment: Mapping[str, str]) -> None:

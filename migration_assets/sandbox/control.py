@@ -28,7 +28,9 @@ from typing import Any, Literal
 PASSWORD_VARIABLE = "MIGRATION_SANDBOX_PASSWORD"  # noqa: S105 - a name
 """Environment variable from which a stand-in takes its password."""
 
-FaultKind = Literal["refuse", "drop", "delay", "error", "alter", "then", "unavailable", "late"]
+FaultKind = Literal[
+    "refuse", "drop", "delay", "withhold", "error", "alter", "then", "unavailable", "late"
+]
 
 
 @dataclass
@@ -38,7 +40,8 @@ class Fault:
     Attributes:
         kind: `refuse` connections above `above`; `drop` the socket after `after_bytes` of an answer
             or after `after_queries` statements of a connection; `delay` an answer by `seconds`,
-            or until the faults are replaced; answer with `error` (`number`, `message`); `alter` the first value of `column` in a
+            or until the faults are replaced: what was asked is done afterwards; `withhold` the
+            answer likewise: it was done before (not SQL Server); answer with `error` (`number`, `message`); `alter` the first value of `column` in a
             result set; `then` run `sql` on the backing DuckDB after the statement succeeded;
             `unavailable`: answer `percent` of the requests with 503 (S3), all of them when it is 0;
             `late`: report a load as committed, and visible only `seconds` later (StarRocks).
@@ -46,6 +49,7 @@ class Fault:
             `LOGIN <database>` in SQL Server, `LOGIN <user>` in StarRocks; only `delay` and `error`
             with a `match` strike it.
         times: how often it strikes; None for always.
+        struck: how often it did, as the stand-in says.
     """
 
     kind: FaultKind
@@ -60,6 +64,7 @@ class Fault:
     column: str = ""
     sql: str = ""
     percent: float = 0.0
+    struck: int = 0
 
 
 @dataclass
@@ -120,11 +125,12 @@ class Switchboard:
                     continue
                 if fault.times is not None:
                     fault.times -= 1
+                fault.struck += 1
                 return fault
             return None
 
     def hold(self, fault: Fault, stopped: Callable[[], bool] = lambda: False) -> None:
-        """Wait as a `delay` fault says, or until the faults are replaced, or `stopped`."""
+        """Wait as a `delay` or `withhold` fault says, or until the faults are replaced, or `stopped`."""
         deadline = time.monotonic() + fault.seconds
         while (left := deadline - time.monotonic()) > 0 and not stopped():
             if not any(armed is fault for armed in self.faults):

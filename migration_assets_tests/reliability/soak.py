@@ -222,8 +222,8 @@ class _Loads:
         return sum(left <= 0 for left in self._left.values())
 
 
-def _look(process: int, seconds: float, tables: int) -> Look | None:
-    """Look at a process and all that descend from it; None when it has just ended."""
+def descendants(process: int) -> set[int]:
+    """A process and all that descend from it."""
     parents: dict[int, int] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -232,8 +232,20 @@ def _look(process: int, seconds: float, tables: int) -> Look | None:
     tree = {process}
     while grown := {child for child, parent in parents.items() if parent in tree} - tree:
         tree |= grown
+    return tree
+
+
+def command_of(process: int) -> str:
+    """The command line of a process; empty when it is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process}/cmdline").read_text(errors="replace").replace("\0", " ")
+    return ""
+
+
+def _look(process: int, seconds: float, tables: int) -> Look | None:
+    """Look at a process and all that descend from it; None when it has just ended."""
     memory, files, threads = [], [0], [0]
-    for one in tree:
+    for one in descendants(process):
         with contextlib.suppress(OSError):
             lines = Path(f"/proc/{one}/status").read_text().splitlines()
             status = dict(line.split(":", 1) for line in lines)

@@ -172,18 +172,28 @@ def kill(process: subprocess.Popen[str]) -> None:
     """SIGKILL a process and all of its group, from outside, at once; they are gone afterwards."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
+    await_end(process)
+
+
+def await_end(process: subprocess.Popen[str]) -> None:
+    """Wait until a process and all of its group are gone."""
     process.wait(WAIT_S)
     wait_until(lambda: not _group(process.pid), "the end of a group of processes")
 
 
 def _group(leader: int) -> list[str]:
-    """The processes of a group that have not ended, by /proc/<pid>/stat."""
+    """The processes of a group that have not ended, by /proc/<pid>/stat.
+
+    A process whose first thread is dead may have others that still die, and hold its sockets.
+    """
     found = []
     for file in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             state, _, group = file.read_text().rpartition(")")[2].split()[:3]
-            if group == str(leader) and state not in {"Z", "X"}:
-                found.append(file.parent.name)
+            if group == str(leader):
+                threads = list((file.parent / "task").iterdir())
+                if state not in {"Z", "X"} or len(threads) > 1:
+                    found.append(file.parent.name)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Runs killed from outside, overtaken, shaken by transient faults, or planned anew: all go on.
+"""Workers killed from outside, runs overtaken, shaken by transient faults, or planned anew: all go on.
 
 Each scenario runs once, on tables of its own in one small database. Only commands and what the
 servers received and hold are looked at.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,109 +16,7 @@ import pytest
 
 from migration_assets.sandbox.control import Fault
 from migration_assets_tests.sandbox.bench import RULES, VALUES, Bench
-from migration_assets_tests.sandbox.project import Result, await_closed, kill, wait_until
-
-# -- killed from outside ---------------------------------------------------------------------------
-
-
-@dataclass
-class Killed:
-    """Three tables, each held at another moment, and one SIGKILL for all."""
-
-    before: dict[str, str]
-    slots_before: int
-    committed: list[str]
-    resumed: Result
-    after: set[str]
-    slots_after: int
-    reads: Counter[str]
-    still_open: dict[str, int]
-
-
-def slots_taken(instance: dg.DagsterInstance) -> int:
-    storage = instance.event_log_storage
-    infos = [storage.get_concurrency_info(key) for key in storage.get_concurrency_keys()]
-    return sum(info.active_slot_count for info in infos)
-
-
-@pytest.fixture(scope="module")
-def killed(bench: Bench) -> Killed:
-    """A between files and commit, B between commit and its receipt, C between commit and load."""
-    held = {
-        "aws": [
-            "AWSGlue.UpdateTable dbo.killeda",
-            "PUT /lake/warehouse/.migration/receipts/shop/iceberg/dbo/killedb/[a-z0-9-]+\\.json",
-        ],
-        "starrocks": ["^INSERT OVERWRITE `dbo`.`killedc`"],
-    }
-    for name, patterns in held.items():
-        bench.sandbox.control(name).arm(
-            *(Fault("delay", match=pattern, seconds=600) for pattern in patterns)
-        )
-    words = ("--tables", "dbo.Killed?")
-    process = bench.project.start_run(*words, MIGRATION_CONCURRENT_RUNS="3")
-    for name, patterns in held.items():
-        for pattern in patterns:
-            wait_until(
-                lambda name=name, pattern=pattern: (
-                    bench.logs[name].matching(pattern) or process.poll() is not None
-                ),
-                pattern,
-            )
-    assert process.poll() is None, (bench.project.folder / "output").read_text()
-    kill(process)
-    committed = bench.logs["aws"].matching("UpdateTable dbo.killed", outcome="ok")
-    bench.disarm()
-    with bench.project.instance() as instance:
-        before = {run.run_id: run.status.value for run in instance.get_runs()}
-        slots_before = slots_taken(instance)
-    reads = bench.reads()
-    resumed = bench.project.run("run", "--failed", *words)
-    with bench.project.instance() as instance:
-        after = {
-            run.status.value for run in instance.get_runs() if before.get(run.run_id) == "STARTED"
-        }
-        slots_after = slots_taken(instance)
-    return Killed(
-        before,
-        slots_before,
-        [text.rpartition(".")[2] for text in committed],
-        resumed,
-        after,
-        slots_after,
-        bench.reads() - reads,
-        {name: await_closed(bench.sandbox, name) for name in ("sqlserver", "starrocks")},
-    )
-
-
-def test_the_kill_came_at_the_three_moments(killed: Killed) -> None:
-    assert Counter(killed.before.values())["STARTED"] == 3
-    assert killed.slots_before == 3
-    assert killed.committed.count("killeda") == 0
-    assert killed.committed.count("killedb") == 1
-    assert killed.committed.count("killedc") == 1
-
-
-def test_after_a_kill_failed_goes_on_without_loss_or_duplicate(
-    bench: Bench, killed: Killed
-) -> None:
-    killed.resumed.ok()
-    bench.assert_arrived("KilledA", "KilledB", "KilledC")
-    for name in ("killeda", "killedb", "killedc"):
-        assert bench.project.report["tables"][f"dbo.{name.capitalize()[:-1]}{name[-1].upper()}"][
-            "valid"
-        ]
-
-
-def test_after_a_kill_nothing_is_read_from_the_source_again(killed: Killed) -> None:
-    assert killed.reads == {}
-
-
-def test_dead_runs_are_ended_and_give_back_their_slots(killed: Killed) -> None:
-    assert killed.after == {"FAILURE"}
-    assert killed.slots_after == 0
-    assert set(killed.still_open.values()) == {0}
-
+from migration_assets_tests.sandbox.project import Result, wait_until
 
 # -- only a worker killed --------------------------------------------------------------------------
 

@@ -40,11 +40,15 @@ def lake_of(project: Project) -> Iterator[Lake]:
         yield lake
 
 
+def plan_of(project: Project) -> MigrationPlan:
+    """The project's plan."""
+    text = (project.folder / "migration_plan.json").read_text(encoding="utf-8")
+    return MigrationPlan.from_json(text, origin="the tests")
+
+
 def table_of(project: Project, name: str) -> TablePlan:
     """The plan of `schema.table`."""
-    text = (project.folder / "migration_plan.json").read_text(encoding="utf-8")
-    plan = MigrationPlan.from_json(text, origin="the tests")
-    return next(table for table in plan.tables if table.full_name == name)
+    return next(table for table in plan_of(project).tables if table.full_name == name)
 
 
 def receipts_of(lake: Lake, table: TablePlan) -> ReceiptStore:

@@ -6,15 +6,17 @@ What a worker does with a batch is replaced by `_obey`; what Dagster does is lef
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
 from migration_assets.operations import workers as module
+from migration_assets.operations.status import _is_alive
 from migration_assets.operations.workers import Batch, BatchEnded, Event, StepEnded, Workers
 
 
@@ -154,6 +156,37 @@ def test_definitions_that_do_not_load_are_told_and_not_waited_for(
     assert not success
     assert "The definitions do not load" in message
     assert "plan.json is not valid JSON" in message
+
+
+def _start_one_that_hangs(pid_file: Path) -> None:
+    """What a command does that is killed later."""
+    module._work = _obey
+    with Workers(1) as pool:
+        for event in pool.run([batch("hang")]):
+            if isinstance(event, StepEnded):
+                pid_file.with_suffix(".part").write_text(event.message, encoding="utf-8")
+                pid_file.with_suffix(".part").replace(pid_file)
+
+
+def test_a_parent_that_is_killed_takes_its_workers_with_it(tmp_path: Path) -> None:
+    said = tmp_path / "pid"
+    parent = multiprocessing.get_context("spawn").Process(
+        target=_start_one_that_hangs, args=(said,)
+    )
+    parent.start()
+    _await(said.exists)
+    worker = int(said.read_text(encoding="utf-8"))
+    assert _is_alive(worker)
+    parent.kill()
+    parent.join(60)
+    _await(lambda: not _is_alive(worker))
+
+
+def _await(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_workers_have_the_environment_of_their_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,6 +161,8 @@ class _Handler(MotoRequestHandler):
                     entry["outcome"] = "dropped"
                 elif answer.status >= HTTPStatus.BAD_REQUEST:
                     entry["outcome"] = "error"
+            if withheld := self.board.strike("withhold", statement):
+                self.board.hold(withheld)
             self._send(answer)
         except ConnectionError:
             self.close_connection = True

@@ -230,6 +230,9 @@ class Connection:
                 raise
             if fault := board.strike("then", text):
                 await self._in_thread(partial(self.shared.run_sql, fault.sql))
+            if fault := board.strike("withhold", text):
+                gone = self._writer.transport.is_closing
+                await self._in_thread(partial(board.hold, fault, gone))
             drop = self._strike_drop(text)
             if isinstance(answer, Done):
                 entry["rows"] = answer.affected

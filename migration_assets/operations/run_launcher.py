@@ -1,0 +1,28 @@
+"""Dagster's launcher of runs on this host, extended to tell a run whose process was killed."""
+
+from __future__ import annotations
+
+import dagster as dg
+from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
+
+from migration_assets.operations.status import cause_of_death
+
+
+class LocalRunLauncher(DefaultRunLauncher):
+    """Starts a process for each run, as Dagster's default does, and knows which of them are gone.
+
+    The default cannot tell, so the daemon's run monitoring never ends a run that was killed: it stays
+    STARTED, its backfill does not end, and its slots are taken for good.
+    https://docs.dagster.io/deployment/execution/run-monitoring#detecting-run-worker-crashes
+    """
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """It does."""
+        return True
+
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        """Whether the run's process lives; one that cannot be seen from here counts as alive."""
+        cause = cause_of_death(run)
+        status = WorkerStatus.FAILED if cause else WorkerStatus.RUNNING
+        return CheckRunHealthResult(status, cause)
