@@ -16,7 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migration_assets_tests.reliability import fault_matrix, kill_matrix
-from migration_assets_tests.reliability.soak import FULL, LIMITS, Size, Soak, sandbox_of, soak
+from migration_assets_tests.reliability.kill_page import page
+from migration_assets_tests.reliability.soak import (
+    FULL,
+    LIMITS,
+    Look,
+    Size,
+    Soak,
+    sandbox_of,
+    soak,
+)
 
 GROWTH_GOAL = 1.25
 """Memory of the run's processes at the end of the soak, over that after the first looks."""
@@ -93,8 +102,8 @@ def fault_lines(found: list[fault_matrix.Outcome]) -> Iterator[Line]:
 def kill_lines(found: kill_matrix.KillMatrixResult) -> Iterator[Line]:
     """What became of the kills."""
     yield Line(
-        "kills at random moments survived", f"{found.survived} of {found.kills}", "all",
-        found.survived == found.kills,
+        "kills at random moments survived", f"{found.survived} of {found.kills}",
+        f"all of {found.asked}", found.survived == found.kills == found.asked,
     )  # fmt: skip
     yield Line(
         "rows lost / doubled by them", f"{found.rows_lost:,} / {found.rows_doubled:,}", "0 / 0",
@@ -105,7 +114,15 @@ def kill_lines(found: kill_matrix.KillMatrixResult) -> Iterator[Line]:
         f"{found.orphans_found} / {found.orphans_left}", "0 left", found.orphans_left == 0,
     )  # fmt: skip
     yield Line(
-        "connections left open", str(found.open_connections), "0", found.open_connections == 0
+        "connections they left open", str(found.open_connections), "0", found.open_connections == 0
+    )
+
+
+def _show(look: Look) -> None:
+    print(
+        f"{look.tables} tables, {look.seconds:.0f} s, {look.memory / MIB:,.0f} MiB in "
+        f"{look.processes} processes, {look.files} files, {look.threads} threads",
+        flush=True,
     )
 
 
@@ -115,6 +132,7 @@ def main() -> int:
     parser.add_argument("--share", type=float, default=1.0, help="of the soak's tables")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=315)
+    parser.add_argument("--kill-page", type=Path, help="where the page of the kills goes")
     options = parser.parse_args()
     sizes = [Size(max(round(one.tables * options.share), 1), one.rows) for one in FULL]
     lines: list[Line] = []
@@ -122,12 +140,15 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="soak") as name,
         sandbox_of(Path(name), sizes) as sandbox,
     ):
-        found = soak(Path(name), sandbox, every=20, settings={})
+        found = soak(Path(name), sandbox, every=20, settings={}, show=_show)
         lines += soak_lines(found, sum(one.tables for one in sizes))
     with tempfile.TemporaryDirectory(prefix="faults") as name:
         lines += fault_lines(fault_matrix.outcomes(Path(name)))
     with tempfile.TemporaryDirectory(prefix="kills") as name:
-        lines += kill_lines(kill_matrix.run(options.kills, options.seed, Path(name)))
+        killed = kill_matrix.run(options.kills, options.seed, Path(name))
+    lines += kill_lines(killed)
+    if options.kill_page is not None:
+        options.kill_page.write_text(page(killed), encoding="utf-8")
     print("\n| what | found | goal | met |\n|---|---|---|---|")
     for line in lines:
         met = {None: "", True: "yes", False: "NO"}[line.met]
