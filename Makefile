@@ -20,8 +20,9 @@ jars: $(SYNCED) ## Fetch the jars of the Spark engine (120 MB)
 	@$(BIN)/migration-assets jars
 
 ##@ Develop
+# Three test processes for two cores: half of the time a test waits for what it started.
 test: $(SYNCED) ## Run all tests
-	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --durations=25
+	@$(BIN)/pytest -n $$($(BIN)/python -c "import os; print(os.cpu_count() * 3 // 2)") --dist loadfile --no-loadscope-reorder --durations=25
 
 check: lint types ## Everything that needs no server: lock, lint, types, import directions
 

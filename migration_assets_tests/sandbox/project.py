@@ -26,7 +26,7 @@ from migration_assets.sandbox.launcher import Sandbox
 from migration_assets_tests.sandbox.warm import WarmCommands
 
 BIN = Path(sys.executable).parent
-WAIT_S = 240.0
+WAIT_S = 600.0
 """Bounds each wait: generous, since a busy machine is not a failure."""
 
 

@@ -33,7 +33,7 @@ from migration_assets_tests.unit import iceberg_tables
 from migration_assets_tests.unit.tables import INT, decimal, nvarchar, table_plan
 
 NOW = datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
-WAIT_S = 20.0
+WAIT_S = 120.0
 
 
 def threads() -> list[threading.Thread]:
