@@ -254,8 +254,8 @@ def compare(options: argparse.Namespace) -> bool:
         raise SystemExit(f"The variants read different numbers of rows: {sorted(counts)}")
     table = plan.tables[0]
     print(f"{table.full_name}: {counts.pop():,} rows x {len(table.columns)} columns\n")
-    medians = print_table(costs, base=BARE)
-    if EXTRACT not in medians:
+    medians = print_table(costs, base=BARE if BARE in costs else next(iter(costs)))
+    if not {BARE, EXTRACT} <= medians.keys():
         return True
     print(f"\nParquet: {medians[EXTRACT].detail['bytes'] / 2**20:.1f} MiB")
     return print_goals(
