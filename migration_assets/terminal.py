@@ -23,7 +23,7 @@ from migration_assets.errors import MigrationError
 if TYPE_CHECKING:
     from migration_assets.assets.validation import TableValidation
     from migration_assets.operations.doctor import Finding
-    from migration_assets.operations.run import MigrationResult, Progress, Report
+    from migration_assets.operations.results import MigrationResult, Progress, Report
     from migration_assets.operations.status import FailedStep, PartitionStatus
     from migration_assets.spark.jars import Jar, JarState
     from migration_assets.spark.jars import Report as JarReport

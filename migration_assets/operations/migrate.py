@@ -11,7 +11,8 @@ from migration_assets.iceberg.lake import Lake
 from migration_assets.mssql.client import SqlServer
 from migration_assets.operations.database_snapshot import ensure_snapshot
 from migration_assets.operations.home import environment, open_instance
-from migration_assets.operations.run import MigrationResult, Report, Selection, run_migration
+from migration_assets.operations.results import MigrationResult, Report
+from migration_assets.operations.run import Selection, run_migration
 from migration_assets.plan import MigrationPlan
 from migration_assets.plan_source import load_plan
 from migration_assets.settings import (

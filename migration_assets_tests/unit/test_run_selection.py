@@ -11,13 +11,8 @@ import pytest
 
 from migration_assets.assets.translator import STAGES, Stage
 from migration_assets.errors import ConfigurationError
-from migration_assets.operations.run import (
-    MigrationResult,
-    Progress,
-    Selection,
-    TableResult,
-    _restart,
-)
+from migration_assets.operations.results import MigrationResult, Progress, TableResult
+from migration_assets.operations.run import Selection, _restart
 from migration_assets.operations.schedule import ROWS_PER_BATCH, STEPS_PER_BATCH
 from migration_assets.operations.status import (
     FailedStep,

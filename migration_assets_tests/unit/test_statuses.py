@@ -15,12 +15,8 @@ import pytest
 from migration_assets.assets.translator import STAGES, Stage
 from migration_assets.definitions import build_definitions
 from migration_assets.jobs import job_of
-from migration_assets.operations.run import (
-    Progress,
-    Selection,
-    _account,
-    run_migration,
-)
+from migration_assets.operations.results import Progress
+from migration_assets.operations.run import Selection, _account, run_migration
 from migration_assets.operations.schedule import Schedule
 from migration_assets.operations.status import (
     State,
