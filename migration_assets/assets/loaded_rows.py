@@ -133,9 +133,21 @@ class LoadedRows:
 
     def expect(self) -> None:
         """Note what the load leaves: before it, and after it, as another may have noted meanwhile."""
-        own = LoadedState(
-            table_id=self._committed.table_id, fingerprint=self._committed.fingerprint
-        )
+        self._note(self._committed.fingerprint)
+
+    def looked_at(self, found: Fingerprint) -> Fingerprint:
+        """Note what the load has left where it differs: its check tells of that, so it is not unseen.
+
+        Without the note the next load, which the check asks for, would take it for somebody else's.
+        Returns what was given.
+        """
+        expected = comparable(self._committed.fingerprint, self._table, self._committed.table_id)
+        if expected.differences(found):
+            self._note(found)
+        return found
+
+    def _note(self, fingerprint: Fingerprint) -> None:
+        own = LoadedState(table_id=self._committed.table_id, fingerprint=fingerprint)
         states = self._read()
         if own not in states:
             kept = [*states, own][-STATES_KEPT:]
