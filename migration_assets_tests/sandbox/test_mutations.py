@@ -158,7 +158,9 @@ def changed_target(project: Project) -> Iterator[None]:
                 f"INSERT INTO {table} (`id`, {others}) SELECT 0, {others} FROM {table} WHERE id = 1"
             )
     yield
-    project.run("run", "--from", "starrocks").ok()
+    refused = project.run("run", "--from", "starrocks")
+    assert "rows that are not as a load left them" in refused.out
+    project.run("run", "--failed").ok()
 
 
 def test_nothing_changed_is_equal(project: Project) -> None:
