@@ -18,6 +18,7 @@ from pathlib import Path
 from migration_assets_tests.reliability import fault_matrix, kill_matrix
 from migration_assets_tests.reliability.kill_page import page
 from migration_assets_tests.reliability.soak import (
+    AT_ONCE,
     FULL,
     LIMITS,
     Look,
@@ -140,7 +141,7 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="soak") as name,
         sandbox_of(Path(name), sizes) as sandbox,
     ):
-        found = soak(Path(name), sandbox, every=20, settings={}, show=_show)
+        found = soak(Path(name), sandbox, every=20, settings=AT_ONCE, show=_show)
         lines += soak_lines(found, sum(one.tables for one in sizes))
     with tempfile.TemporaryDirectory(prefix="faults") as name:
         lines += fault_lines(fault_matrix.outcomes(Path(name)))

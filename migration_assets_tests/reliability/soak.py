@@ -24,6 +24,8 @@ from migration_assets.sandbox.launcher import Sandbox
 from migration_assets_tests.sandbox.project import Project, Statements, await_closed
 
 LIMITS = {"sqlserver": 4, "starrocks": 5}
+AT_ONCE = {"MIGRATION_CONCURRENT_RUNS": str(LIMITS["sqlserver"])}
+"""As many steps as SQL Server admits connections."""
 S3_FAILURES_PERCENT = 1.0
 LOOK_EVERY_S = 0.5
 
@@ -272,7 +274,7 @@ def main() -> int:
               f"{LIMITS['starrocks']}, S3 fails {S3_FAILURES_PERCENT:g} % of the requests\n")  # fmt: skip
         print(f"{'tables':>7}{'seconds':>9}{'processes':>11}{'MiB in all':>12}{'largest':>9}"
               f"{'files':>7}{'threads':>9}")  # fmt: skip
-        found = soak(Path(folder), s, every=options.every, settings={}, show=_show)
+        found = soak(Path(folder), s, every=options.every, settings=AT_ONCE, show=_show)
         if found.code:
             print((Path(folder) / "output").read_text()[-3000:])
     print(f"\nexit code {found.code} after {found.seconds:.0f} s")
