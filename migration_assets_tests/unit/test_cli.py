@@ -18,7 +18,9 @@ from click.testing import CliRunner
 
 from migration_assets import cli as module
 from migration_assets.assets.translator import STAGES
-from migration_assets.cli import FAILED, INTERRUPTED, OK, WRONG_USE, cli
+from migration_assets.cli import cli
+from migration_assets.commands import migration
+from migration_assets.commands.arguments import FAILED, INTERRUPTED, OK, WRONG_USE, one_by_one
 from migration_assets.errors import (
     AccessDeniedError,
     ConfigurationError,
@@ -178,7 +180,7 @@ def test_a_corrupt_plan_is_2(call: Call, tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_several_patterns_after_one_option(given: list[str], taken: list[str]) -> None:
-    assert list(module._one_by_one(given)) == taken
+    assert list(one_by_one(given)) == taken
 
 
 def test_a_pattern_that_matches_nothing_is_2(call: Call, tmp_path: Path) -> None:
@@ -250,7 +252,7 @@ def test_watch_prints_what_changed_and_once_a_minute(
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("MIGRATION_PLAN", raising=False)
     clock = Clock()
-    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(migration, "time", clock)
     monkeypatch.setattr(operations_status, "is_busy", lambda _: clock.now < 1150)
 
     def statuses(_: object, tables: list[TablePlan], __: object) -> Iterator[PartitionStatus]:
@@ -278,7 +280,7 @@ def test_plan_counts_tablets_for_the_replicas_of_the_setting(
 ) -> None:
     write_plan(tmp_path)
     made = MigrationPlan.load(tmp_path / "migration_plan.json")
-    monkeypatch.setattr("migration_assets.plan_command.make_plan", lambda *_, **__: made)
+    monkeypatch.setattr("migration_assets.commands.plan_again.make_plan", lambda *_, **__: made)
     for name in ("HOST", "USER", "PASSWORD", "DATABASE"):
         monkeypatch.setenv(f"MSSQL_{name}", "x")
     monkeypatch.setenv("STARROCKS_REPLICATION_NUM", "1")
@@ -347,7 +349,7 @@ def replan(
         before = path.read_bytes()
         table = table_plan(columns or [("id", INT)], key=["id"], cuts=["10"])
         made = MigrationPlan(server="s", database="shop", tables=(table.replaced(**values),))
-        monkeypatch.setattr("migration_assets.plan_command.make_plan", lambda *_, **__: made)
+        monkeypatch.setattr("migration_assets.commands.plan_again.make_plan", lambda *_, **__: made)
         return call("plan", *arguments), path.read_bytes() != before
 
     return run

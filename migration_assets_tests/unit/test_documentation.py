@@ -216,7 +216,7 @@ def test_the_python_example_uses_what_there_is() -> None:
 
 
 def test_the_exit_codes_are_those_of_the_cli() -> None:
-    from migration_assets.cli import FAILED, INTERRUPTED, OK, WRONG_USE
+    from migration_assets.commands.arguments import FAILED, INTERRUPTED, OK, WRONG_USE
 
     section = README.split("### Exit codes")[1].split("###")[0]
     shown = re.findall(r"^\| (\d+) \|", section, re.MULTILINE)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from migration_assets.cli import FAILED, OK, WRONG_USE
 from migration_assets.cli import main as main_command
+from migration_assets.commands.arguments import FAILED, OK, WRONG_USE
 from migration_assets.errors import (
     AccessDeniedError,
     ConfigurationError,

@@ -1,0 +1,1 @@
+"""What can be typed after `migration-assets`: arguments and output around `operations`."""
