@@ -27,7 +27,7 @@ AREAS: Mapping[str, str] = {
 
 _FAULTS: Mapping[str, Sequence[FaultRule]] = {
     "SQL Server": MSSQL,
-    "the service or its driver": ICEBERG,
+    "S3 or the catalog": ICEBERG,
     "StarRocks": STARROCKS,
 }
 
@@ -44,7 +44,7 @@ def _of_faults(system: str, rules: Sequence[FaultRule]) -> Iterator[ErrorCode]:
         yield ErrorCode(
             code=code,
             title=rule.meaning,
-            cause=f"What {system} answered means: {rule.meaning}.{again}",
+            cause=f"The answer of {system}, or of the driver on the way to it: {rule.meaning}.{again}",
             see=(
                 f"The message quotes {system}"
                 + (
