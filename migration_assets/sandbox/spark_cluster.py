@@ -140,6 +140,8 @@ def _await(condition: Callable[[], T | None], what: str) -> T:
     deadline = time.monotonic() + WAIT_S
     while not (found := condition()):
         if time.monotonic() > deadline:
-            raise OperationTimeoutError(f"The Spark cluster: waited {WAIT_S:.0f} s for {what}.")
+            raise OperationTimeoutError(
+                f"The Spark cluster: waited {WAIT_S:.0f} s for {what}.", code="MA-SB-002"
+            )
         time.sleep(0.1)
     return found

@@ -74,7 +74,7 @@ DOING = "Extracting dbo.Orders with Spark"
 def test_kinds(error: Exception, kind: type[MigrationError], said: str) -> None:
     found = translate(error, DOING)
     assert type(found) is kind
-    assert str(found).startswith(f"{DOING}: ")
+    assert found.found.startswith(f"{DOING}: ")
     assert said in str(found)
 
 
