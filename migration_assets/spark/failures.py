@@ -8,6 +8,7 @@ from migration_assets.errors import (
     ConfigurationError,
     ConnectionLostError,
     MigrationError,
+    OperationTimeoutError,
     ServerBusyError,
     StatementError,
 )
@@ -30,6 +31,9 @@ _UNTRUSTED = (
     "SSLHandshakeException",
 )
 _LOST = ("ExecutorLostFailure", "FetchFailed", "Lost executor", "Worker exited unexpectedly")
+_TOO_LONG = "query has timed out"
+"""What mssql-jdbc says when its `queryTimeout` is over
+(https://learn.microsoft.com/sql/connect/jdbc/setting-the-connection-properties)."""
 _BUSY = ("deadlock", "Connection reset", "The connection is closed", "timed out", "TCP/IP")
 
 
@@ -87,6 +91,8 @@ def translate(error: BaseException, doing: str) -> MigrationError:
         return ConnectionLostError(
             f"{doing}: Spark lost executors ({_gist(text)}).", code="MA-SP-005"
         )
+    if _TOO_LONG in text:
+        return OperationTimeoutError(f"{doing}: {_gist(text)}.", code="MA-MS-026")
     if any(sign in text for sign in _BUSY):
         return ServerBusyError(f"{doing}: {_gist(text)}.", code="MA-SP-006")
     return StatementError(f"{doing}: the Spark job failed: {_gist(text)}.", code="MA-SP-007")

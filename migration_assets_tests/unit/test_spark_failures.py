@@ -11,6 +11,7 @@ from migration_assets.errors import (
     ConfigurationError,
     ConnectionLostError,
     MigrationError,
+    OperationTimeoutError,
     ReceiptError,
     ServerBusyError,
     StatementError,
@@ -52,6 +53,11 @@ DOING = "Extracting dbo.Orders with Spark"
             ),
             ConfigurationError,
             "MSSQL_TRUST_SERVER_CERTIFICATE",
+        ),
+        (
+            Exception("x\nCaused by: SQLServerException: The query has timed out.\n"),
+            OperationTimeoutError,
+            "The query has timed out.",
         ),
         (
             Exception("SQLServerException: Transaction was deadlocked on lock resources"),
