@@ -375,9 +375,11 @@ def assert_bundle(project: Project) -> None:
     errors = inside["errors.json"]
     assert [one["at"] for one in errors] == sorted((one["at"] for one in errors), reverse=True)
     failed = [one for one in errors if one["step"]]
-    assert failed
     assert all(one["code"] in CODES and one["said"].startswith(one["code"]) for one in failed)
-    assert any("Traceback" in one["trace"] or "File " in one["trace"] for one in failed)
+    refused = failed[0]  # the run that could not sign in
+    assert (refused["code"], refused["error"]) == ("MA-MS-005", "AccessDeniedError")
+    assert refused["step"] == "mssql__dbo__Fine"
+    assert "File " in refused["trace"]
     assert inside["plan.json"]["tables"]
     assert inside["report.json"]["tables"]
 
@@ -386,14 +388,14 @@ def test_no_secret_is_in_anything_that_was_written(bench: Bench, replaced: Repla
     """After all of the above: failures, retries, checks, and now a report and refused logins."""
     project, wrong = bench.project, canaries.WRONG
     project.run("plan", "--yes", "--report", "report.html").ok()
+    process = project.start_run("--tables", "dbo.Fine", **wrong)
+    seen = canaries.command_lines(60, process)
+    assert process.wait(WAIT_S) == 1
     denied = project.run("doctor", "--bundle", "support.zip", **wrong)
     assert denied.code == 1
     assert "refused the login" in denied.out
     assert "login was refused" in denied.out  # StarRocks
     assert_bundle(project)
-    process = project.start_run("--tables", "dbo.Fine", **wrong)
-    seen = canaries.command_lines(60, process)
-    assert process.wait(WAIT_S) == 1
     assert any(b"migration-assets" in line and b"dbo.Fine" in line for line in seen)
     assert any(b"migration_assets.sandbox.sqlserver" in line for line in seen)
 
