@@ -86,7 +86,7 @@ def ensure_home(settings: ProjectSettings) -> Path:
         ConfigurationError: there can be no such folder, or nothing can be written there.
     """
     home = home_of(settings)
-    os.environ["DAGSTER_HOME"] = str(home)
+    os.environ.setdefault("DAGSTER_HOME", str(home))
     if not home.is_absolute():
         raise ConfigurationError(
             f"DAGSTER_HOME is {home}, which is no absolute path.",
