@@ -79,6 +79,7 @@ def obstacles(old: TablePlan, new: TablePlan) -> list[str]:
         "its targets change": (targets_of(old), targets_of(new)),
         "its key ranges change": (old.cut, new.cut),
         "the sort key changes": (old.sort_key, new.sort_key),
+        "the StarRocks model changes": (old.model, new.model),
         "the audit columns change": (old.audit_columns, new.audit_columns),
     }.items():
         if was != now:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import (
+    Field,
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
@@ -23,6 +24,7 @@ from migration_assets.choices import (
     Engine,
     Fidelity,
     OnExisting,
+    StarRocksModel,
     TableConsistency,
     VerificationLevel,
 )
@@ -123,6 +125,14 @@ class TablePlan(FrozenModel):
         primary_key: source names of the key's columns, in key order; of a view or query those that
             rules name, which may be NULL and need not be unique.
         sort_key: target names of the StarRocks sort key, in order; they come first in its table.
+        model: what the StarRocks table does with rows of one key; unless it keeps all of them, the
+            key is the sort key and ends with `source_partition`.
+        distributed_by: target names of the columns by whose hash StarRocks spreads rows over the
+            buckets; empty for those of the sort key.
+        properties: of the StarRocks table, beside those of the settings.
+        create: the StarRocks table is made by the migration; else by somebody else.
+        owners: of the assets, as Dagster has them.
+        prevent_reset: rows that were migrated are not removed by any command.
         namespace: Iceberg namespace (Glue database); `iceberg_table` is the table in it.
         location: data location, an URI without a trailing slash, fixed for good.
         isolated: partition keys of its own, so that its runs are not shared with other tables.
@@ -183,6 +193,12 @@ class TablePlan(FrozenModel):
     target_rules: str = ""
     consistency: TableConsistency | None = None
     block_writers: bool = False
+    model: StarRocksModel = StarRocksModel.DUPLICATE
+    distributed_by: tuple[str, ...] = ()
+    properties: dict[str, str] = Field(default_factory=dict)
+    create: bool = True
+    owners: tuple[str, ...] = ()
+    prevent_reset: bool = False
 
     @model_serializer(mode="wrap")
     def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -190,6 +206,10 @@ class TablePlan(FrozenModel):
         content: dict[str, Any] = handler(self)
         if self.kind is TableKind.TABLE:
             content.pop("kind", None)
+        if self.model is StarRocksModel.DUPLICATE:
+            content.pop("model", None)
+        if self.create:
+            content.pop("create", None)
         return {k: v for k, v in content.items() if v or k not in _LATER_TABLE_FIELDS}
 
     @property
@@ -313,12 +333,14 @@ class TablePlan(FrozenModel):
             ],
             "ranges": self.cut,
             **({"query": self.query} if self.query else {}),
+            **({} if self.model is StarRocksModel.DUPLICATE else {"model": self.model.value}),
         }
         return content_hash(identity)
 
 
 _LATER_TABLE_FIELDS = frozenset(
     {"cut_by", "range_rows", "consistency", "block_writers", "query", "window"}
+    | {"distributed_by", "properties", "owners", "prevent_reset"}
 )
 
 

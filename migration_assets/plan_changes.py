@@ -256,8 +256,11 @@ def _target_texts(table: TablePlan) -> dict[str, str]:
         "Iceberg table": f"{table.namespace}.{table.iceberg_table}",
         "location": table.location,
         "StarRocks table": f"{table.starrocks_database}.{table.starrocks_table}",
+        "model": table.model.value,
         "sort key": ", ".join(table.sort_key),
+        "distributed by": ", ".join(table.distributed_by),
         "buckets": str(table.buckets),
+        "properties": ", ".join(f"{name} = {value}" for name, value in table.properties.items()),
         "audit columns": ", ".join(
             f"{column.name} (field {column.field_id})" for column in table.audit_columns
         ),
@@ -267,6 +270,7 @@ def _target_texts(table: TablePlan) -> dict[str, str]:
 _COMPARED = frozenset(
     {
         *("columns", "audit_columns", "key_ranges", "warnings", "sort_key", "buckets"),
+        *("model", "distributed_by", "properties"),
         *("namespace", "iceberg_table", "location", "starrocks_database", "starrocks_table"),
         *("source_server", "source_database", "source_schema", "source_name", "query"),
     }

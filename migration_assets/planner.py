@@ -31,15 +31,16 @@ from migration_assets.naming import (
     asset_names,
     claim,
     distinct_names,
+    framed_name,
+    is_template,
     legal_name,
+    templated_name,
 )
 from migration_assets.partitioning import (
     TARGET_BYTES,
     TARGET_ROWS,
 )
 from migration_assets.plan import (
-    SOURCE_PARTITION,
-    ColumnPlan,
     MigrationPlan,
     SkippedTable,
     TablePlan,
@@ -53,21 +54,15 @@ from migration_assets.schema import (
     SourceTable,
     TableKind,
 )
-from migration_assets.type_mapping import MAX_STARROCKS_BYTES, audit_columns
+from migration_assets.table_model import table_model
+from migration_assets.type_mapping import audit_columns
 from migration_assets.windows import WindowRequest, window_request
 
 _T = TypeVar("_T")
 
-MAX_SORT_COLUMNS = 3
-"""StarRocks' own default for DUPLICATE KEY takes no more leading columns either
-(https://docs.starrocks.io/docs/table_design/table_types/duplicate_key_table/)."""
-
 TABLET_BYTES = 10 << 30
 """StarRocks advises about 10 GB of raw data a tablet
 (https://docs.starrocks.io/docs/table_design/data_distribution/)."""
-
-_UNSORTABLE = ("FLOAT", "DOUBLE", "VARBINARY", "JSON", f"VARCHAR({MAX_STARROCKS_BYTES})")
-"""StarRocks types that DUPLICATE KEY refuses, and text of any length, which makes a useless key."""
 
 
 def plan(
@@ -240,6 +235,7 @@ def _plan_table(
         key = ()
     if wishes.key and table.kind is TableKind.TABLE:
         key_warnings.append("key has no effect: it is for views and queries.")
+    made_as = table_model(table, wishes, columns, key)
     return TablePlan(
         source_server=database.server,
         source_database=database.database,
@@ -264,16 +260,33 @@ def _plan_table(
         location=target.location,
         starrocks_database=target.starrocks_database,
         starrocks_table=target.starrocks_table,
-        sort_key=_sort_key(columns, key),
+        model=made_as.model,
+        sort_key=made_as.sort_key,
+        distributed_by=made_as.distributed_by,
         buckets=_chosen(wishes.buckets, _buckets(table.bytes, len(ranges))),
+        properties=dict(sorted(wishes.properties.items())),
+        create=_chosen(wishes.create, default=True),
+        owners=wishes.owners,
+        prevent_reset=bool(wishes.prevent_reset),
         warnings=(
             *table.warnings,
             *key_warnings,
+            *made_as.warnings,
+            *_of_its_owner(wishes),
             *cut.warnings,
             *target.warnings,
             *column_warnings,
         ),
     )
+
+
+def _of_its_owner(wishes: TableRules) -> list[str]:
+    """What rules say of making a StarRocks table that somebody else makes."""
+    given = [name for name in ("buckets", "distributed_by", "properties") if getattr(wishes, name)]
+    if wishes.create is not False or not given:
+        return []
+    verb = "has" if len(given) == 1 else "have"
+    return [f"{', '.join(given)} {verb} no effect: create: false leaves that to the table's owner."]
 
 
 def _engine(table: SourceTable, rules: Rules, *, has_cluster: bool) -> Engine:
@@ -299,20 +312,6 @@ def _buckets(size: int | None, partitions: int) -> int:
     return max(2, -int(-partition_bytes // TABLET_BYTES))
 
 
-def _sort_key(columns: tuple[ColumnPlan, ...], primary_key: tuple[str, ...]) -> tuple[str, ...]:
-    """The leading columns of the primary key that StarRocks can sort by, else the partition.
-
-    Only a leading run: a key sorted by its second column alone helps no query by key.
-    """
-    by_source = {column.source_name: column for column in columns if not column.added}
-    names = []
-    for name in primary_key[:MAX_SORT_COLUMNS]:
-        if by_source[name].starrocks_type.startswith(_UNSORTABLE):
-            break
-        names.append(by_source[name].name)
-    return tuple(names) or (SOURCE_PARTITION,)
-
-
 @dataclass(frozen=True)
 class _Target:
     """Where a table goes."""
@@ -332,26 +331,29 @@ def _targets(database: SourceDatabase, rules: Rules, warehouse: str) -> dict[str
     namespaces, databases = {}, {}
     for table in tables:
         wish, of_schema = wishes[table.full_name], rules.for_schema(table.schema)
+        made = legal_name(table.schema, NameKind.NAMESPACE)
         namespaces[table.full_name] = (
             wish.namespace
             or of_schema.namespace
-            or f"{rules.namespace_prefix}{legal_name(table.schema, NameKind.NAMESPACE)}"
+            or framed_name(rules.namespace_prefix, made, rules.namespace_suffix)
         )
         databases[table.full_name] = (
-            wish.starrocks_database or of_schema.database or namespaces[table.full_name]
+            wish.starrocks_database
+            or of_schema.database
+            or wish.namespace
+            or of_schema.namespace
+            or framed_name(rules.namespace_prefix, made, "")
         )
 
     def iceberg_wish(table: SourceTable) -> tuple[str, Claim]:
-        fixed = wishes[table.full_name].iceberg_table
-        name = fixed or legal_name(table.name, NameKind.TABLE)
-        return name, Claim.FIXED if fixed else claim(table.name, name)
+        given = wishes[table.full_name].iceberg_table
+        return _wished_name(table, given, legal_name(table.name, NameKind.TABLE))
 
     iceberg = _settle(tables, namespaces, iceberg_wish)
 
     def starrocks_wish(table: SourceTable) -> tuple[str, Claim]:
-        fixed = wishes[table.full_name].starrocks_table
-        name = fixed or iceberg[table.full_name]
-        return name, Claim.FIXED if fixed else claim(table.name, name)
+        given = wishes[table.full_name].starrocks_table
+        return _wished_name(table, given, iceberg[table.full_name])
 
     starrocks = _settle(tables, databases, starrocks_wish)
     targets = {}
@@ -378,6 +380,15 @@ def _targets(database: SourceDatabase, rules: Rules, warehouse: str) -> dict[str
             warnings=tuple(warnings),
         )
     return targets
+
+
+def _wished_name(table: SourceTable, given: str | None, default: str) -> tuple[str, Claim]:
+    """The name that a table wants, by a rule or without one."""
+    if given is None:
+        return default, claim(table.name, default)
+    if is_template(given):
+        return templated_name(given, table.schema, table.name)
+    return given, Claim.FIXED
 
 
 def _settle(

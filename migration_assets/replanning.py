@@ -40,6 +40,7 @@ _NOT_ABOUT_CUTTING = frozenset(
     {
         *("namespace", "iceberg_table", "location", "starrocks_database", "starrocks_table"),
         *("isolated", "verification", "on_existing", "engine", "buckets", "consistency"),
+        *("model", "keys", "distributed_by", "properties", "create", "owners", "prevent_reset"),
         *(
             "block_writers",
             "exclude_columns",
@@ -133,6 +134,7 @@ def _target_rules(table: TablePlan, rules: Rules, warehouse: str) -> str:
         {
             "warehouse": warehouse,
             "prefix": rules.namespace_prefix,
+            **({"suffix": rules.namespace_suffix} if rules.namespace_suffix else {}),
             "schema": rules.for_schema(table.source_schema).model_dump(mode="json"),
             "table": wishes.model_dump(mode="json", include=set(_OF_TARGETS)),
         }
@@ -162,6 +164,7 @@ def _continued(made: TablePlan, old: TablePlan, wishes: TableRules) -> TablePlan
         audit_columns=audit,
         last_field_id=last,
         sort_key=tuple(renamed.get(name, name) for name in made.sort_key),
+        distributed_by=tuple(renamed.get(name, name) for name in made.distributed_by),
     )
     if merged.table_id == old.table_id:
         evolutions = old.evolutions
