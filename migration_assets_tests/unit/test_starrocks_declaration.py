@@ -246,7 +246,7 @@ def test_columns_are_altered_by_the_owner() -> None:
 
 
 @pytest.mark.parametrize("create", [True, False])
-def test_protected_rows_are_not_removed(create: bool) -> None:  # noqa: FBT001
+def test_protected_rows_are_not_removed(create: bool) -> None:
     planned = table(create=create, prevent_reset=True)
     server = Server(planned, comment=ddl.table_comment(planned), rows=3)
     for remove in (tables.recreate_table, tables.drop_table):
