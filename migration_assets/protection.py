@@ -24,6 +24,7 @@ def refuse_removal(tables: Iterable[TablePlan], *, doing: str) -> None:
         raise ConfigurationError(
             f"{', '.join(protected)} {verb} not {doing}: prevent_reset of migration.yaml protects "
             f"{'it' if len(protected) == 1 else 'them'}.",
+            code="MA-CF-061",
             next_step="To do it all the same, take prevent_reset out of migration.yaml and run "
             "`migration-assets plan`.",
         )

@@ -133,6 +133,7 @@ def _refuse_contradictions(table: SourceTable, wishes: TableRules) -> None:
             raise ConfigurationError(
                 f"migration.yaml: {table.full_name} has {rule} and on_existing: replace, which "
                 "removes what is there.",
+                code="MA-CF-015",
                 next_step="Write on_existing: refuse or adopt for it, or take the other rule out.",
             )
 
@@ -160,11 +161,13 @@ def _column(table: SourceTable, rule: str, name: str, own: dict[str, ColumnPlan]
         raise ConfigurationError(
             f"migration.yaml: {rule} of {table.full_name}: {name} is not a column of it, or rules "
             "leave it out.",
+            code="MA-CF-017",
             next_step=f"Its columns are {', '.join(own)}.",
         )
     if not found.starrocks_type:
         raise ConfigurationError(
             f"migration.yaml: {rule} of {table.full_name}: StarRocks does not get column {name}.",
+            code="MA-CF-060",
             next_step="Name another column, or change its `long_values`.",
         )
     return found
@@ -175,6 +178,7 @@ def _refuse_type(table: SourceTable, model: StarRocksModel, column: ColumnPlan) 
         raise ConfigurationError(
             f"migration.yaml: {table.full_name} cannot be a table of model {model.value} with column "
             f"{column.source_name} in its key: {reason}.",
+            code="MA-CF-060",
             next_step="Name other columns in `keys`"
             + ("." if model is StarRocksModel.DUPLICATE else ", or write `model: duplicate`."),
         )
@@ -193,6 +197,7 @@ def _refuse_distribution(
         raise ConfigurationError(
             f"migration.yaml: {table.full_name} cannot be distributed by column "
             f"{column.source_name}: {reason}.",
+            code="MA-CF-060",
             next_step="Name other columns in `distributed_by`, or leave it out.",
         )
 
@@ -203,6 +208,7 @@ def _refuse_twice(table: SourceTable, rule: str, names: Sequence[str]) -> None:
         if folded.count(name.casefold()) > 1:
             raise ConfigurationError(
                 f"migration.yaml: {rule} of {table.full_name} names column {name} twice.",
+                code="MA-CF-060",
                 next_step="Name it once.",
             )
 
@@ -237,6 +243,7 @@ def _refuse_merging(
         raise ConfigurationError(
             f"migration.yaml: {table.full_name} cannot be a table of model {model.value}, which has "
             f"one row for each key: {reason}.",
+            code="MA-CF-060",
             next_step="Write `model: duplicate` for it, or name the columns of a primary key or "
             "unique index of it in `keys`.",
         )

@@ -107,11 +107,13 @@ def ensure_table(client: StarRocks, table: TablePlan) -> None:
                 raise SchemaDriftError(
                     f"{subject(table)} has the columns of an earlier plan: its table id is "
                     f"{ddl.table_id_of(found.comment)}, that of the plan is {table.table_id}.",
+                    code="MA-SR-111",
                     next_step=f"Run `migration-assets evolve {table.full_name}`: its rows stay.",
                 )
             raise SchemaDriftError(
                 f"{subject(table)} was made under another plan: its table id is "
                 f"{ddl.table_id_of(found.comment)}, that of the plan is {table.table_id}.",
+                code="MA-SR-110",
                 next_step=_RESET,
             )
         _take(client, table, found)
@@ -134,7 +136,7 @@ def check_tables(client: StarRocks, tables: Iterable[TablePlan]) -> None:
                 raise _not_made(table)
             problems += _declared_otherwise(client, table, found)
     if problems:
-        raise SchemaDriftError(" ".join(problems), next_step=_LET_ALTER)
+        raise SchemaDriftError(" ".join(problems), code="MA-SR-141", next_step=_LET_ALTER)
 
 
 def recreate_table(client: StarRocks, table: TablePlan) -> None:
@@ -170,6 +172,7 @@ def drop_table(client: StarRocks, table: TablePlan) -> None:
     if not table.create:
         raise ExistingObjectError(
             f"{subject(table)} is not dropped: create: false says that somebody else made it.",
+            code="MA-SR-142",
             next_step=f"Let its owner drop it, or run `migration-assets reset {table.full_name}`, "
             "which empties it.",
         )
@@ -196,7 +199,7 @@ def _made_by_its_owner(
     if found is None:
         raise _not_made(table)
     if problems := _declared_otherwise(client, table, found):
-        raise SchemaDriftError(" ".join(problems), next_step=_LET_ALTER)
+        raise SchemaDriftError(" ".join(problems), code="MA-SR-141", next_step=_LET_ALTER)
     return found
 
 
@@ -215,6 +218,7 @@ def _declared_otherwise(client: StarRocks, table: TablePlan, found: ExistingTabl
 def _not_made(table: TablePlan) -> ObjectNotFoundError:
     return ObjectNotFoundError(
         f"{subject(table)} does not exist, and create: false leaves making it to somebody else.",
+        code="MA-SR-140",
         next_step="`migration-assets plan --report plan.md` shows the statement that makes it.",
     )
 
@@ -246,7 +250,9 @@ def mark(client: StarRocks, table: TablePlan) -> None:
         if table.create:
             raise
         raise AccessDeniedError(
-            error.found, next_step=f"Let the owner of the table run: {statement}"
+            error.found,
+            code=error.code,
+            next_step=f"Let the owner of the table run: {statement}",
         ) from error
 
 
@@ -301,6 +307,7 @@ def _take(client: StarRocks, table: TablePlan, found: ExistingTable) -> None:
             if differences:
                 raise ExistingObjectError(
                     f"{subject(table)} cannot be adopted: {'; '.join(differences)}.",
+                    code="MA-SR-112",
                     next_step="Alter the table, or set on_existing: replace in migration.yaml.",
                 )
             mark(client, table)
@@ -323,6 +330,7 @@ def _refuse_drift(table: TablePlan, found: ExistingTable) -> None:
     if differences:
         raise SchemaDriftError(
             f"{subject(table)} was altered since it was made: {'; '.join(differences)}.",
+            code="MA-SR-109",
             next_step=f"Undo the change. Or: {_RESET}",
         )
 
@@ -332,5 +340,6 @@ def _not_ours(table: TablePlan, found: ExistingTable) -> ExistingObjectError:
     origin = f"it is the copy of {source}" if source else "no migration made it"
     return ExistingObjectError(
         f"{subject(table)} exists already and is not ours: it is a {found.kind.lower()}, {origin}.",
+        code="MA-SR-108",
         next_step=_CHOICES,
     )

@@ -166,7 +166,7 @@ def test_rows_of_others_are_taken_over_only_where_a_rule_says_so() -> None:
     tables.ensure_table(client(server), adopting)
     assert server.sent == [ddl.set_comment_sql(adopting)]
     other = ddl.table_comment(only(source("other")))
-    with pytest.raises(ExistingObjectError, match="the copy of .*other"):
+    with pytest.raises(ExistingObjectError, match=r"the copy of .*other"):
         tables.ensure_table(client(Server(table(), comment=other)), table())
 
 
@@ -236,7 +236,7 @@ def test_columns_are_altered_by_the_owner() -> None:
     assert not new.create
     server = Server(old.tables[0], comment=ddl.table_comment(old.tables[0]))
     with pytest.raises(
-        SchemaDriftError, match="ALTER TABLE `dbo`.`orders` ADD COLUMN `n` INT NULL"
+        SchemaDriftError, match=r"ALTER TABLE `dbo`.`orders` ADD COLUMN `n` INT NULL"
     ):
         evolution.evolve_table(client(server), new)
     assert server.sent == []
@@ -250,7 +250,7 @@ def test_protected_rows_are_not_removed(create: bool) -> None:
     planned = table(create=create, prevent_reset=True)
     server = Server(planned, comment=ddl.table_comment(planned), rows=3)
     for remove in (tables.recreate_table, tables.drop_table):
-        with pytest.raises(ConfigurationError, match="prevent_reset of migration.yaml protects it"):
+        with pytest.raises(ConfigurationError, match=r"prevent_reset of .* protects it"):
             remove(client(server), planned)
     assert server.sent == []
 
