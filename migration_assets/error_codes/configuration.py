@@ -123,7 +123,7 @@ ENTRIES = (
         "`migration-assets doctor` lists the libraries that are missing.",
         "Install them by the command in the message."),
     Entry("MA-CF-060", "a rule about a StarRocks table cannot work",
-        "migration.yaml asks for a model, a key or a distribution that StarRocks does not have, or that would merge rows which the source keeps apart.",
+        "A rule asks for a model, a key or a distribution that StarRocks does not have, or that would merge rows which the source keeps apart.",
         "The message names table, column and reason; docs/migration-yaml.md says what each model takes.",
         "Name other columns in `keys` or `distributed_by`, or write `model: duplicate` for the table."),
     Entry("MA-CF-061", "the rows of a table are protected",
