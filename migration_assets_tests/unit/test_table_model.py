@@ -9,6 +9,7 @@ import pytest
 from migration_assets.choices import StarRocksModel
 from migration_assets.errors import ConfigurationError, PlanError, UnsupportedError
 from migration_assets.evolution import obstacles
+from migration_assets.inventory_page.table_design import table_design
 from migration_assets.plan import MigrationPlan, TablePlan
 from migration_assets.plan_changes import Remedy, compare_plans
 from migration_assets.schema import Column, MssqlType, SourceIndex, TableKind
@@ -201,6 +202,18 @@ def test_a_plan_whose_key_lacks_the_partition_makes_no_table() -> None:
     nullable = table.columns[0].model_copy(update={"nullable": True})
     with pytest.raises(UnsupportedError, match="takes NULL"):
         create_table_sql(table.replaced(columns=(nullable, *table.columns[1:])), 1)
+
+
+def test_the_page_explains_what_was_asked_for() -> None:
+    design = table_design(made(ID, CODE, model="primary", distributed_by="id", create=False), 1)
+    assert design.summary.startswith("PRIMARY KEY (id, source_partition), 1 partition")
+    reasons = dict(design.reasons)
+    assert "one row for each key" in reasons["Model"]
+    assert "Its owner makes the table" in reasons["Model"]
+    assert "the primary key of the source" in reasons["Sort key"]
+    assert "rows are spread by id" in reasons["Buckets"]
+    keys = dict(table_design(made(ID, CODE, keys=["Code"]), 1).reasons)
+    assert keys["Sort key"] == "code: the keys that migration.yaml names."
 
 
 def test_integers_of_any_width_are_short_keys() -> None:
