@@ -43,7 +43,7 @@ def plan_columns(
     kept = [c for c in table.columns.columns if wishes.takes_column(c.name)]
     dropped = [c for c in table.columns.columns if not wishes.takes_column(c.name)]
     if not kept:
-        raise UnsupportedError("no column is left to migrate")
+        raise UnsupportedError("no column is left to migrate", code="MA-PL-010")
     chosen = {column.name: wishes.conversions(column.name) for column in kept}
     given = {column.name: wishes.column(column.name) for column in kept}
     masked = masked_columns(table, wishes)
@@ -107,6 +107,7 @@ def _together(refused: Sequence[UnsupportedError]) -> UnsupportedError:
         return refused[0]
     return UnsupportedError(
         " ".join(error.found for error in refused),
+        code="MA-PL-011",
         next_step="List them under exclude_columns in migration.yaml to migrate the table without "
         "them.",
     )
