@@ -140,6 +140,7 @@ def _refuse_shared_names(table: SourceTable, names: Mapping[str, str]) -> None:
         if other != source:
             raise ConfigurationError(
                 f"{table.full_name}: migration.yaml names both {other} and {source} {name}.",
+                code="MA-CF-056",
                 next_step="Give each column a `name` of its own.",
             )
 

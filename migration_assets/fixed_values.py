@@ -49,6 +49,7 @@ def fixed_expression(column: Column, plain: ColumnPlan, value: str, where: str) 
         raise ConfigurationError(
             f"{where}: {column.name} of type {column.type.declaration} cannot be masked by the fixed "
             f"value {value[:80]!r}: {why}.",
+            code="MA-CF-050",
             next_step="Correct `fixed` in migration.yaml, or use `mask: null`.",
         ) from None
 

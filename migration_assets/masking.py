@@ -105,6 +105,7 @@ def mask_column(
             if not digest:
                 raise ConfigurationError(
                     f"{where}: {column.name} is masked by hash, and there is no salt.",
+                    code="MA-CF-053",
                     next_step=SALT_MISSING,
                 )
             update |= _hashed(column, plain, digest, where)
@@ -203,6 +204,7 @@ def _number_type(plain: ColumnPlan) -> str:
 def _no_such_mask(where: str, column: Column, mask: str, why: str) -> ConfigurationError:
     return ConfigurationError(
         f"{where}: {column.name} of type {column.type.declaration} cannot be masked by {mask}: {why}.",
+        code="MA-CF-050",
         next_step="Choose another mask in migration.yaml, or leave the column out by exclude_columns.",
     )
 
@@ -234,6 +236,7 @@ def refuse_misplaced(table: SourceTable, wishes: TableRules) -> None:
             raise ConfigurationError(
                 f"{table.full_name}: {folded[name.casefold()]} cannot be masked: it is {use}, so its "
                 "values would stand in the plan.",
+                code="MA-CF-051",
                 next_step="Take the mask away, cut the table by another column, or migrate a view of "
                 "it that has another key.",
             )
@@ -246,6 +249,7 @@ def refuse_misplaced(table: SourceTable, wishes: TableRules) -> None:
             raise ConfigurationError(
                 f"{table.full_name}: {column.name} is computed from {told}, which is masked, and "
                 "would tell its values.",
+                code="MA-CF-051",
                 next_step=f"Mask {column.name} too, or list it under exclude_columns.",
             )
 
@@ -299,6 +303,7 @@ def refuse_masks_of_nothing(rules: Rules, tables: Sequence[SourceTable]) -> None
             raise ConfigurationError(
                 f"migration.yaml: tables: {pattern}: columns: {name} has a mask, and "
                 f"{found if matched else f'{pattern} matches no table'}.",
+                code="MA-CF-052",
                 next_step="Correct the name, or take the mask away: it masks nothing.",
             )
 

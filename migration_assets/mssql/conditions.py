@@ -40,6 +40,7 @@ def _with_condition(client: SqlServer, table: SourceTable, rules: Rules) -> Sour
     except PermanentError as error:
         raise ConfigurationError(
             f"migration.yaml: tables: {table.full_name}: where is refused. {error.found}",
+            code="MA-CF-055",
             next_step="Correct it: it is put into parentheses after WHERE, over the columns of the "
             "source.",
         ) from None

@@ -83,6 +83,7 @@ def jdbc_table(table: TablePlan) -> str:
         raise UnsupportedError(
             f"{table.full_name}: {', '.join(hashed)} masked by hash cannot be read by Spark's JDBC "
             "reader: the salt would stand in its statements.",
+            code="MA-SP-050",
             next_step="Set SPARK_READER=arrow, or `engine: arrow` for the table.",
         )
     columns = [f"{numbered(column)} AS {quote(column.name)}" for column in table.columns]

@@ -42,12 +42,15 @@ def with_salt(sql: str, settings: MssqlSettings) -> tuple[str, tuple[bytes, ...]
     salt, found = _salt(settings), salt_digest(settings)
     if salt is None:
         raise ConfigurationError(
-            "Columns are masked by hash, and there is no salt.", next_step=SALT_MISSING
+            "Columns are masked by hash, and there is no salt.",
+            code="MA-CF-053",
+            next_step=SALT_MISSING,
         )
     if found != wanted[1]:
         raise ConfigurationError(
             f"The plan masks columns under the salt {wanted[1]}, and the one that is set has the digest "
             f"{found}: one value would get two hashes.",
+            code="MA-CF-054",
             next_step="Set MIGRATION_MASK_SALT as it was, or run `migration-assets plan` again, which "
             "says what has to be migrated anew.",
         )

@@ -166,7 +166,7 @@ def test_masked_values_are_nowhere_but_in_the_source(bench: Bench) -> None:
 
     planned = run("plan", "--measure", "--report", "report.html", "-v")
     assert "Rows are left out (80 of 240)" in planned
-    assert "masked: a keyed SHA-256" in planned
+    assert "Masked: a keyed SHA-256" in planned
     assert len(bench.project.table("dbo.People")["key_ranges"]) == 8
 
     # Another salt is refused before a row is read, by runs and by whoever measures again.
