@@ -52,7 +52,8 @@ def unfiltered_sql(table: TablePlan | SourceTable) -> str:
 def _read(table: TablePlan | SourceTable) -> list[str]:
     """Source columns that statements about a table name: no more, so that none is read for nothing."""
     if isinstance(table, SourceTable):
-        return [column.name for column in table.columns.columns]
+        # Nobody is sure to be allowed to read the others.
+        return [column.name for column in table.columns.columns if column.refusal is None]
     names = [c.source_name for c in table.columns if c.mask not in {"null", "fixed"}]
     for key_range in table.key_ranges:
         names += [*key_range.key_columns, *key_range.hash_columns]
