@@ -83,6 +83,10 @@ class ColumnPlan(TargetColumn):
         cut: StarRocks gets the beginning of texts that are too long for it.
         utf16: its text may be no valid UTF-16, which is not accepted.
         affected: rows whose value that changes, counted by `plan --measure`; None if not counted.
+        mask: how its values are masked: `hash`, `null`, `fixed` or `partial, first 1, last 2`; empty
+            when they are not.
+        masked_type: of a masked column, the T-SQL type of what is read.
+        named: its name is a rule's.
     """
 
     source_name: str
@@ -98,6 +102,23 @@ class ColumnPlan(TargetColumn):
     cut: bool = False
     utf16: bool = False
     affected: int | None = None
+    mask: str = ""
+    masked_type: str = ""
+    named: bool = False
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what older plans do not have, so that they keep their id."""
+        content: dict[str, Any] = handler(self)
+        return {k: v for k, v in content.items() if v or k not in _LATER_COLUMN_FIELDS}
+
+    @property
+    def read_type(self) -> str:
+        """T-SQL type of what is read: the column's own, or that of its mask."""
+        return self.masked_type or self.mssql_type
+
+
+_LATER_COLUMN_FIELDS = frozenset({"mask", "masked_type", "named"})
 
 
 class Evolution(FrozenModel):
@@ -121,7 +142,10 @@ class TablePlan(FrozenModel):
         source_schema: SQL Server schema; `source_name` is the table there.
         kind: a table, a view or a query.
         query: the text of a query, which stands in parentheses where a table has its name.
-        rows: estimated rows when planned; `bytes` likewise, None if unknown.
+        where: a condition of the rules that rows must fulfil; empty for all rows.
+        mask_key: digest of the salt under which columns are masked by hash; empty without such.
+        rows: estimated rows when planned, those that `where` leaves out too; `bytes` likewise, None if
+            unknown.
         primary_key: source names of the key's columns, in key order; of a view or query those that
             rules name, which may be NULL and need not be unique.
         sort_key: target names of the StarRocks sort key, in order; they come first in its table.
@@ -164,6 +188,8 @@ class TablePlan(FrozenModel):
     source_name: str
     kind: TableKind = TableKind.TABLE
     query: str = ""
+    where: str = ""
+    mask_key: str = ""
     rows: int
     bytes: int | None = None
     columns: tuple[ColumnPlan, ...]
@@ -335,13 +361,19 @@ class TablePlan(FrozenModel):
             "ranges": self.cut,
             **({"query": self.query} if self.query else {}),
             **({} if self.model is StarRocksModel.DUPLICATE else {"model": self.model.value}),
+            **({"where": self.where} if self.where else {}),
+            # A hash's expression names its salt's digest, too: two salts never meet in one table.
+            **({"mask_key": self.mask_key} if self.mask_key else {}),
         }
         return content_hash(identity)
 
 
 _LATER_TABLE_FIELDS = frozenset(
-    {"cut_by", "range_rows", "consistency", "block_writers", "query", "window"}
-    | {"distributed_by", "properties", "owners", "prevent_reset"}
+    {
+        *("cut_by", "range_rows", "consistency", "block_writers", "query", "window"),
+        *("where", "mask_key"),
+        *("distributed_by", "properties", "owners", "prevent_reset"),
+    }
 )
 
 

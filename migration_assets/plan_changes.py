@@ -143,6 +143,7 @@ def _compare(old: TablePlan, new: TablePlan) -> TableChange | None:
     changes = (
         *_changed(Area.SOURCE, "table", _dotted(source_of(old)), _dotted(source_of(new))),
         *_changed(Area.SOURCE, "query", _one_line(old.query), _one_line(new.query)),
+        *_changed(Area.SOURCE, "where", _one_line(old.where), _one_line(new.where)),
         *_columns(old, new),
         *_ranges(old, new),
         *_targets(old, new),
@@ -204,6 +205,8 @@ def _described(column: ColumnPlan) -> str:
     targets = f"{column.iceberg_type}, {column.starrocks_type or 'not in StarRocks'}"
     plain = f"[{column.source_name.replace(']', ']]')}]"
     read = "" if column.select_expression == plain else f" as {column.select_expression}"
+    if column.mask == "hash":  # its text is long, and the salt's digest is told by itself
+        read = " masked by hash"
     renamed = "" if column.name == column.source_name else f"{column.source_name} "
     return f"{renamed}{column.mssql_type}{null}{read} -> {targets}"
 
@@ -273,6 +276,7 @@ _COMPARED = frozenset(
         *("model", "distributed_by", "properties"),
         *("namespace", "iceberg_table", "location", "starrocks_database", "starrocks_table"),
         *("source_server", "source_database", "source_schema", "source_name", "query"),
+        *("where",),
     }
 )
 _NO_CHANGES = frozenset(

@@ -25,6 +25,7 @@ from migration_assets.consistency import (
 )
 from migration_assets.errors import ConfigurationError, UnsupportedError
 from migration_assets.key_range import KeyRange
+from migration_assets.masking import cuttable, refuse_masks_of_nothing, refuse_misplaced
 from migration_assets.naming import (
     Claim,
     NameKind,
@@ -66,7 +67,12 @@ TABLET_BYTES = 10 << 30
 
 
 def plan(
-    database: SourceDatabase, rules: Rules, *, warehouse: str, has_cluster: bool = False
+    database: SourceDatabase,
+    rules: Rules,
+    *,
+    warehouse: str,
+    has_cluster: bool = False,
+    mask_key: str = "",
 ) -> MigrationPlan:
     """Plan the migration of a database.
 
@@ -76,14 +82,16 @@ def plan(
         rules: the user's wishes.
         warehouse: URI under which tables lie, without a trailing slash.
         has_cluster: whether there is a Spark cluster, to which large tables go by rule.
+        mask_key: digest of the salt of masks by hash; empty where there is none.
 
     Returns:
         The plan, tables in the order of schema and name. The same input gives the same plan id.
 
     Raises:
-        ConfigurationError: the rules name a key column that cannot be one, or send two tables to
-            the same place.
+        ConfigurationError: the rules name a key column that cannot be one, mask what cannot be
+            masked, or send two tables to the same place.
     """
+    refuse_masks_of_nothing(rules, database.tables)
     tables, skipped = _select(database, rules)
     targets = _targets(database, rules, warehouse)
     _refuse_shared_targets([(table, targets[table.full_name]) for table in tables])
@@ -92,7 +100,7 @@ def plan(
         wishes = rules.for_table(table.full_name)
         warnings = check_barrier(table, database, wishes, consistency=rules.consistency)
         try:
-            made = _plan_table(database, table, wishes, targets[table.full_name])
+            made = _plan_table(database, table, wishes, targets[table.full_name], mask_key)
         except UnsupportedError as error:
             skipped.append(_skip(table, error.message))
         else:
@@ -158,6 +166,8 @@ def keys_to_measure(database: SourceDatabase, rules: Rules) -> list[KeyRequest]:
     keys = []
     for table in _select(database, rules)[0]:
         wishes = rules.for_table(table.full_name)
+        refuse_misplaced(table, wishes)
+        table = cuttable(table, wishes)  # noqa: PLW2901 - no value of a masked column is asked for
         count = count_partitions(table, wishes)
         if count > 1 and wishes.split is not Split.HASH and wishes.window is None:
             choice, is_along = choose(table, wishes)
@@ -174,8 +184,14 @@ def windows_to_measure(database: SourceDatabase, rules: Rules) -> list[WindowReq
     Raises:
         ConfigurationError: a rule names a column that the table does not have or that has no dates.
     """
-    wished = [(t, rules.for_table(t.full_name).window) for t in _select(database, rules)[0]]
-    return [window_request(table, window) for table, window in wished if window is not None]
+    wished = [(t, rules.for_table(t.full_name)) for t in _select(database, rules)[0]]
+    for table, wishes in wished:
+        refuse_misplaced(table, wishes)
+    return [
+        window_request(cuttable(table, wishes), wishes.window)
+        for table, wishes in wished
+        if wishes.window is not None
+    ]
 
 
 def _select(database: SourceDatabase, rules: Rules) -> tuple[list[SourceTable], list[SkippedTable]]:
@@ -218,10 +234,15 @@ def _notes(database: SourceDatabase, rules: Rules) -> list[str]:
 
 
 def _plan_table(
-    database: SourceDatabase, table: SourceTable, wishes: TableRules, target: _Target
+    database: SourceDatabase,
+    table: SourceTable,
+    wishes: TableRules,
+    target: _Target,
+    mask_key: str,
 ) -> TablePlan:
-    columns, column_warnings = plan_columns(table, wishes)
-    cut = plan_ranges(table, wishes)
+    refuse_misplaced(table, wishes)
+    columns, column_warnings = plan_columns(table, wishes, mask_key)
+    cut = plan_ranges(cuttable(table, wishes), wishes)
     ranges = cut.ranges
     names = {column.source_name: column.name for column in columns}
     key = table.columns.primary_key
@@ -231,7 +252,9 @@ def _plan_table(
         missing = "primary key" if table.kind is TableKind.TABLE else "key"
         key_warnings.append(f"No {missing}: duplicate rows cannot be told apart.")
     elif not is_key_whole:
-        key_warnings.append("The primary key lost a column by exclude_columns: it is not used.")
+        key_warnings.append(
+            "The primary key lost a column that the rules leave out: it is not used."
+        )
         key = ()
     if wishes.key and table.kind is TableKind.TABLE:
         key_warnings.append("key has no effect: it is for views and queries.")
@@ -243,6 +266,8 @@ def _plan_table(
         source_name=table.name,
         kind=table.kind,
         query=table.query,
+        where=wishes.where or "",
+        mask_key=mask_key if any(column.mask == "hash" for column in columns) else "",
         rows=table.rows,
         bytes=table.bytes,
         columns=columns,
@@ -270,6 +295,7 @@ def _plan_table(
         prevent_reset=bool(wishes.prevent_reset),
         warnings=(
             *table.warnings,
+            *([left_out_by(wishes.where)] if wishes.where else []),
             *key_warnings,
             *made_as.warnings,
             *_of_its_owner(wishes),
@@ -287,6 +313,16 @@ def _of_its_owner(wishes: TableRules) -> list[str]:
         return []
     verb = "has" if len(given) == 1 else "have"
     return [f"{', '.join(given)} {verb} no effect: create: false leaves that to the table's owner."]
+
+
+def left_out_by(where: str, counted: str = "") -> str:
+    """What the plan says of a condition.
+
+    Args:
+        where: the condition.
+        counted: what is known of the rows that it leaves out, the end of a sentence.
+    """
+    return f"Rows are left out{counted}: only those are migrated where {' '.join(where.split())}"
 
 
 def _engine(table: SourceTable, rules: Rules, *, has_cluster: bool) -> Engine:

@@ -32,8 +32,11 @@ tables:
     owners: [team:sales, ann@example.com]
     prevent_reset: true
     window: {column: PlacedAt, by: month}   # day | month | year, from:, until: docs/windows.md
+    where: Status <> 'draft'
     columns:
       PlacedAt: {fractions: text}
+      Email: {mask: hash}      # hash | null | {fixed: x} | {partial: {last: 4}}: docs/masking.md
+      CustomerName: {name: customer}
 ```
 
 Patterns are shell patterns (`*`, `?`, `[ab]`) over `schema.table` without quotes, compared without
@@ -73,6 +76,7 @@ from migration_assets.conversions import (
 )
 from migration_assets.frozen_model import FrozenModel
 from migration_assets.key_range import Period
+from migration_assets.mask_rules import ColumnName, MaskChoice
 from migration_assets.naming import (
     ICEBERG_TEMPLATE_PATTERN,
     NAMESPACE_PATTERN,
@@ -81,7 +85,7 @@ from migration_assets.naming import (
     STARROCKS_TEMPLATE_PATTERN,
 )
 from migration_assets.schema import SourceTable, TableKind
-from migration_assets.source_query import single_select
+from migration_assets.source_query import single_condition, single_select
 from migration_assets.table_properties import Owners, Properties
 
 MAX_IDENTIFIER = 128
@@ -134,6 +138,18 @@ def _distinct_names(queries: dict[str, QueryRules]) -> dict[str, QueryRules]:
 
 
 _QUERY_NAME = re.compile(r"[^\s.\[\]](?:[^.\[\]]*[^\s.\[\]])?\.[^\s.\[\]](?:[^.\[\]]*[^\s.\[\]])?")
+
+
+def _condition(text: str | None) -> str | None:
+    return None if text is None else single_condition(text)
+
+
+def _new_names(columns: dict[str, ColumnRules]) -> dict[str, ColumnRules]:
+    """Refuse a new name for all columns that a pattern matches."""
+    for name, wishes in columns.items():
+        if wishes.name is not None and ("*" in name or "?" in name):
+            raise ValueError(f"{name} is a pattern, and a new name belongs to one column")
+    return columns
 
 
 def _no_switch(value: object) -> object:
@@ -216,8 +232,10 @@ class DefaultRules(FrozenModel):
             default: `refuse`.
         engine: who extracts: `arrow` (in the run's process) or `spark`; default: `spark` for the
             tables above `spark_from` when SPARK_MASTER names a cluster, else `arrow`.
-        exclude_columns: columns left out, by name without case; the only way to migrate a table
-            that has a column of a refused type.
+        include_columns: the only columns that are migrated, by name or pattern without case;
+            default: all.
+        exclude_columns: columns left out of those, by name or pattern without case; the only way to
+            migrate a table that has a column of a refused type.
         iceberg_table: names of the Iceberg tables, in which `{schema}` and `{table}` stand for the
             source's names, made legal; default: `{table}`.
         starrocks_table: names of the StarRocks tables, written the same way; default: those in
@@ -253,6 +271,7 @@ class DefaultRules(FrozenModel):
     verification: VerificationLevel | None = None
     on_existing: OnExisting | None = None
     engine: Engine | None = None
+    include_columns: Patterns = ()
     exclude_columns: Patterns = ()
     iceberg_table: IcebergTemplateOfMany = None
     starrocks_table: StarRocksTemplateOfMany = None
@@ -272,12 +291,21 @@ class ColumnRules(FrozenModel):
     """Wishes about one column, which go before those about its table.
 
     Attributes:
+        name: its name in Iceberg and StarRocks, whose change makes the table be migrated anew;
+            default: the column's own, made legal.
+        mask: what is read instead of its values, in SQL Server itself: `hash` (64 hexadecimal digits
+            of a keyed SHA-256, the key is MIGRATION_MASK_SALT), `null`, `{fixed: value}` (one value
+            of the column's type), `{partial: {first: 1, last: 2}}` (the ends of a text, `***`
+            between), or `off` against an earlier pattern. Not for columns of a primary key, nor for
+            those that the table is cut by. Changing it makes the table be migrated anew.
         fractions: what becomes of 100 ns digits; default: that of the table.
         offsets: what becomes of the offsets of datetimeoffset; default: that of the table.
         long_values: what becomes of values that are too long for StarRocks; default: that of the table.
         invalid_text: what becomes of unpaired surrogates in nvarchar; default: that of the table.
     """
 
+    name: ColumnName | None = None
+    mask: MaskChoice = None
     fractions: Fractions | None = None
     offsets: Offsets | None = None
     long_values: LongValues | None = None
@@ -344,7 +372,12 @@ class TableRules(DefaultRules):
         window: partition by day, month or year of a column instead (docs/windows.md).
         key: columns that identify a row of a view or query, by which it is cut and compared.
         location: URI of the data; default: `<warehouse>/<namespace>/<iceberg_table>`.
-        columns: source column (without case) to wishes about it alone.
+        where: a T-SQL condition that rows must fulfil to be migrated, over the columns of the source
+            (`Status <> 'draft' AND PlacedAt >= '2020-01-01'`); subqueries may stand in it, clocks and
+            random numbers may not, since it must choose the same rows each time. Changing it makes
+            the table be migrated anew.
+        columns: source column, or a pattern (without case), to wishes about it alone; later ones
+            win, key by key.
         consistency: `barrier`: all partitions show one point in time (docs/consistency.md);
             default: that of the plan.
         block_writers: a barrier may keep writers waiting until the table is extracted, where the
@@ -359,14 +392,29 @@ class TableRules(DefaultRules):
     window: WindowRules | None = None
     key: Patterns = ()
     location: str | None = Field(None, pattern=r"^[a-z][a-z0-9+.-]*://.*[^/]/*$")
-    columns: dict[str, ColumnRules] = Field(default_factory=dict)
+    where: Annotated[str | None, AfterValidator(_condition)] = None
+    columns: Annotated[dict[str, ColumnRules], AfterValidator(_new_names)] = Field(
+        default_factory=dict
+    )
     consistency: Annotated[TableConsistency | None, BeforeValidator(_of_a_table)] = None
     block_writers: bool | None = None
 
+    def takes_column(self, column: str) -> bool:
+        """Whether a source column is migrated, by `include_columns` and `exclude_columns`."""
+        included = not self.include_columns or any(matches(p, column) for p in self.include_columns)
+        return included and not any(matches(p, column) for p in self.exclude_columns)
+
+    def column(self, column: str) -> ColumnRules:
+        """What is wished about a source column alone; later patterns win, key by key."""
+        merged: dict[str, Any] = {}
+        for pattern, wishes in self.columns.items():
+            if matches(pattern, column):
+                merged |= wishes.model_dump(exclude_unset=True)
+        return ColumnRules.model_validate(merged)
+
     def conversions(self, column: str) -> Conversions:
         """What is chosen for a source column: its own wishes, else the table's, else the default."""
-        by_folded_name = {name.casefold(): wishes for name, wishes in self.columns.items()}
-        own = by_folded_name.get(column.casefold(), ColumnRules())
+        own = self.column(column)
         wishes = {
             choice: getattr(own, choice) or getattr(self, choice)
             for choice in Conversions.model_fields
@@ -485,7 +533,9 @@ class Rules(FrozenModel):
             if matches(pattern, full_name):
                 given = wishes.model_dump(exclude_unset=True)
                 for name, of_column in given.pop("columns", {}).items():
-                    columns.setdefault(name.casefold(), {}).update(of_column)
+                    # The last one written goes before the patterns ahead of it.
+                    earlier = columns.pop(name.casefold(), {})
+                    columns[name.casefold()] = {**earlier, **of_column}
                 properties |= given.pop("properties", {})
                 merged |= given
         for name, query in self.queries.items():

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from migration_assets.mask_rules import FixedMask, Kept, PartialMask
 from migration_assets.rules import (
     ColumnRules,
     DefaultRules,
@@ -39,10 +40,18 @@ _PARTS: tuple[tuple[str, str, type[BaseModel], type[BaseModel] | None], ...] = (
     ("Only below `tables`", "", TableRules, DefaultRules),
     (
         "`columns` of a table",
-        "By the column's name in SQL Server, without case.",
+        "By the column's name in SQL Server or a pattern, without case.",
         ColumnRules,
         None,
     ),
+    (
+        "`mask` of a column",
+        "`hash`, `null`, `off`, or one of these two ([more](masking.md)).",
+        FixedMask,
+        None,
+    ),
+    ("", "", PartialMask, None),
+    ("`partial` of a mask", "", Kept, None),
     ("`window` of a table", "", WindowRules, None),
     ("`schemas`", "", SchemaRules, None),
     ("`queries`", "", QueryRules, None),
@@ -69,7 +78,8 @@ def _section(
     lines = [_line(_HEAD), _line(["---"] * len(_HEAD))]
     lines += [_line(row) for name, row in _rows(model) if name not in known]
     table = "\n".join(lines)
-    return f"### {heading}\n\n{f'{text}{chr(10)}{chr(10)}' if text else ''}{table}\n"
+    head = f"### {heading}\n\n" if heading else ""
+    return f"{head}{f'{text}{chr(10)}{chr(10)}' if text else ''}{table}\n"
 
 
 def _rows(model: type[BaseModel]) -> Iterator[tuple[str, tuple[str, str, str, str]]]:
@@ -95,7 +105,13 @@ def _kind(entry: dict[str, Any], parts: dict[str, Any]) -> str:
     if "anyOf" in entry:
         kinds = [_kind(kind, parts) for kind in entry["anyOf"]]
         return "text or a list" if "list" in kinds else " or ".join(dict.fromkeys(kinds))
+    if "const" in entry:
+        return f"`{str(entry['const']).lower()}`"
+    if isinstance(entry["type"], list):
+        return "a value"
     match entry["type"]:
+        case "null":
+            return "`null`"
         case "integer":
             bounds = entry.get("minimum"), entry.get("maximum")
             return f"{bounds[0]} to {bounds[1]}" if None not in bounds else "number"

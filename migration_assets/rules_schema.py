@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from migration_assets.mask_rules import FixedMask, Kept, PartialMask
 from migration_assets.rules import (
     ColumnRules,
     DefaultRules,
@@ -36,11 +37,17 @@ MODELS: tuple[type[BaseModel], ...] = (
     SchemaRules,
     QueryRules,
     SparkFrom,
+    FixedMask,
+    PartialMask,
+    Kept,
 )
 """All parts of the file."""
 
 SCHEMA_PATH = Path(__file__).with_name("migration.schema.json")
 """Where the schema is, in a checkout and in an installed package."""
+
+_NULL_IS_A_VALUE = frozenset({"mask"})
+"""Keys that may be left empty, or have null written behind them."""
 
 _ENTRY = re.compile(r"^    (\w+): (.*(?:\n {8,}.*)*)", re.MULTILINE)
 
@@ -109,7 +116,8 @@ def _describe(part: dict[str, Any], model: type[BaseModel]) -> None:
         default = entry.get("default")
         if not default or isinstance(default, dict):
             entry.pop("default", None)  # nothing is wished, or each key has its own
-        _without_null(entry)
+        if key not in _NULL_IS_A_VALUE:
+            _without_null(entry)
         for ours, theirs in {"ge": "minimum", "le": "maximum"}.items():
             # Pydantic does not translate the bounds of a field that a validator comes before.
             if ours in entry:
