@@ -165,11 +165,11 @@ def test_masked_values_are_nowhere_but_in_the_source(bench: Bench) -> None:
     assert "Masked: a keyed SHA-256" in planned
     assert len(bench.project.table("dbo.People")["key_ranges"]) == 8
 
-    # Another salt is refused before a row is read, by runs and by whoever measures again.
-    read = len(log.matching(r"AS \[contact\]"))
+    # Another salt is refused before a row is read.
     other = "another salt that is long enough"
-    assert "two hashes" in run("run", code=1, MIGRATION_MASK_SALT=other)
-    assert len(log.matching(r"AS \[contact\]")) == read
+    refused = run("run", "--tables", "dbo.Subscribers", code=1, MIGRATION_MASK_SALT=other)
+    assert "two hashes" in refused
+    assert not log.matching(r"AS \[mail\]")
 
     run("run")
     assert bench.iceberg("people", COLUMNS) == EXPECTED
