@@ -21,7 +21,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 
 from migration_assets.frozen_model import FrozenModel
 from migration_assets.naming import RESERVED_COLUMNS, NameKind, comparable, legal_name
@@ -51,7 +51,7 @@ class FixedMask(FrozenModel):
         fixed: a value of the column's type, as text: `unknown`, `0`, `1900-01-01`, `0x00`.
     """
 
-    fixed: str = Field(json_schema_extra={"type": ["string", "number", "boolean"]})
+    fixed: Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
 
 
 class Kept(FrozenModel):

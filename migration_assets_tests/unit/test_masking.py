@@ -12,6 +12,7 @@ from migration_assets.choices import Fidelity, VerificationLevel
 from migration_assets.errors import ConfigurationError, UnsupportedError
 from migration_assets.evolution import obstacles
 from migration_assets.losses import table_losses
+from migration_assets.mask_rules import MaskWord
 from migration_assets.mssql.jdbc import jdbc_table
 from migration_assets.mssql.mask_salt import salt_digest, with_salt
 from migration_assets.mssql.select import (
@@ -34,10 +35,12 @@ from migration_assets.schema import (
     SourceDatabase,
     SourceIndex,
     SourceTable,
+    TableKind,
     TableSchema,
 )
 from migration_assets.schema import Cut as SourceCut
 from migration_assets.settings import MssqlSettings
+from migration_assets.source_query import single_condition
 
 SALT = "a salt that is long enough"
 DIGEST = "0123456789abcdef"
@@ -461,4 +464,48 @@ def test_columns_are_chosen_by_patterns():
     ]  # fmt: skip
     assert (
         "include_columns: there is no column Nope." in only(include_columns=["Nope", "Id"]).warnings
+    )
+
+
+def test_a_query_is_read_through_its_condition_too():
+    columns = TableSchema((ID, Column("Email", TEXT)), ("Id",))
+    query = SourceTable(
+        "dbo", "People", columns, 10, kind=TableKind.QUERY, query="SELECT Id, Email FROM x"
+    )
+    table = only({"Email": {"mask": None}}, query, where="Id > 3")
+    assert source_sql(table) == (
+        "(SELECT [Id] FROM (\nSELECT Id, Email FROM x\n) AS [q] WHERE (\nId > 3\n)) AS [People]"
+    )
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "Name LIKE N'%;%' AND Id IN (SELECT Id FROM dbo.t WHERE x = 1)",
+        "[GETDATE] > 1 /* a ) comment */ -- and ; another",
+        "Status IS DISTINCT FROM 'x'",
+        "NOT EXISTS (SELECT 1 FROM dbo.gone AS g WHERE g.Id = People.Id)",
+    ],
+)
+def test_conditions_that_are_taken(where: str):
+    assert single_condition(f"  {where}\n") == where
+
+
+def test_later_patterns_win_and_off_takes_a_mask_away():
+    rules = Rules.model_validate(
+        {
+            "tables": {
+                "*": {"columns": {"*mail*": {"mask": "hash"}, "Phone": {"mask": None}}},
+                "dbo.*": {"columns": {"phone": {"name": "telephone"}}},
+                "dbo.Public*": {"columns": {"Email": {"mask": False}}},
+            }
+        }
+    )
+    public, people = (rules.for_table(name) for name in ("dbo.PublicPeople", "dbo.People"))
+    assert people.column("EMAIL").mask is MaskWord.HASH
+    assert public.column("EMAIL").mask is MaskWord.OFF
+    assert public.column("SecondMail").mask is MaskWord.HASH
+    assert (people.column("Phone").mask, people.column("Phone").name) == (
+        MaskWord.NULL,
+        "telephone",
     )
