@@ -172,8 +172,12 @@ class _PasswordSettings(_Settings):
         return given
 
 
+LEAST_SALT = 16
+"""Characters of a salt: fewer could be tried."""
+
+
 class MssqlSettings(_PasswordSettings):
-    """How to reach SQL Server. Timeouts are in seconds."""
+    """How to reach SQL Server, and the salt that goes there. Timeouts are in seconds."""
 
     model_config = SettingsConfigDict(env_prefix="MSSQL_")
 
@@ -193,6 +197,27 @@ class MssqlSettings(_PasswordSettings):
     pool_timeout_s: Seconds = DEFAULT_TIMEOUT_S
     lock_timeout_s: Seconds = 5
     batch_rows: int = Field(65_536, ge=1)
+    mask_salt: SecretStr | None = Field(None, validation_alias="MIGRATION_MASK_SALT")
+    mask_salt_secret_id: str | None = Field(None, validation_alias="MIGRATION_MASK_SALT_SECRET_ID")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_salt(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Fetch the salt that a secret's id stands for; one that is given goes before it."""
+        # By their variables where they come from the environment, by their fields from a caller.
+        secret_id = given.get("MIGRATION_MASK_SALT_SECRET_ID") or given.get("mask_salt_secret_id")
+        if secret_id and not given.get("MIGRATION_MASK_SALT") and not given.get("mask_salt"):
+            from migration_assets.secrets_source import read_password
+
+            return {**given, "MIGRATION_MASK_SALT": read_password(secret_id, LakeSettings.load())}
+        return given
+
+    @field_validator("mask_salt")
+    @classmethod
+    def _long_enough(cls, salt: SecretStr | None) -> SecretStr | None:
+        if salt is not None and len(salt.get_secret_value()) < LEAST_SALT:
+            raise ValueError(f"a salt has {LEAST_SALT} characters or more")
+        return salt
 
     @property
     def server(self) -> str:

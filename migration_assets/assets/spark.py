@@ -119,6 +119,7 @@ def extract_with_spark(
     What concerns the whole table, or Spark itself, is every partition's error.
     """
     from migration_assets.mssql.introspection import check_columns
+    from migration_assets.mssql.jdbc import jdbc_table
     from migration_assets.mssql.point_in_time import start_watch
 
     reader, standpoint = spark.settings.reader, extraction.standpoint
@@ -126,6 +127,8 @@ def extract_with_spark(
         check_columns(mssql, extraction.table)
         if not partition_keys:
             return Extracted()
+        if reader is Reader.JDBC:
+            jdbc_table(extraction.table)  # refuses what it cannot read before a session is started
         # The arrow reader's tasks look at the counters by themselves.
         is_watched = reader is Reader.JDBC and standpoint.watched
         watch = start_watch(mssql, extraction.table) if is_watched else None

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from migration_assets.choices import Engine
+from migration_assets.choices import Engine, StarRocksModel
 from migration_assets.losses import table_losses
 from migration_assets.naming import asset_names
 from migration_assets.partitioning import predicate
@@ -58,6 +58,7 @@ class MigrationTranslator:
             description=_description(stage, table),
             group_name=dagster_name(table.source_schema),
             kinds=_kinds(stage, table),
+            owners=list(table.owners),
             # That of the rows: an evolved table is not to be made again.
             code_version=table.generation,
             partitions_def=partitions_definition(table.partition_keys),
@@ -143,6 +144,10 @@ def _location(stage: Stage, table: TablePlan) -> dict[str, str]:
 def _facts(stage: Stage, table: TablePlan) -> dict[str, Any]:
     """What an operator looks up in the plan."""
     facts: dict[str, Any] = {}
+    if table.owners:
+        facts["owners"] = ", ".join(table.owners)
+    if table.prevent_reset:
+        facts["prevent_reset"] = "its rows are not removed by any command"
     match stage:
         case Stage.MSSQL:
             if table.kind is not TableKind.TABLE:
@@ -161,8 +166,13 @@ def _facts(stage: Stage, table: TablePlan) -> dict[str, Any]:
         case Stage.ICEBERG:
             facts["partitioned by"] = "source_partition"
         case Stage.STARROCKS:
+            if table.model is not StarRocksModel.DUPLICATE:
+                facts["model"] = table.model.value
             facts["sort key"] = ", ".join(table.sort_key)
-            facts["buckets per partition"] = table.buckets
+            if table.create:
+                facts["buckets per partition"] = table.buckets
+            else:
+                facts["made by"] = "its owner in StarRocks (create: false)"
     came = dict.fromkeys(name for evolution in table.evolutions for name in evolution.added)
     if came:
         facts["columns that came later"] = (

@@ -37,9 +37,11 @@ def reset(*, tables: tuple[str, ...], yes: bool) -> int:
     from migration_assets.assets.validation import select_tables
     from migration_assets.operations.home import open_instance
     from migration_assets.operations.reset import reset_tables
+    from migration_assets.protection import refuse_removal
 
     migration_plan = planned()
     chosen = select_tables(migration_plan, tables)
+    refuse_removal(chosen, doing="reset")
     names = ", ".join(table.full_name for table in chosen)
     if not yes:
         click.confirm(f"Delete all migrated rows of {names} in Iceberg and StarRocks?", abort=True)

@@ -21,6 +21,7 @@ from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.schema import iceberg_schema, partition_spec
 from migration_assets.iceberg.windows import LAST_WINDOW_PROPERTY
 from migration_assets.plan import SOURCE_PARTITION, TablePlan
+from migration_assets.protection import refuse_removal
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -165,8 +166,10 @@ def reset_table(lake: Lake, table: TablePlan) -> bool:
 
     Raises:
         ExistingObjectError: it is not ours (`on_existing: replace` allows it).
+        ConfigurationError: `prevent_reset` protects it.
         CommitConflictError: other writers were first, time and again.
     """
+    refuse_removal([table], doing="reset")
     reset_id = str(uuid.uuid4())
 
     @retry_conflicts

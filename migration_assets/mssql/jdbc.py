@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from migration_assets import partitioning
+from migration_assets.errors import UnsupportedError
 from migration_assets.mssql.jdbc_numbers import numbered
 from migration_assets.mssql.select import quote, source_sql
 from migration_assets.plan import TablePlan
@@ -72,7 +73,19 @@ def jdbc_table(table: TablePlan) -> str:
     """The derived table that Spark selects from: planned expressions under their target names.
 
     Dates and times are numbers in it, see `jdbc_numbers`. The raw key stands beside them, so that a predicate on it can still use an index.
+
+    Raises:
+        UnsupportedError: columns are masked by hash: this reader has no parameters, and the salt must
+            not stand in the text, which Spark shows in its UI.
     """
+    if table.mask_key:
+        hashed = [column.source_name for column in table.columns if column.mask == "hash"]
+        raise UnsupportedError(
+            f"{table.full_name}: {', '.join(hashed)} masked by hash cannot be read by Spark's JDBC "
+            "reader: the salt would stand in its statements.",
+            code="MA-SP-050",
+            next_step="Set SPARK_READER=arrow, or `engine: arrow` for the table.",
+        )
     columns = [f"{numbered(column)} AS {quote(column.name)}" for column in table.columns]
     columns += [f"{quote(key)} AS {quote(alias)}" for key, alias in _key_aliases(table).items()]
     return f"(SELECT {', '.join(columns)} FROM {source_sql(table)}) AS source"

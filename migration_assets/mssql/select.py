@@ -11,7 +11,7 @@ from migration_assets.key_range import KeyRange
 from migration_assets.naming import bracketed
 from migration_assets.plan import TablePlan
 from migration_assets.schema import SourceTable
-from migration_assets.source_query import derived_table
+from migration_assets.source_query import derived_table, filtered
 
 MAX_SELECT_LIST = 4_000
 """SQL Server takes 4,096 expressions in a select list; a fingerprint may have more
@@ -29,12 +29,39 @@ def table_name(schema: str, name: str) -> str:
 
 
 def source_sql(table: TablePlan | SourceTable) -> str:
-    """What stands behind FROM: the quoted name of a table or view, a query in parentheses."""
+    """What stands behind FROM: the quoted name of a table or view, a query in parentheses.
+
+    Where rules have a condition it is a derived table of the rows that fulfil it: SQL Server merges
+    that with the statement around it, and no statement can forget the condition.
+    """
+    source = unfiltered_sql(table)
+    if not table.where:
+        return source
+    return filtered(source, [quote(name) for name in _read(table)], table.where, _alias(table))
+
+
+def unfiltered_sql(table: TablePlan | SourceTable) -> str:
+    """`source_sql` with the rows too that the condition of the rules leaves out."""
     if table.query:
         return derived_table(table.query)
     if isinstance(table, TablePlan):
         return table_name(table.source_schema, table.source_name)
     return table_name(table.schema, table.name)
+
+
+def _read(table: TablePlan | SourceTable) -> list[str]:
+    """Source columns that statements about a table name: no more, so that none is read for nothing."""
+    if isinstance(table, SourceTable):
+        # Nobody is sure to be allowed to read the others.
+        return [column.name for column in table.columns.columns if column.refusal is None]
+    names = [c.source_name for c in table.columns if c.mask not in {"null", "fixed"}]
+    for key_range in table.key_ranges:
+        names += [*key_range.key_columns, *key_range.hash_columns]
+    return list(dict.fromkeys(names))
+
+
+def _alias(table: TablePlan | SourceTable) -> str:
+    return quote(table.source_name if isinstance(table, TablePlan) else table.name)
 
 
 def select_sql(table: TablePlan, key_range: KeyRange, condition: str = "") -> str:

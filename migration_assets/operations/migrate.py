@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from migration_assets.assets.translator import STAGES, Stage
+from migration_assets.assets.validation import select_tables
 from migration_assets.iceberg.driver_errors import translate_errors
 from migration_assets.iceberg.lake import Lake
 from migration_assets.mssql.client import SqlServer
@@ -13,7 +14,7 @@ from migration_assets.operations.database_snapshot import ensure_snapshot
 from migration_assets.operations.home import environment, open_instance
 from migration_assets.operations.results import MigrationResult, Report
 from migration_assets.operations.run import Selection, run_migration
-from migration_assets.plan import MigrationPlan
+from migration_assets.plan import MigrationPlan, TablePlan
 from migration_assets.plan_source import load_plan
 from migration_assets.settings import (
     LakeSettings,
@@ -23,6 +24,7 @@ from migration_assets.settings import (
     export_env_file,
 )
 from migration_assets.starrocks.resource import StarRocks
+from migration_assets.starrocks.tables import check_tables
 
 
 def migrate(
@@ -55,7 +57,8 @@ def migrate(
         tables=tables, partition_keys=partitions, only_failed=failed, first=first, last=until
     )
     selection.check(plan)
-    _reach_systems(STAGES[STAGES.index(first) : STAGES.index(until) + 1], plan)
+    chosen = select_tables(plan, tables)
+    _reach_systems(STAGES[STAGES.index(first) : STAGES.index(until) + 1], plan, chosen)
     # The worker processes read these; the runs use the same instance and plan as the UI.
     os.environ.update(environment(settings))
     with open_instance(settings) as instance:
@@ -64,8 +67,13 @@ def migrate(
         return run_migration(plan, instance, selection, run_slots=settings.run_slots, report=report)
 
 
-def _reach_systems(stages: Sequence[Stage], plan: MigrationPlan) -> None:
-    """Ask each system one thing, so that a wrong password is told once and not per partition."""
+def _reach_systems(
+    stages: Sequence[Stage], plan: MigrationPlan, tables: Sequence[TablePlan]
+) -> None:
+    """Ask each system one thing, so that a wrong password is told once and not per partition.
+
+    StarRocks tables that somebody else made are compared too, before a row is read for them.
+    """
     if Stage.MSSQL in stages:
         with SqlServer(MssqlSettings.load()) as mssql:
             mssql.query("SELECT 1", doing="Connecting")
@@ -79,5 +87,6 @@ def _reach_systems(stages: Sequence[Stage], plan: MigrationPlan) -> None:
         starrocks = StarRocks(StarRocksSettings.load())
         try:
             starrocks.query("SELECT 1", about="Connecting")
+            check_tables(starrocks, tables)
         finally:
             starrocks.close()

@@ -31,6 +31,7 @@ def of_env(
 
 SETTINGS = [
     setting(Kind.SETTINGS, "MSSQL_ENCRYPT", "maybe", "MSSQL_ENCRYPT", "'no', 'yes' or 'strict'"),
+    setting(Kind.SETTINGS, "MIGRATION_MASK_SALT", "short", "MIGRATION_MASK_SALT: a salt has 16"),
     setting(Kind.SETTINGS, "MSSQL_USER", None, "MSSQL_USER is not set"),
     setting(Kind.SETTINGS, "MSSQL_USER", " ", "MSSQL_USER: string should have at least 1"),
     setting(Kind.SETTINGS, "MSSQL_PASSWORD", "", "MSSQL_PASSWORD is not set"),
