@@ -285,7 +285,7 @@ def tsql_query(table: TablePlan, level: VerificationLevel) -> FingerprintQuery:
     def remainder(number: str) -> str:
         return f"CAST(({number}) % {SWAP_MODULUS} AS bigint)"
 
-    dialect = _Dialect("COUNT_BIG", tsql_kind, lambda c: c.select_expression, summed, remainder)
+    dialect = _Dialect("COUNT_BIG", tsql_kind, lambda c: c.expression, summed, remainder)
     return _query(table, level, dialect, table.columns)
 
 

@@ -1,7 +1,7 @@
 """Masks of columns: the T-SQL that is read in a column's place, and what must not be masked; pure.
 
-A masked value never leaves SQL Server: every statement that reads a column reads its
-`select_expression`, which is the mask, and a masked column is never cut by, compared by or sorted
+A masked value never leaves SQL Server: every statement that reads values reads them from
+`mssql.select.masked_sql`, where the mask stands in the column's place, and a masked column is never cut by, compared by or sorted
 by, so that none of its values becomes a bound in the plan.
 
 `hash` is HMAC-SHA-256 (RFC 2104) over the value as UTF-16 text (of binary values over the bytes), in

@@ -117,6 +117,11 @@ class ColumnPlan(TargetColumn):
         """T-SQL type of what is read: the column's own, or that of its mask."""
         return self.masked_type or self.mssql_type
 
+    @property
+    def expression(self) -> str:
+        """T-SQL over the rows that statements read: masks stand there already, worked out once."""
+        return naming.bracketed(self.source_name) if self.mask else self.select_expression
+
 
 _LATER_COLUMN_FIELDS = frozenset({"mask", "masked_type", "named"})
 

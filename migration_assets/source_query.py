@@ -129,12 +129,13 @@ def filtered(source: str, columns: Sequence[str], condition: str, alias: str) ->
 
     Args:
         source: a quoted name, or another derived table.
-        columns: quoted names; not `*`, which hidden columns are no part of.
-        condition: as `single_condition` gives it; a comment at its end does not swallow the
+        columns: quoted names, or expressions with names; not `*`, which hidden columns are no part of.
+        condition: empty for all rows, else as `single_condition` gives it; a comment at its end does not swallow the
             parenthesis.
         alias: quoted name of the result.
     """
-    return f"(SELECT {', '.join(columns)} FROM {source} WHERE (\n{condition}\n)) AS {alias}"
+    where = f" WHERE (\n{condition}\n)" if condition else ""
+    return f"(SELECT {', '.join(columns)} FROM {source}{where}) AS {alias}"
 
 
 def derived_table(query: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from migration_assets import partitioning
 from migration_assets.errors import UnsupportedError
 from migration_assets.mssql.jdbc_numbers import numbered
-from migration_assets.mssql.select import quote, source_sql
+from migration_assets.mssql.select import masked_sql, quote
 from migration_assets.plan import TablePlan
 from migration_assets.settings import EncryptMode, MssqlSettings
 
@@ -88,7 +88,7 @@ def jdbc_table(table: TablePlan) -> str:
         )
     columns = [f"{numbered(column)} AS {quote(column.name)}" for column in table.columns]
     columns += [f"{quote(key)} AS {quote(alias)}" for key, alias in _key_aliases(table).items()]
-    return f"(SELECT {', '.join(columns)} FROM {source_sql(table)}) AS source"
+    return f"(SELECT {', '.join(columns)} FROM {masked_sql(table)}) AS source"
 
 
 def jdbc_predicates(table: TablePlan, partition_keys: Sequence[str]) -> list[str]:

@@ -145,7 +145,9 @@ def masked(table: SourceTable, plan: TablePlan, mask: Any) -> TablePlan:
     for column in plan.columns[1:]:
         if column.measure in FIXED or mask is MaskWord.NULL:
             chosen = mask or FixedMask(fixed=FIXED[column.measure])
-        elif column.mssql_type.startswith(("char", "varchar", "nchar", "nvarchar")):
+        elif column.mssql_type.startswith(("char", "varchar")) and "UTF8" not in str(
+            column.collation
+        ):  # the stand-in cuts no text beyond the BMP
             chosen = PartialMask(partial=Kept(first=1, last=1))
         else:
             chosen = MaskWord.NULL

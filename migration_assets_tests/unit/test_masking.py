@@ -376,9 +376,28 @@ def test_sparks_jdbc_reader_refuses_hashes_and_reads_other_masks():
     with pytest.raises(UnsupportedError, match="Email masked by hash"):
         jdbc_table(only({"Email": {"mask": "hash"}}))
     sql = jdbc_table(only({"Born": {"mask": None}}, where="[Big] > 5"))
-    assert "DATEDIFF(day, '1970-01-01', CAST(NULL AS date)) AS [born]" in sql
+    assert "DATEDIFF(day, '1970-01-01', [Born]) AS [born]" in sql
+    assert "CAST(NULL AS date) AS [Born] FROM [dbo].[People]" in sql
     assert "WHERE (\n[Big] > 5\n)) AS [People]" in sql
-    assert "[Born]" not in sql
+    assert sql.count("[Born]") == 2
+
+
+def test_a_mask_stands_once_in_each_statement_and_its_column_nowhere_else():
+    masks = {"Email": {"mask": "hash"}, "Code": {"mask": {"partial": {"first": 1}}}}
+    table = only(masks, verification="rows")
+    (whole,) = table.key_ranges
+    for sql in (
+        select_sql(table, whole),
+        *fingerprint_sql(table, whole, VerificationLevel.FULL),
+        invalid_text_sql(table, whole, ["email"]),
+    ):
+        read, _, source = sql.partition(" FROM (SELECT ")
+        for name in ("Email", "Code"):
+            mask = table.by_source[name].select_expression
+            assert source.count(f"{mask} AS [{name}]") == 1
+            assert f"[{name}]" not in source.replace(f"{mask} AS [{name}]", "")
+        assert "HASHBYTES" not in read
+    assert "HASHBYTES" not in range_count_sql(table, whole)  # pymssql asks it
 
 
 # -- conditions ----------------------------------------------------------------------------------
