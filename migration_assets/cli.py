@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from migration_assets.commands.arguments import FAILED, INTERRUPTED, OK, WRONG_USE, Group
+from migration_assets.commands.clean import clean
 from migration_assets.commands.environment import doctor, env, jars
 from migration_assets.commands.migration import run, status, validate
 from migration_assets.commands.planning import plan
@@ -60,7 +61,7 @@ def cli() -> None:
 
 
 for _command in (
-    demo, dev, doctor, env, evolve, jars, maintain, plan, reset, run, sandbox, snapshot, status,
+    clean, demo, dev, doctor, env, evolve, jars, maintain, plan, reset, run, sandbox, snapshot, status,
     validate,
 ):  # fmt: skip
     cli.add_command(_command)

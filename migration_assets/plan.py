@@ -146,6 +146,7 @@ class TablePlan(FrozenModel):
         consistency: instead of the plan's; None for that.
         block_writers: its barrier may keep writers waiting for as long as the extraction takes,
             where the database allows no SNAPSHOT transactions.
+        trial_rows: it is a trial of so many rows, as `trial.py` makes it; 0 for the table itself.
     """
 
     source_server: str
@@ -183,6 +184,7 @@ class TablePlan(FrozenModel):
     target_rules: str = ""
     consistency: TableConsistency | None = None
     block_writers: bool = False
+    trial_rows: int = 0
 
     @model_serializer(mode="wrap")
     def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -318,7 +320,7 @@ class TablePlan(FrozenModel):
 
 
 _LATER_TABLE_FIELDS = frozenset(
-    {"cut_by", "range_rows", "consistency", "block_writers", "query", "window"}
+    {"cut_by", "range_rows", "consistency", "block_writers", "query", "window", "trial_rows"}
 )
 
 
