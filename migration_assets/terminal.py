@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn
 from rich.progress import Progress as BarProgress
 from rich.progress_bar import ProgressBar
@@ -141,7 +142,7 @@ def print_trial(plan: MigrationPlan, tables: Sequence[str], rows: int) -> None:
         where += f", StarRocks {table.starrocks_database}.{table.starrocks_table}"
         console.print(f"{table.full_name}: {where}", markup=False, soft_wrap=True)
         for warning in table.warnings:
-            console.print(f"  {warning}", markup=False, soft_wrap=True, style="yellow")
+            console.print(Padding(Text(warning, style="yellow"), (0, 0, 0, 2)))
     console.print("`migration-assets clean --trial` removes them.")
 
 

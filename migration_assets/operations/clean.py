@@ -31,7 +31,6 @@ from migration_assets.operations.status import end_dead_runs, is_busy
 from migration_assets.plan import TablePlan
 from migration_assets.settings import LakeSettings, StarRocksSettings
 from migration_assets.starrocks.ddl import table_id_of
-from migration_assets.starrocks.names import subject
 from migration_assets.starrocks.resource import StarRocks
 
 if TYPE_CHECKING:
@@ -173,7 +172,7 @@ class Cleaner:
             )
             return set()
         found.in_starrocks = True
-        found.ours.append(f"StarRocks {subject(table).lower()[:5]}{subject(table)[5:]}")
+        found.ours.append(f"StarRocks table {table.starrocks_database}.{table.starrocks_table}")
         return {table_id_of(there.comment) or ""}
 
     def _look_into_lake(self, found: TableObjects, ids: set[str]) -> None:
