@@ -55,7 +55,7 @@ def _source(plan: MigrationPlan, table: TablePlan) -> Iterator[str]:
     yield commented(f"SQL Server: the rows of {first}, 1 of {len(keys)} partitions")
     if plan.snapshot_isolation and not table.at_barrier:
         yield commented("(rows and fingerprint in one transaction of isolation level SNAPSHOT)")
-    yield laid_out(select_sql(table, table.key_range(first))) + ";"
+    yield laid_out(select_sql(table, table.key_range(first)) + ";")
     if len(keys) > 1:
         yield commented("The partitions differ in their predicates:")
         for key in keys:
@@ -64,7 +64,7 @@ def _source(plan: MigrationPlan, table: TablePlan) -> Iterator[str]:
     if level is not VerificationLevel.NONE:
         yield commented(f"SQL Server: its own measure of {first}, at level {level.value}")
         for statement in fingerprint_sql(table, table.key_range(first), level):
-            yield laid_out(statement) + ";"
+            yield laid_out(statement + ";")
 
 
 def _level(table: TablePlan) -> VerificationLevel:
@@ -94,13 +94,13 @@ def _lake(table: TablePlan) -> Iterator[str]:
 def _starrocks(table: TablePlan, names: StarRocksNames) -> Iterator[str]:
     key_range = table.key_ranges[0]
     yield commented("StarRocks: database and table")
-    yield folded(ddl.create_database_sql(table.starrocks_database)) + ";"
-    yield folded(ddl.create_table_sql(table, names.replication_num)) + ";"
+    yield folded(ddl.create_database_sql(table.starrocks_database) + ";")
+    yield folded(ddl.create_table_sql(table, names.replication_num) + ";")
     yield commented(
         f"StarRocks: the load of {table.partition_keys[0]}. Number of the snapshot and label are "
         "those of the commit and the run; here they stand for them."
     )
-    yield laid_out(dml.refresh_sql(table, names.catalog)) + ";"
+    yield laid_out(dml.refresh_sql(table, names.catalog) + ";")
     load = dml.insert_overwrite_sql(
         table,
         catalog=names.catalog,
@@ -108,9 +108,9 @@ def _starrocks(table: TablePlan, names: StarRocksNames) -> Iterator[str]:
         snapshot_id=SNAPSHOT_STAND_IN,
         label=f"{dml.label_prefix(table, key_range.source_partition)}shown",
     )
-    yield laid_out(load) + ";"
+    yield laid_out(load + ";")
     level = _level(table)
     if level is not VerificationLevel.NONE:
         yield commented("StarRocks: its measure of what was loaded")
         measured = starrocks_query(table, level).expressions
-        yield laid_out(dml.measure_sql(table, key_range.source_partition, measured)) + ";"
+        yield laid_out(dml.measure_sql(table, key_range.source_partition, measured) + ";")

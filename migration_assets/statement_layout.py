@@ -134,16 +134,27 @@ def _lines(pieces: Sequence[_Piece]) -> Iterator[list[_Piece]]:
 
 def _folded(pieces: Sequence[_Piece], base: int, width: int) -> Iterator[str]:
     """One line as text, folded between pieces that a blank, a comma or a parenthesis divides."""
-    line = " " * base + pieces[0].text
-    for before, piece in pairwise(pieces):
-        joined = f"{line}{' ' if piece.spaced else ''}{piece.text}"
-        may_fold = piece.spaced or (before.text in {"(", ","} and before.kind == "sign")
-        if (len(joined) > width and may_fold) or before.text.startswith("--"):
+    line = ""
+    for atom, spaced in _atoms(pieces):
+        joined = f"{line}{' ' if spaced else ''}{atom}" if line else " " * base + atom
+        if line and (len(joined) > width or line.lstrip().startswith("--")):
             yield line
-            line = " " * (base + _INDENT) + piece.text
+            line = " " * (base + _INDENT) + atom
         else:
             line = joined
     yield line
+
+
+def _atoms(pieces: Sequence[_Piece]) -> Iterator[tuple[str, bool]]:
+    """What cannot be divided, and whether a blank stands before it."""
+    atom, spaced = pieces[0].text, False
+    for before, piece in pairwise(pieces):
+        if piece.spaced or (before.text in {"(", ","} and before.kind == "sign"):
+            yield atom, spaced
+            atom, spaced = piece.text, piece.spaced
+        else:
+            atom += piece.text
+    yield atom, spaced
 
 
 def commented(text: str, width: int = WIDTH) -> str:
