@@ -19,6 +19,7 @@ from migration_assets.commands.environment import doctor, env, jars
 from migration_assets.commands.migration import run, status, validate
 from migration_assets.commands.planning import plan
 from migration_assets.commands.stand_ins import demo, dev, sandbox
+from migration_assets.commands.start import init
 from migration_assets.commands.upkeep import evolve, maintain, reset, snapshot
 from migration_assets.errors import ConfigurationError, MigrationError, PlanError
 from migration_assets.settings import export_env_file, warn_of_renamed_settings
@@ -61,7 +62,7 @@ def cli() -> None:
 
 
 for _command in (
-    clean, demo, dev, doctor, env, evolve, jars, maintain, plan, reset, run, sandbox, snapshot, status,
+    clean, demo, dev, doctor, env, evolve, init, jars, maintain, plan, reset, run, sandbox, snapshot, status,
     validate,
 ):  # fmt: skip
     cli.add_command(_command)

@@ -18,7 +18,9 @@ from migration_assets.statement_layout import commented, folded, laid_out
 from migration_assets_tests.unit.tables import INT, decimal, nvarchar, table_plan
 
 NAMES = StarRocksNames("lake", 3)
-TOKENS = re.compile(r"'(?:[^']|'')*'|\[(?:[^\]]|\]\])*\]|`[^`]*`|--[^\n]*|/\*.*?\*/|\w+|\S", re.DOTALL)
+TOKENS = re.compile(
+    r"'(?:[^']|'')*'|\[(?:[^\]]|\]\])*\]|`[^`]*`|--[^\n]*|/\*.*?\*/|\w+|\S", re.DOTALL
+)
 WORDS = st.sampled_from(
     ["SELECT", "[a  b]", "[x]]y]", "'it''s  a\nlong one'", "`c  d`", "FROM", "(", ")", ",", "AND",
      "-- a comment, it's one\n", "/* two\n words */", "1.5", "WHERE", "[" + "n" * 90 + "]"]
@@ -28,7 +30,12 @@ WORDS = st.sampled_from(
 def wide_table():
     columns = [(f"A rather long name of column {n}", nvarchar(10)) for n in range(12)]
     return table_plan(
-        [("id", INT), *columns, ("price", decimal(10, 2)), ("at", MssqlType("datetime2", 7, 26, 6))],
+        [
+            ("id", INT),
+            *columns,
+            ("price", decimal(10, 2)),
+            ("at", MssqlType("datetime2", 7, 26, 6)),
+        ],
         key=["id"],
         cuts=["100", "200"],
         name="orders",
@@ -70,7 +77,7 @@ def test_every_partition_has_its_predicate_and_every_column_its_field_id() -> No
     assert "SNAPSHOT" in shown
     for column in table.target_columns:
         assert f"--   {column.field_id}: {column.name} {column.iceberg_type}" in shown
-    assert 'PARTITION(source_partition=0)' in shown
+    assert "PARTITION(source_partition=0)" in shown
     assert '"replication_num" = "3"' in shown
 
 
