@@ -68,11 +68,15 @@ def run(
     if partitions is not None and not keys:
         # A script whose variable is empty must not migrate everything.
         raise ConfigurationError(
-            "--partitions names no partition.", next_step="Leave it out to run all of them."
+            "--partitions names no partition.",
+            code="MA-CF-025",
+            next_step="Leave it out to run all of them.",
         )
     report = report or Path("trial-report.json" if limit else "report.json")
     if not report.parent.is_dir():
-        raise ConfigurationError(f"--report {report}: there is no folder {report.parent}.")
+        raise ConfigurationError(
+            f"--report {report}: there is no folder {report.parent}.", code="MA-CF-028"
+        )
     with progress() as show:
         if limit:
             from migration_assets.operations.trial import try_out
@@ -143,6 +147,7 @@ def status(*, tables: tuple[str, ...], as_json: bool, failed: bool, watch: bool)
             }
             if failure is not None:
                 line |= {
+                    "code": failure.code,
                     "cause": failure.cause,
                     "next_step": failure.next_step,
                     "retry": failure.retry,
