@@ -26,6 +26,10 @@ MAX_SORT_BYTES = 8_000
 """ORDER BY takes 8,060 bytes of columns in all
 (https://learn.microsoft.com/sql/t-sql/queries/select-order-by-clause-transact-sql)."""
 
+_OF_THE_TABLE = {"where": "", "create": True, "prevent_reset": False}
+"""Wishes about the table itself: its condition stands in the query of a trial, whose targets the tool
+makes and removes."""
+
 _FIXED = (
     *("bit", "tinyint", "smallint", "int", "bigint", "decimal", "numeric", "money", "smallmoney"),
     *("real", "float", "date", "time", "datetime", "smalldatetime", "datetime2", "datetimeoffset"),
@@ -81,10 +85,13 @@ def trial_table(table: TablePlan, rows: int, suffix: str = SUFFIX) -> TablePlan:
                 f"{table.full_name} cannot be tried: {name} has {len(name)} characters, and tables "
                 f"have {MAX_NAME} at most.",
                 next_step="Give it a shorter target name in migration.yaml, and plan again.",
+                code="MA-SR-103",
             )
     full = table.verification is not VerificationLevel.ROWS
+    own = {key: value for key, value in _OF_THE_TABLE.items() if key in TablePlan.model_fields}
     return table.replaced(
         **names,
+        **own,
         location=table.location + suffix,
         trial_rows=rows,
         query=first_rows_sql(table, rows),
@@ -110,7 +117,9 @@ def first_rows_sql(table: TablePlan, rows: int) -> str:
     names = dict.fromkeys(column.source_name for column in table.columns)
     listed = ", ".join(map(quote, names))
     order = ", ".join(map(quote, sort_columns(table)))
-    top = f"SELECT TOP ({rows}) {listed} FROM {source_sql(table)}"
+    condition = getattr(table, "where", "")
+    where = f" WHERE {condition}" if condition else ""
+    top = f"SELECT TOP ({rows}) {listed} FROM {source_sql(table)}{where}"
     return f"{top} ORDER BY {order}" if order else top
 
 

@@ -122,5 +122,13 @@ ENTRIES = (
         "The package mssql-python brings Microsoft's driver and needs system libraries (libltdl, Kerberos) that this machine lacks.",
         "`migration-assets doctor` lists the libraries that are missing.",
         "Install them by the command in the message."),
+    Entry("MA-CF-041", "a target of a trial is not the trial's own",
+        "A table that has the name of a trial's target, `…_trial`, is there, and no trial of ours made it.",
+        "The message names the table and by what it was told.",
+        "Drop or rename it, or try other tables; nothing was written."),
+    Entry("MA-CF-042", "a file of the project cannot be written",
+        "`migration-assets init` was given a folder that is a file, or that may not be written.",
+        "`ls -ld` of the path in the message.",
+        "Name another folder, or give yourself the permission to write it."),
 )
 # fmt: on

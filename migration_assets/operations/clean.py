@@ -50,7 +50,7 @@ class TableObjects:
         left_alone: what is there as well and stays, a sentence each.
         in_starrocks: a StarRocks table of ours is among it; `in_iceberg` an Iceberg table.
         files: URIs of our files below the table's location.
-        receipts: whether receipts and marks go, too.
+        stages: whose receipts and marks go, too: not of a system where somebody else's object is.
     """
 
     table: TablePlan
@@ -59,7 +59,7 @@ class TableObjects:
     in_starrocks: bool = False
     in_iceberg: bool = False
     files: list[str] = field(default_factory=list)
-    receipts: bool = False
+    stages: list[Stage] = field(default_factory=list)
 
 
 class Cleaner:
@@ -84,6 +84,7 @@ class Cleaner:
                     "Runs are queued or going on, which may write what would be removed.",
                     next_step="`migration-assets status --watch` ends when they have; or cancel them "
                     "in Dagster's UI.",
+                    code="MA-DG-011",
                 )
         self._instance = instance
         self._translator = MigrationTranslator()
@@ -111,17 +112,18 @@ class Cleaner:
             MigrationError: a system cannot be reached.
         """
         found = TableObjects(table)
+        if getattr(table, "prevent_reset", False):
+            found.left_alone.append("prevent_reset of migration.yaml protects all of it.")
+            return found
         ids = {table.table_id, *(evolution.table_id for evolution in table.evolutions)}
         if self._starrocks is not None:
             ids |= self._look_into_starrocks(self._starrocks, found)
         self._look_into_lake(found, ids)
-        if found.receipts:
-            stored = sum(len(list(self._receipts(table, stage))) for stage in Stage)
-            if stored:
-                found.ours.append(f"{stored} receipts")
-            marks = self._marks(table)
-            if marks:
-                found.ours.append(f"Dagster's marks of {', '.join(marks)}")
+        stored = sum(len(self._receipts(table, stage)) for stage in found.stages)
+        if stored:
+            found.ours.append(f"{stored} receipts")
+        if marks := self._marks(found):
+            found.ours.append(f"Dagster's marks of {', '.join(marks)}")
         return found
 
     def remove(self, seen: TableObjects) -> TableObjects:
@@ -148,12 +150,10 @@ class Cleaner:
             with translate_errors(f"{table_name(table)} in the {self._lake.name}"):
                 self._lake.catalog.drop_table((table.namespace, table.iceberg_table))
         self._lake.store.delete(found.files)
-        if found.receipts:
-            for stage in Stage:
-                path = self._path(stage, table)
-                store.delete(path)
-                if self._instance is not None:
-                    self._instance.wipe_assets([self._translator.asset_key(stage, table)])
+        for stage in found.stages:
+            store.delete(self._path(stage, table))
+            if self._instance is not None:
+                self._instance.wipe_assets([self._translator.asset_key(stage, table)])
         return found
 
     def _look_into_starrocks(self, client: StarRocks, found: TableObjects) -> set[str]:
@@ -163,7 +163,15 @@ class Cleaner:
         table = found.table
         there = find_table(client, table)
         if there is None:
+            found.stages.append(Stage.STARROCKS)
             return set()
+        if not getattr(table, "create", True):
+            found.left_alone.append(
+                f"StarRocks table {table.starrocks_database}.{table.starrocks_table}: create: false "
+                f"says that somebody else made it; `migration-assets reset {table.full_name}` "
+                "empties it."
+            )
+            return {table_id_of(there.comment) or ""}
         if there.kind != "BASE TABLE" or not there.is_of(table):
             found.left_alone.append(
                 f"StarRocks {there.kind.lower()} {table.starrocks_database}."
@@ -172,6 +180,7 @@ class Cleaner:
             )
             return set()
         found.in_starrocks = True
+        found.stages.append(Stage.STARROCKS)
         found.ours.append(f"StarRocks table {table.starrocks_database}.{table.starrocks_table}")
         return {table_id_of(there.comment) or ""}
 
@@ -183,7 +192,6 @@ class Cleaner:
             found.left_alone.append(f"{table_name(table)} is not ours: {error.found}")
             return
         if there is None:
-            found.receipts = True
             found.files = self._files_without_table(table)
         elif reason := self._not_ours(table, there, ids):
             found.left_alone.append(
@@ -191,9 +199,10 @@ class Cleaner:
             )
             return
         else:
-            found.receipts = found.in_iceberg = True
+            found.in_iceberg = True
             found.ours.append(table_name(table))
             found.files = list(self._files_of_table(table))
+        found.stages += [Stage.MSSQL, Stage.ICEBERG]
         if found.files:
             found.ours.append(f"{len(found.files)} files below {table.location}/")
         mine = set(found.files)
@@ -250,11 +259,11 @@ class Cleaner:
     def _receipts(self, table: TablePlan, stage: Stage) -> Sequence[str]:
         return self._store(table).listed(self._path(stage, table))
 
-    def _marks(self, table: TablePlan) -> list[str]:
+    def _marks(self, found: TableObjects) -> list[str]:
         """The assets of a table that Dagster has materializations of."""
         if self._instance is None:
             return []
-        keys = [self._translator.asset_key(stage, table) for stage in Stage]
+        keys = [self._translator.asset_key(stage, found.table) for stage in found.stages]
         return [
             key.to_user_string()
             for key in keys

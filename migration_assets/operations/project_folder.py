@@ -85,7 +85,9 @@ def _write(path: Path, text: str, *, is_secret: bool) -> bool:
     except FileExistsError:
         if path.parent.is_dir():
             return False
-        raise ConfigurationError(f"{path.parent} is no folder.") from None
+        raise ConfigurationError(f"{path.parent} is no folder.", code="MA-CF-042") from None
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from None
+        raise ConfigurationError(
+            f"{path} cannot be written: {error.strerror}.", code="MA-CF-042"
+        ) from None
     return True

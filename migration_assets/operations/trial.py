@@ -111,6 +111,7 @@ def _refuse(found: TableObjects) -> None:
         raise ExistingObjectError(
             f"{found.table.full_name} cannot be tried: {' '.join(there)}",
             next_step="Drop or rename it; a trial writes into no table but its own.",
+            code="MA-CF-041",
         )
 
 
