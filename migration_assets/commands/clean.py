@@ -32,15 +32,21 @@ def clean(*, tables: tuple[str, ...], trial: bool, until: str, yes: bool) -> int
     from migration_assets.assets.validation import select_tables
     from migration_assets.operations.clean import Cleaner
     from migration_assets.operations.home import open_instance
-    from migration_assets.operations.trial import forget_trial, trial_home, trial_tables
+    from migration_assets.operations.trial import (
+        forget_trial,
+        trial_home,
+        trial_instance,
+        trial_tables,
+    )
     from migration_assets.terminal import console
 
     settings, plan = ProjectSettings.load(), planned()
     with contextlib.ExitStack() as stack:
-        instance = None
         chosen: Sequence[TablePlan]
         if trial:
-            chosen = trial_tables(plan, trial_home(settings), tables)
+            home = trial_home(settings)
+            chosen = trial_tables(plan, home, tables)
+            instance = stack.enter_context(trial_instance(home))
         else:
             chosen = select_tables(plan, tables)
             instance = stack.enter_context(open_instance(settings))

@@ -7,12 +7,13 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from migration_assets.assets.translator import Stage
 from migration_assets.assets.validation import select_tables
 from migration_assets.errors import ExistingObjectError
 from migration_assets.operations.clean import Cleaner, TableObjects
-from migration_assets.operations.home import ensure_home
+from migration_assets.operations.home import ensure_home, open_instance
 from migration_assets.operations.migrate import migrate
 from migration_assets.operations.planning import write_plan
 from migration_assets.operations.results import MigrationResult, Report
@@ -20,6 +21,9 @@ from migration_assets.plan import MigrationPlan, TablePlan
 from migration_assets.plan_source import load_plan, read_plan
 from migration_assets.settings import ProjectSettings, export_env_file
 from migration_assets.trial import trial_plan
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 HOME = "trial"
 """Folder below DAGSTER_HOME that is the trial's own: its plan and its history."""
@@ -46,6 +50,7 @@ def try_out(
 
     Raises:
         ExistingObjectError: a target is there and is no trial's; nothing was written.
+        ConfigurationError: another trial is going on.
         MigrationError: as `migrate` raises.
     """
     export_env_file()
@@ -53,7 +58,10 @@ def try_out(
     plan = load_plan(settings.plan)
     made = trial_plan(plan, select_tables(plan, tables), rows)
     home = trial_home(settings)
-    with Cleaner(starrocks=until is Stage.STARROCKS) as cleaner:
+    with (
+        trial_instance(home) as instance,
+        Cleaner(starrocks=until is Stage.STARROCKS, instance=instance) as cleaner,
+    ):
         earlier = _earlier(home)
         targets = {table.location: table for table in (*earlier, *made.tables)}
         seen = [cleaner.look(table) for table in targets.values()]
@@ -88,6 +96,16 @@ def trial_tables(plan: MigrationPlan, home: Path, patterns: Sequence[str] = ()) 
 def trial_home(settings: ProjectSettings) -> Path:
     """Where Dagster keeps the history of a trial; beside nothing of the migration's own."""
     return ensure_home(settings) / HOME
+
+
+@contextmanager
+def trial_instance(home: Path) -> Iterator[dg.DagsterInstance | None]:
+    """Open the Dagster instance of the last trial; None where there is none."""
+    if not home.exists():
+        yield None
+        return
+    with _project_of(home), open_instance(ProjectSettings.load()) as instance:
+        yield instance
 
 
 def forget_trial(settings: ProjectSettings, tables: Sequence[TablePlan]) -> None:
