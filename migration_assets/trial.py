@@ -14,7 +14,7 @@ from migration_assets.choices import Consistency, OnExisting, VerificationLevel
 from migration_assets.errors import ConfigurationError
 from migration_assets.key_range import KeyRange
 from migration_assets.mssql.select import quote, source_sql
-from migration_assets.plan import MigrationPlan, TablePlan
+from migration_assets.plan import ColumnPlan, MigrationPlan, TablePlan
 
 SUFFIX = "_trial"
 """What the names of a trial's target tables end with."""
@@ -114,13 +114,17 @@ def trial_table(table: TablePlan, rows: int, suffix: str = SUFFIX) -> TablePlan:
 
 def first_rows_sql(table: TablePlan, rows: int) -> str:
     """The query of the first rows by the key: all columns that the plan reads, unchanged."""
-    names = dict.fromkeys(column.source_name for column in table.columns)
-    listed = ", ".join(map(quote, names))
+    listed = ", ".join(quote(column.source_name) for column in _read_columns(table)) or "1 AS [n]"
     order = ", ".join(map(quote, sort_columns(table)))
     condition = getattr(table, "where", "")
-    where = f" WHERE {condition}" if condition else ""
-    top = f"SELECT TOP ({rows}) {listed} FROM {source_sql(table)}{where}"
-    return f"{top} ORDER BY {order}" if order else top
+    source = source_sql(table.replaced(where="") if condition else table)
+    return "".join(
+        [
+            f"SELECT TOP ({rows}) {listed} FROM {source}",
+            f" WHERE (\n{condition}\n)" if condition else "",
+            f" ORDER BY {order}" if order else "",
+        ]
+    )
 
 
 def sort_columns(table: TablePlan) -> tuple[str, ...]:
@@ -131,9 +135,9 @@ def sort_columns(table: TablePlan) -> tuple[str, ...]:
     if table.primary_key:
         return table.primary_key
     names, size = [], 0
-    for column in table.columns:
+    for column in _read_columns(table):
         width = _sort_bytes(column.mssql_type)
-        if not column.added and width and size + width <= MAX_SORT_BYTES:
+        if width and size + width <= MAX_SORT_BYTES:
             names.append(column.source_name)
             size += width
     return tuple(names)
@@ -150,6 +154,13 @@ def what_is_compared(table: TablePlan) -> str:
         "equal there may be others when SQL Server counts them than when they were read; a check "
         "then fails although the copy is right."
     )
+
+
+def _read_columns(table: TablePlan) -> list[ColumnPlan]:
+    """One column of the plan for each that is read: a value that a mask replaces whole is not."""
+    first = {column.source_name: column for column in reversed(table.columns)}
+    read = [first[name] for name in dict.fromkeys(column.source_name for column in table.columns)]
+    return [column for column in read if getattr(column, "mask", "") not in {"null", "fixed"}]
 
 
 def _sort_bytes(mssql_type: str) -> int:
