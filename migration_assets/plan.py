@@ -185,6 +185,7 @@ class TablePlan(FrozenModel):
         consistency: instead of the plan's; None for that.
         block_writers: its barrier may keep writers waiting for as long as the extraction takes,
             where the database allows no SNAPSHOT transactions.
+        trial_rows: it is a trial of so many rows, as `trial.py` makes it; 0 for the table itself.
     """
 
     source_server: str
@@ -230,6 +231,7 @@ class TablePlan(FrozenModel):
     create: bool = True
     owners: tuple[str, ...] = ()
     prevent_reset: bool = False
+    trial_rows: int = 0
 
     @model_serializer(mode="wrap")
     def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -377,7 +379,7 @@ _LATER_TABLE_FIELDS = frozenset(
     {
         *("cut_by", "range_rows", "consistency", "block_writers", "query", "window"),
         *("where", "mask_key"),
-        *("distributed_by", "properties", "owners", "prevent_reset"),
+        *("distributed_by", "properties", "owners", "prevent_reset", "trial_rows"),
     }
 )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn
 from rich.progress import Progress as BarProgress
 from rich.progress_bar import ProgressBar
@@ -18,13 +19,16 @@ from rich.table import Table
 from rich.text import Text
 
 from migration_assets.assets.translator import STAGES, Stage
+from migration_assets.assets.validation import select_tables
 from migration_assets.errors import MigrationError
+from migration_assets.trial import trial_plan
 
 if TYPE_CHECKING:
     from migration_assets.assets.validation import TableValidation
     from migration_assets.operations.doctor import Finding
     from migration_assets.operations.results import MigrationResult, Progress, Report
     from migration_assets.operations.status import FailedStep, PartitionStatus
+    from migration_assets.plan import MigrationPlan
     from migration_assets.spark.jars import Jar, JarState
     from migration_assets.spark.jars import Report as JarReport
 
@@ -128,6 +132,18 @@ def print_result(result: MigrationResult, *, only_problems: bool = False) -> Non
     if result.interrupted:
         summary += " Interrupted: `migration-assets run --failed` goes on."
     console.print(Text(summary, style="bold green" if result.success else "bold red"))
+
+
+def print_trial(plan: MigrationPlan, tables: Sequence[str], rows: int) -> None:
+    """Print where the rows of a trial are, what to know of them, and how they go away."""
+    chosen = select_tables(plan, tables)
+    for table in trial_plan(plan, chosen, rows).tables:
+        where = f"Iceberg {table.namespace}.{table.iceberg_table}"
+        where += f", StarRocks {table.starrocks_database}.{table.starrocks_table}"
+        console.print(f"{table.full_name}: {where}", markup=False, soft_wrap=True)
+        for warning in table.warnings:
+            console.print(Padding(Text(warning, style="yellow"), (0, 0, 0, 2)))
+    console.print("`migration-assets clean --trial` removes them.")
 
 
 def print_failures(failures: Sequence[FailedStep], limit: int = 20) -> None:

@@ -305,6 +305,8 @@ def retry_command(table: TablePlan, partition_key: str | None = None) -> str:
     A table at a barrier is extracted whole, if it has to be.
     """
     name = shlex.quote(table.full_name)
+    if table.trial_rows:
+        return f"migration-assets run --tables {name} --limit {table.trial_rows}"
     is_whole = partition_key is None or table.at_barrier
     partitions = "" if is_whole else f" --partitions {partition_key}"
     return f"migration-assets run --failed --tables {name}{partitions}"

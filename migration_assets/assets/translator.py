@@ -39,7 +39,8 @@ class MigrationTranslator:
         """`mssql/<schema>/<table>`, `iceberg/<namespace>/<table>`, `starrocks/<database>/<table>`.
 
         A name of SQL Server that Dagster cannot take (letters, digits and underscores only, once
-        it has checks) appears as its Iceberg name, which is legal and unique.
+        it has checks) appears as its Iceberg name, which is legal and unique. A trial's keys begin
+        with `trial`: receipts lie under them too, and those of the tables themselves must stay.
         """
         source = (table.source_schema, table.source_name)
         names = {
@@ -47,7 +48,8 @@ class MigrationTranslator:
             Stage.ICEBERG: (table.namespace, table.iceberg_table),
             Stage.STARROCKS: (table.starrocks_database, table.starrocks_table),
         }
-        return dg.AssetKey([stage.value, *names[stage]])
+        trial = ["trial"] if table.trial_rows else []
+        return dg.AssetKey([*trial, stage.value, *names[stage]])
 
     def asset_spec(self, stage: Stage, table: TablePlan) -> dg.AssetSpec:
         """Return key, partitions, group, kinds, owners, code version and metadata of an asset."""

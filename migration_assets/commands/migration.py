@@ -13,6 +13,7 @@ from migration_assets.commands.arguments import (
     INTERRUPTED,
     OK,
     Command,
+    plan_option,
     planned,
     tables_option,
 )
@@ -34,9 +35,15 @@ REPEAT_EVERY_S = 60
 @click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False, writable=True),
-    default=Path("report.json"),
-    show_default=True,
+    help="Where the result goes  [default: report.json; of a trial trial-report.json]",
 )
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="ROWS",
+    help="A trial: so many rows of each table, into targets named …_trial.",
+)
+@plan_option
 def run(
     *,
     tables: tuple[str, ...],
@@ -44,16 +51,19 @@ def run(
     failed: bool,
     until: str,
     first: str,
-    report: Path,
+    report: Path | None,
+    limit: int | None,
 ) -> int:
     """Migrate: the same runs in the same Dagster instance as a click in the UI.
 
-    The first Ctrl-C lets what runs now finish, the second abandons it; `run --failed` goes on.
+    With --limit nothing of the tables' own targets and history is touched. The first Ctrl-C lets what runs now finish, the second abandons it; `run --failed` goes on.
     """
     from migration_assets.assets.translator import Stage
     from migration_assets.operations.migrate import migrate
-    from migration_assets.terminal import print_result, progress
+    from migration_assets.terminal import print_result, print_trial, progress
 
+    if limit and (partitions is not None or failed or first != "mssql" or until == "mssql"):
+        raise click.UsageError("--limit goes with --tables, --until iceberg and --report alone.")
     keys = [key for part in (partitions or "").split(",") if (key := part.strip())]
     if partitions is not None and not keys:
         # A script whose variable is empty must not migrate everything.
@@ -62,20 +72,28 @@ def run(
             code="MA-CF-025",
             next_step="Leave it out to run all of them.",
         )
+    report = report or Path("trial-report.json" if limit else "report.json")
     if not report.parent.is_dir():
         raise ConfigurationError(
             f"--report {report}: there is no folder {report.parent}.", code="MA-CF-028"
         )
     with progress() as show:
-        result = migrate(
-            tables=tables,
-            partitions=keys,
-            failed=failed,
-            first=Stage(first),
-            until=Stage(until),
-            report=show,
-        )
+        if limit:
+            from migration_assets.operations.trial import try_out
+
+            result = try_out(rows=limit, tables=tables, until=Stage(until), report=show)
+        else:
+            result = migrate(
+                tables=tables,
+                partitions=keys,
+                failed=failed,
+                first=Stage(first),
+                until=Stage(until),
+                report=show,
+            )
     print_result(result)
+    if limit:
+        print_trial(planned(), tables, limit)
     result.write(report)
     if result.interrupted:
         return INTERRUPTED
@@ -87,6 +105,7 @@ def run(
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per partition.")
 @click.option("--failed", is_flag=True, help="Only what is not done, with cause and command.")
 @click.option("--watch", is_flag=True, help="Until nothing runs; exits 1 unless all is done.")
+@plan_option
 def status(*, tables: tuple[str, ...], as_json: bool, failed: bool, watch: bool) -> int:
     """Show where each table stands, from Dagster's records."""
     from migration_assets.assets.translator import MigrationTranslator
@@ -153,6 +172,7 @@ def status(*, tables: tuple[str, ...], as_json: bool, failed: bool, watch: bool)
     metavar="ROWS",
     help="At level rows, compare about as many rows of each table.",
 )
+@plan_option
 def validate(*, tables: tuple[str, ...], level: str, until: str, sample: int | None) -> int:
     """Compare the three systems afresh, whatever Dagster remembers."""
     if sample and (level, until) != ("rows", "starrocks"):

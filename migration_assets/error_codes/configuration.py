@@ -166,5 +166,13 @@ ENTRIES = (
         "`prevent_reset` of migration.yaml keeps every command from removing rows that were migrated.",
         "`grep prevent_reset migration.yaml`; the plan has it until it is made again.",
         "Take it out of migration.yaml and run `migration-assets plan`, if the rows may go."),
+    Entry("MA-CF-041", "a target of a trial is not the trial's own",
+        "A table that has the name of a trial's target, `…_trial`, is there, and no trial of ours made it.",
+        "The message names the table and by what it was told.",
+        "Drop or rename it, or try other tables; nothing was written."),
+    Entry("MA-CF-042", "a file of the project cannot be written",
+        "`migration-assets init` was given a folder that is a file, or that may not be written.",
+        "`ls -ld` of the path in the message.",
+        "Name another folder, or give yourself the permission to write it."),
 )
 # fmt: on

@@ -33,6 +33,9 @@ TABLE_ID_PROPERTY = "migration.table-id"
 """Table property that says whose table it is, and under which plan its rows are valid."""
 
 
+TRIAL_PROPERTY = "migration.trial-rows"
+"""Table property of a trial's table, and of no other: how many rows it is of."""
+
 RESET_ID_PROPERTY = "migration.reset-id"
 """Table property: unique id of the last reset."""
 
@@ -58,6 +61,7 @@ def table_properties(table: TablePlan) -> dict[str, str]:
         "commit.retry.num-retries": "100",
         "commit.retry.min-wait-ms": "50",
         "commit.retry.max-wait-ms": "2000",
+        **({TRIAL_PROPERTY: str(table.trial_rows)} if table.trial_rows else {}),
     }
 
 

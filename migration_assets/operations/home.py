@@ -68,7 +68,7 @@ _FROM_SETTINGS = re.compile(r" +(max_concurrent_runs|default_limit): *(\d+)\b")
 
 
 def home_of(settings: ProjectSettings) -> Path:
-    """Where Dagster's history is, whether there is one or not."""
+    """The folder that `DAGSTER_HOME` names, else `.dagster` beside the plan; nothing is made."""
     if "DAGSTER_HOME" in os.environ:
         return Path(os.environ["DAGSTER_HOME"])
     plan = Path() if settings.plan.startswith("s3://") else Path(settings.plan).parent
@@ -86,7 +86,7 @@ def ensure_home(settings: ProjectSettings) -> Path:
         ConfigurationError: there can be no such folder, or nothing can be written there.
     """
     home = home_of(settings)
-    os.environ.setdefault("DAGSTER_HOME", str(home))
+    os.environ["DAGSTER_HOME"] = str(home)
     if not home.is_absolute():
         raise ConfigurationError(
             f"DAGSTER_HOME is {home}, which is no absolute path.",

@@ -192,9 +192,10 @@ def table_comment(table: TablePlan) -> str:
 
 
 def source_name(table: TablePlan) -> str:
-    """The source, unambiguous: `[server].[database].[schema].[table]`."""
+    """The source, unambiguous: `[server].[database].[schema].[table]`; of a trial with that word."""
     parts = (table.source_server, table.source_database, table.source_schema, table.source_name)
-    return ".".join(bracketed(part) for part in parts)
+    name = ".".join(bracketed(part) for part in parts)
+    return f"{name} (trial)" if table.trial_rows else name
 
 
 def table_id_of(comment: str) -> str | None:
