@@ -11,6 +11,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from migration_assets.extraction_hours import ExtractionHours, time_zone
+
 MAX_SECONDS = 2_147_483
 """Timeouts reach drivers as milliseconds in 32 bits; this is 24 days."""
 
@@ -95,8 +97,22 @@ def _file_location(value: str) -> str:
     return str(Path(value).expanduser()) if value.startswith("~") else value
 
 
+def _hours(value: str) -> str:
+    """Hours of the day."""
+    ExtractionHours.parse(value)
+    return value
+
+
+def _time_zone(value: str) -> str:
+    """The name of a time zone."""
+    time_zone(value)
+    return value
+
+
 Host = Annotated[str, AfterValidator(_host)]
 MssqlHost = Annotated[str, AfterValidator(_mssql_host)]
 Bucket = Annotated[str, AfterValidator(_bucket)]
 WarehousePath = Annotated[str, AfterValidator(_path)]
 FileLocation = Annotated[str, AfterValidator(_file_location)]
+Hours = Annotated[str, AfterValidator(_hours)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]

@@ -26,6 +26,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from migration_assets.env_file import read_env_file
 from migration_assets.errors import ConfigurationError
+from migration_assets.extraction_hours import ExtractionHours
 from migration_assets.setting_values import (
     DEFAULT_MEMORY_MB,
     LEAST_MEMORY_MB,
@@ -33,14 +34,18 @@ from migration_assets.setting_values import (
     Bucket,
     FileLocation,
     Host,
+    Hours,
     MssqlHost,
     Seconds,
+    TimeZone,
     WarehousePath,
 )
 
 DEFAULT_TIMEOUT_S = 30
 MAX_CONCURRENT_RUNS = 1024
 """Each run is a process."""
+MAX_POOL_LIMIT = 1000
+"""Of a pool of Dagster's."""
 _HOST_NAME = r"^[^\s;{}\[\]]+$"
 """Host names and addresses, without what would end a value in a driver's configuration."""
 RENAMED = {
@@ -349,6 +354,11 @@ class ProjectSettings(_Settings):
     memory_mb: int = Field(
         DEFAULT_MEMORY_MB, ge=LEAST_MEMORY_MB, validation_alias="MIGRATION_MEMORY_MB"
     )
+    window: Hours | None = Field(None, validation_alias="MIGRATION_WINDOW")
+    window_timezone: TimeZone = Field("UTC", validation_alias="MIGRATION_WINDOW_TIMEZONE")
+    max_extractions: int | None = Field(
+        None, ge=1, le=MAX_POOL_LIMIT, validation_alias="MSSQL_MAX_EXTRACTIONS"
+    )
     table_jobs: bool = Field(True, validation_alias="MIGRATION_TABLE_JOBS")  # noqa: FBT003
     jars: str | None = Field(None, validation_alias="MIGRATION_JARS")
     log_format: LogFormat = Field(LogFormat.TEXT, validation_alias="MIGRATION_LOG_FORMAT")
@@ -358,6 +368,13 @@ class ProjectSettings(_Settings):
     def run_slots(self) -> int:
         """How many runs go at once: as many as there are cores, unless set."""
         return self.concurrent_runs or os.cpu_count() or 1
+
+    @property
+    def hours(self) -> ExtractionHours | None:
+        """When extractions may begin; None for always."""
+        if self.window is None:
+            return None
+        return ExtractionHours.parse(self.window, self.window_timezone)
 
 
 def export_env_file(path: Path = Path(".env")) -> None:

@@ -32,6 +32,11 @@ REPEAT_EVERY_S = 60
     "--from", "first", type=click.Choice(["mssql", "iceberg", "starrocks"]), default="mssql"
 )
 @click.option(
+    "--window",
+    metavar="HOURS",
+    help="Extract only in these, as 20:00-06:00 [MIGRATION_WINDOW]; commits and loads go on.",
+)
+@click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False, writable=True),
     default=Path("report.json"),
@@ -44,6 +49,7 @@ def run(
     failed: bool,
     until: str,
     first: str,
+    window: str | None,
     report: Path,
 ) -> int:
     """Migrate: the same runs in the same Dagster instance as a click in the UI.
@@ -60,6 +66,8 @@ def run(
         raise ConfigurationError(
             "--partitions names no partition.", next_step="Leave it out to run all of them."
         )
+    if window is not None:
+        _refuse_bad_window(window)
     if not report.parent.is_dir():
         raise ConfigurationError(f"--report {report}: there is no folder {report.parent}.")
     with progress() as show:
@@ -69,6 +77,7 @@ def run(
             failed=failed,
             first=Stage(first),
             until=Stage(until),
+            window=window,
             report=show,
         )
     print_result(result)
@@ -76,6 +85,20 @@ def run(
     if result.interrupted:
         return INTERRUPTED
     return OK if result.success else FAILED
+
+
+def _refuse_bad_window(text: str) -> None:
+    """Refuse hours that are none, by the name of the option.
+
+    Raises:
+        ConfigurationError: they are not.
+    """
+    from migration_assets.extraction_hours import ExtractionHours
+
+    try:
+        ExtractionHours.parse(text)
+    except ValueError as error:
+        raise ConfigurationError(f"--window: {error}.") from None
 
 
 @click.command(cls=Command)

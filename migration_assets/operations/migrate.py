@@ -32,6 +32,7 @@ def migrate(
     failed: bool = False,
     first: Stage = Stage.MSSQL,
     until: Stage = Stage.STARROCKS,
+    window: str | None = None,
     report: Report = lambda _: None,
 ) -> MigrationResult:
     """Migrate tables of the plan, in the Dagster instance that the UI shows.
@@ -42,6 +43,7 @@ def migrate(
         failed: only what failed, is missing, stale, or differs.
         first: the first system to make.
         until: the last system to make.
+        window: hours in which extractions may begin, as `20:00-06:00`; goes before MIGRATION_WINDOW.
         report: called with the progress after every step and twice a second.
 
     Raises:
@@ -49,7 +51,9 @@ def migrate(
             all. What fails later, of single partitions, is in the result.
     """
     export_env_file()
-    settings = ProjectSettings.load()
+    settings = ProjectSettings.load(**({"window": window} if window else {}))
+    if settings.window is not None:
+        os.environ["MIGRATION_WINDOW"] = settings.window  # the worker processes read it
     plan = load_plan(settings.plan)
     selection = Selection(
         tables=tables, partition_keys=partitions, only_failed=failed, first=first, last=until
@@ -61,7 +65,14 @@ def migrate(
     with open_instance(settings) as instance:
         if first is Stage.MSSQL:
             ensure_snapshot(plan, instance, selection)
-        return run_migration(plan, instance, selection, run_slots=settings.run_slots, report=report)
+        return run_migration(
+            plan,
+            instance,
+            selection,
+            run_slots=settings.run_slots,
+            report=report,
+            hours=settings.hours,
+        )
 
 
 def _reach_systems(stages: Sequence[Stage], plan: MigrationPlan) -> None:

@@ -186,6 +186,7 @@ class Schedule:
             ),
             weight=sum(item.weight for item in items),
             tags={PLAN_TAG: self._plan.plan_id, **_replacing(items)},
+            extracts=any(Stage.MSSQL in item.stages for item in items),
         )
 
     def _ranged_batches(self, work: Sequence[Work]) -> Iterator[Batch]:
@@ -208,6 +209,7 @@ class Schedule:
                 # What follows can only begin when it is done: it goes before all others.
                 weight=sum(item.weight for item in self._work),
                 tags={PLAN_TAG: self._plan.plan_id},
+                extracts=True,
             )
             self._ranged[batch.run_id] = items
             yield batch
