@@ -22,6 +22,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from migration_assets.env_file import read_env_file
@@ -37,6 +38,7 @@ from migration_assets.setting_values import (
     Hours,
     MssqlHost,
     Seconds,
+    SecretUrl,
     TimeZone,
     WarehousePath,
 )
@@ -102,6 +104,46 @@ class ApplicationIntent(StrEnum):
 
     READ_WRITE = "ReadWrite"
     READ_ONLY = "ReadOnly"
+
+
+class Authentication(StrEnum):
+    """How we sign in to SQL Server: by its own logins, Entra ID, or a Kerberos ticket.
+
+    Entra ID's are mssql-python's `Authentication`
+    (https://learn.microsoft.com/sql/connect/odbc/using-azure-active-directory).
+    """
+
+    SQL_PASSWORD = "SqlPassword"  # noqa: S105 - a name
+    ENTRA_PASSWORD = "ActiveDirectoryPassword"  # noqa: S105 - likewise
+    SERVICE_PRINCIPAL = "ActiveDirectoryServicePrincipal"
+    MANAGED_IDENTITY = "ActiveDirectoryMSI"
+    ENTRA_DEFAULT = "ActiveDirectoryDefault"
+    KERBEROS = "Kerberos"
+
+    @property
+    def has_password(self) -> bool:
+        """Whether a name and a password are sent."""
+        return self in {
+            Authentication.SQL_PASSWORD,
+            Authentication.ENTRA_PASSWORD,
+            Authentication.SERVICE_PRINCIPAL,
+        }
+
+    @property
+    def is_entra(self) -> bool:
+        """Whether Entra ID is asked."""
+        return self.value.startswith("ActiveDirectory")
+
+
+def _authentication(value: object) -> object:
+    """Accept any case, and say why what asks a person is none."""
+    text = str(value).strip()
+    if text.lower() in {"activedirectoryinteractive", "activedirectorydevicecode"}:
+        raise ValueError(
+            f"{text} would ask a person in each process of a run; sign in with `az login` and use "
+            "ActiveDirectoryDefault"
+        )
+    return {one.value.lower(): one.value for one in Authentication}.get(text.lower(), text)
 
 
 class _Settings(BaseSettings):
@@ -183,8 +225,11 @@ class MssqlSettings(_PasswordSettings):
 
     host: MssqlHost
     port: int = Field(1433, ge=1, le=65535)
-    user: str = Field(min_length=1)
-    password: SecretStr
+    authentication: Annotated[Authentication, BeforeValidator(_authentication)] = (
+        Authentication.SQL_PASSWORD
+    )
+    user: str = Field("", validate_default=True)
+    password: SecretStr = Field(SecretStr(""), validate_default=True)
     database: str = Field(min_length=1)
     encrypt: Annotated[EncryptMode, BeforeValidator(_mode)] = EncryptMode.YES
     trust_server_certificate: bool = False
@@ -197,6 +242,29 @@ class MssqlSettings(_PasswordSettings):
     pool_timeout_s: Seconds = DEFAULT_TIMEOUT_S
     lock_timeout_s: Seconds = 5
     batch_rows: int = Field(65_536, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tell_given(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a name of blanks here: afterwards it looks as if none were given."""
+        if isinstance(user := given.get("user"), str) and not user.strip():
+            raise ValueError("MSSQL_USER: string should have at least 1 character")
+        return given
+
+    @field_validator("user", "password")
+    @classmethod
+    def _is_needed(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse to go without what the way to sign in needs."""
+        way = info.data.get("authentication")
+        is_given = bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
+        if not is_given and way is not None and way.has_password:
+            raise PydanticCustomError("missing", "Field required")
+        return value
+
+    @property
+    def login(self) -> str:
+        """Who signs in, for messages."""
+        return self.user or self.authentication.value
 
     @property
     def server(self) -> str:
@@ -336,6 +404,24 @@ class RetrySettings(_Settings):
         return min(wait_s, self.longest_wait_s / 1.5)
 
 
+class AlertFormat(StrEnum):
+    """What a webhook understands."""
+
+    JSON = "json"
+    SLACK = "slack"
+    TEAMS = "teams"
+
+
+class AlertSettings(_Settings):
+    """Where alerts go; docs/alerts.md."""
+
+    model_config = SettingsConfigDict(env_prefix="MIGRATION_ALERT_")
+
+    webhook_url: SecretUrl | None = None
+    format: AlertFormat = AlertFormat.JSON
+    timeout_s: Seconds = 10
+
+
 class LogFormat(StrEnum):
     """How log lines look."""
 
@@ -390,7 +476,7 @@ def export_env_file(path: Path = Path(".env")) -> None:
         _variable(settings, field)
         for settings in (
             *(MssqlSettings, LakeSettings, StarRocksSettings),
-            *(SparkSettings, RetrySettings, ProjectSettings),
+            *(SparkSettings, RetrySettings, AlertSettings, ProjectSettings),
         )
         for field in settings.model_fields
     }

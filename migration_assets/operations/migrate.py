@@ -16,6 +16,7 @@ from migration_assets.operations.run import Selection, run_migration
 from migration_assets.plan import MigrationPlan
 from migration_assets.plan_source import load_plan
 from migration_assets.settings import (
+    AlertSettings,
     LakeSettings,
     MssqlSettings,
     ProjectSettings,
@@ -54,6 +55,7 @@ def migrate(
     settings = ProjectSettings.load(**({"window": window} if window else {}))
     if settings.window is not None:
         os.environ["MIGRATION_WINDOW"] = settings.window  # the worker processes read it
+    AlertSettings.load()  # a mistake in it is told here, not by the definitions of each worker
     plan = load_plan(settings.plan)
     selection = Selection(
         tables=tables, partition_keys=partitions, only_failed=failed, first=first, last=until
