@@ -11,7 +11,7 @@ lost while the webhook is down.
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,10 +44,12 @@ class Cursor:
     """How far a sensor is.
 
     Attributes:
+        began: when it was switched on; what ended before is not told.
         since: runs are looked for that changed after it, seconds of the epoch.
         told: ids of runs that are dealt with, the newest last.
     """
 
+    began: float
     since: float
     told: list[str] = field(default_factory=list)
 
@@ -58,7 +60,7 @@ class Cursor:
 
     def __str__(self) -> str:
         """What `read` reads."""
-        return json.dumps({"since": self.since, "told": self.told[-REMEMBERED:]})
+        return json.dumps({**asdict(self), "told": self.told[-REMEMBERED:]})
 
 
 def build_alert_sensors(
@@ -112,7 +114,8 @@ def _sensor(
     def tell(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         cursor = Cursor.read(context.cursor)
         if cursor is None:
-            context.update_cursor(str(Cursor(since=time.time())))
+            now = time.time()
+            context.update_cursor(str(Cursor(began=now, since=now)))
             return dg.SkipReason("Begins now: what was before is not told.")
         settings = AlertSettings.load()
         if settings.webhook_url is None:
@@ -153,9 +156,8 @@ def _ended(
     )
     told = set(cursor.told)
     for record in records:
-        # What was over before the sensor began is in the overlap as well.
         ended = record.end_time or record.update_timestamp.timestamp()
-        if record.dagster_run.run_id not in told and (told or ended >= cursor.since):
+        if record.dagster_run.run_id not in told and ended >= cursor.began:
             yield record
 
 
@@ -227,13 +229,14 @@ def _failed_checks(
         if found.passed or found.severity is not dg.AssetCheckSeverity.ERROR:
             continue
         stage, table = assets.get(found.asset_key, (None, None))
+        partition = found.partition or run.tags.get("dagster/partition", "")
         yield Problem(
             table=found.asset_key.to_user_string() if table is None else table.full_name,
-            partition=found.partition or "",
+            partition=partition,
             stage="" if stage is None else stage.value,
             cause=f"Check {found.check_name} failed. {found.description or ''}".strip(),
             next_step="",
-            retry=_RETRY_ALL if table is None else retry_command(table, found.partition),
+            retry=_RETRY_ALL if table is None else retry_command(table, partition or None),
         )
 
 

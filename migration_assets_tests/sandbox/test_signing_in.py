@@ -93,7 +93,7 @@ def test_a_plan_is_the_same_through_both_drivers(
     source: Any, identity: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "migration.yaml").write_text(RULES, encoding="utf-8")
-    project = Project(tmp_path, dict(source.settings))
+    project = Project(tmp_path, {**source.settings, "S3_BUCKET": "lake"})
     project.run("plan", "--output", "by_login.json").ok()
     nobody: dict[str, str | None] = {"MSSQL_USER": None, "MSSQL_PASSWORD": None}
     token = {"MSSQL_AUTHENTICATION": "activedirectorymsi", **nobody, **identity}
