@@ -155,7 +155,9 @@ def _examine_mssql() -> Iterator[Finding]:
             return "ReadOnly: a readable secondary"
         if found is None:
             return "ReadOnly"
-        return "ReadOnly was asked for, but the database can be written: nothing routes to a secondary"
+        return (
+            "ReadOnly was asked for, but the database can be written: nothing routes to a secondary"
+        )
 
     def arrow() -> str:
         with client.arrow_connection("Reading one row through ODBC") as connection:
