@@ -244,13 +244,13 @@ class MssqlSettings(_PasswordSettings):
     lock_timeout_s: Seconds = 5
     batch_rows: int = Field(65_536, ge=1)
 
-    @model_validator(mode="before")
+    @field_validator("user", mode="before")
     @classmethod
-    def _tell_given(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Refuse a name of blanks here: afterwards it looks as if none were given."""
-        if isinstance(user := given.get("user"), str) and not user.strip():
-            raise ValueError("MSSQL_USER: string should have at least 1 character")
-        return given
+    def _is_no_blank(cls, value: object) -> object:
+        """Refuse blanks before they are cut off: then it looks as if no user were given."""
+        if isinstance(value, str) and value and not value.strip():
+            raise PydanticCustomError("string_too_short", "String should have at least 1 character")
+        return value
 
     @field_validator("user", "password")
     @classmethod

@@ -73,7 +73,7 @@ class Alert:
             where = " ".join(filter(None, [problem.table, problem.partition]))
             stage = f" ({problem.stage})" if problem.stage else ""
             cause = shortened(problem.cause)
-            if problem.table and not problem.partition and cause.startswith(f"{problem.table}:"):
+            if problem.table and not problem.partition and f"{problem.table}: " in cause:
                 where = stage = ""
             lines.append(f"- {f'{where}{stage}: ' if where else ''}{cause}")
             if problem.next_step and problem.next_step not in cause:
@@ -136,7 +136,7 @@ def send(alert: Alert, settings: AlertSettings) -> None:
         ConnectionLostError: the webhook did not take it: it may be sent again.
     """
     if settings.webhook_url is None:
-        raise ConfigurationError("MIGRATION_ALERT_WEBHOOK_URL is not set.")
+        raise ConfigurationError("MIGRATION_ALERT_WEBHOOK_URL is not set.", code="MA-CF-001")
     address = settings.webhook_url.get_secret_value()
     request = urllib.request.Request(  # noqa: S310 - the setting takes http and https only
         address,
@@ -160,6 +160,7 @@ def send(alert: Alert, settings: AlertSettings) -> None:
         return
     raise ConnectionLostError(
         f"The webhook at {host} {said}.",
+        code="MA-DG-130",
         next_step="The alert is sent again; check MIGRATION_ALERT_WEBHOOK_URL if it comes back.",
     )
 

@@ -20,7 +20,7 @@ from dagster._core.definitions.run_request import InstigatorType
 
 from migration_assets.assets.failures import retry_command
 from migration_assets.assets.translator import STAGES, MigrationTranslator, Stage
-from migration_assets.errors import MigrationError
+from migration_assets.errors import MigrationError, coded
 from migration_assets.plan import MigrationPlan, TablePlan
 from migration_assets.settings import AlertSettings
 from migration_assets.webhook import Alert, Problem, send
@@ -214,7 +214,10 @@ _RETRY_ALL = "migration-assets run --failed"
 def _without_place(cause: str, said: Mapping[str, str]) -> str:
     """The cause without the table and partition that an alert says by itself."""
     place = " ".join(filter(None, [said.get("table"), said.get("partition")]))
-    return cause.removeprefix(f"{place}: ") if said.get("partition") else cause
+    if not said.get("partition"):
+        return cause
+    code = said.get("code", "")
+    return coded(code, cause.removeprefix(coded(code, "")).removeprefix(f"{place}: "))
 
 
 def _failed_checks(

@@ -102,7 +102,7 @@ def _refuse_bad_window(text: str) -> None:
     try:
         ExtractionHours.parse(text)
     except ValueError as error:
-        raise ConfigurationError(f"--window: {error}.") from None
+        raise ConfigurationError(f"--window: {error}.", code="MA-CF-025") from None
 
 
 @click.command(cls=Command)

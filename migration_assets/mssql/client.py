@@ -283,6 +283,7 @@ class SqlServer:
                 return error
             return AccessDeniedError(
                 meaning.found,
+                code=meaning.code,
                 next_step="Check MSSQL_AUTHENTICATION, MSSQL_USER where it needs one, and that the "
                 "database has a user for it (docs/signing-in.md).",
             )

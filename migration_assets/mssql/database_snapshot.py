@@ -109,6 +109,7 @@ def _refuse_secondary(client: SqlServer, what: str) -> None:
         raise ConfigurationError(
             f"With MSSQL_APPLICATION_INTENT=ReadOnly a listener may lead to another secondary each "
             f"time, so there cannot be {what}.",
+            code="MA-MS-133",
             next_step="Let MSSQL_HOST name the server that is read from, with "
             "MSSQL_APPLICATION_INTENT=ReadWrite; or make the snapshot there and name it in "
             "migration.yaml.",

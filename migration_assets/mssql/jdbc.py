@@ -62,6 +62,7 @@ def jdbc_options(
     if settings.authentication is not Authentication.SQL_PASSWORD:
         raise UnsupportedError(
             f"SPARK_READER=jdbc signs in by SQL logins only, not by {settings.authentication.value}.",
+            code="MA-MS-132",
             next_step="Use SPARK_READER=arrow.",
         )
     options = {

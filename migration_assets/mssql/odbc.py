@@ -122,8 +122,12 @@ def token_error(error: BaseException, settings: MssqlSettings) -> MigrationError
         f"({settings.authentication.value}): {detail.rstrip('.')}."
     )
     if causes & _UNREACHABLE:
-        return ConnectionLostError(found, next_step="Check the way to Entra ID.")
-    return AccessDeniedError(found, next_step="See docs/signing-in.md for what each way needs.")
+        return ConnectionLostError(
+            found, code="MA-MS-131", next_step="Check the way to Entra ID, and proxies."
+        )
+    return AccessDeniedError(
+        found, code="MA-MS-130", next_step="See docs/signing-in.md for what each way needs."
+    )
 
 
 _LONGEST = 400

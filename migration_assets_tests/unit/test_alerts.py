@@ -111,7 +111,9 @@ def run(
                     passed=check, check_name="row_count", description="rows: expected 3, found 2."
                 )
             if fails:
-                raise AccessDeniedError("The login was refused.", next_step="Grant <it> & go.")
+                raise AccessDeniedError(
+                    "The login was refused.", code="MA-MS-005", next_step="Grant <it> & go."
+                )
             yield dg.MaterializeResult()
 
     with warnings.catch_warnings():
@@ -146,13 +148,13 @@ def test_a_failed_run_is_told_once_with_table_partition_cause_and_command(
             "table": "dbo.Orders",
             "partition": "p001",
             "stage": "mssql",
-            "cause": "The login was refused. Grant <it> & go.",
+            "cause": "MA-MS-005: The login was refused. Grant <it> & go.",
             "next_step": "Grant <it> & go.",
             "retry": "migration-assets run --failed --tables dbo.Orders --partitions p001",
         }
     ]
     assert got["text"].splitlines()[1:] == [
-        "- dbo.Orders p001 (mssql): The login was refused. Grant <it> & go.",
+        "- dbo.Orders p001 (mssql): MA-MS-005: The login was refused. Grant <it> & go.",
         "  `migration-assets run --failed --tables dbo.Orders --partitions p001`",
     ]
     # A run whose process was killed has no step that failed.
