@@ -46,21 +46,20 @@ def test_outside_of_the_hours_only_extractions_wait(bench: Bench) -> None:
     assert process.wait(240) == 130
     assert bench.reads() == reads
     bench.assert_arrived("Loaded")
-    # The daemon: the run that extracts stays in the queue, the one behind it does not.
-    tags = json.dumps({"protected": "yes"})
-    job = f"-m {MODULE} --noprompt --tags '{tags}'"
-    project.shell(
-        f"""
-        eval "$(migration-assets env)"
-        dagster job backfill {job} --job migrate_p008 --partitions p000
-        dagster job launch -m {MODULE} --job validate --tags '{tags}' \\
-          --config-json '{{"ops": {{"compare_systems": {{"config": {{"tables": ["dbo.Loaded"]}}}}}}}}'
-        """
-    ).ok()
-    script = f'eval "$(migration-assets env)"; exec dagster-daemon run -m {MODULE}'
+    # The daemon: the run that extracts stays in the queue, the one that came behind it does not.
+    tags, environment = json.dumps({"protected": "yes"}), 'eval "$(migration-assets env)"'
+    config = json.dumps({"ops": {"compare_systems": {"config": {"tables": ["dbo.Loaded"]}}}})
+    script = f"{environment}; exec dagster-daemon run -m {MODULE}"
     daemon = project.start("/bin/bash", "-ec", script, MIGRATION_WINDOW=closed())
-    wait_until(lambda: ends(bench).get("validate") or daemon.poll() is not None, "a run that ended")
-    wait_until(lambda: "migrate_p008" in ends(bench) or daemon.poll() is not None, "the backfill")
+    for command in (
+        "backfill --job migrate_p008 --partitions p000 --noprompt",
+        f"launch --job validate --config-json '{config}'",
+    ):
+        project.shell(f"{environment}; dagster job {command} -m {MODULE} --tags '{tags}'").ok()
+        wait_until(
+            lambda: "migrate_p008" in ends(bench) or daemon.poll() is not None, "the backfill"
+        )
+    wait_until(lambda: "validate" in ends(bench) or daemon.poll() is not None, "a run that ended")
     assert ends(bench) == {"validate": "SUCCESS", "migrate_p008": "QUEUED"}, output.read_text()
     kill(daemon)
     assert bench.reads() == reads
