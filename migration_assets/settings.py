@@ -22,10 +22,12 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from migration_assets.env_file import read_env_file
 from migration_assets.errors import ConfigurationError
+from migration_assets.extraction_hours import ExtractionHours
 from migration_assets.setting_values import (
     DEFAULT_MEMORY_MB,
     LEAST_MEMORY_MB,
@@ -33,14 +35,19 @@ from migration_assets.setting_values import (
     Bucket,
     FileLocation,
     Host,
+    Hours,
     MssqlHost,
     Seconds,
+    SecretUrl,
+    TimeZone,
     WarehousePath,
 )
 
 DEFAULT_TIMEOUT_S = 30
 MAX_CONCURRENT_RUNS = 1024
 """Each run is a process."""
+MAX_POOL_LIMIT = 1000
+"""Of a pool of Dagster's."""
 _HOST_NAME = r"^[^\s;{}\[\]]+$"
 """Host names and addresses, without what would end a value in a driver's configuration."""
 RENAMED = {
@@ -97,6 +104,46 @@ class ApplicationIntent(StrEnum):
 
     READ_WRITE = "ReadWrite"
     READ_ONLY = "ReadOnly"
+
+
+class Authentication(StrEnum):
+    """How we sign in to SQL Server: by its own logins, Entra ID, or a Kerberos ticket.
+
+    Entra ID's are mssql-python's `Authentication`
+    (https://learn.microsoft.com/sql/connect/odbc/using-azure-active-directory).
+    """
+
+    SQL_PASSWORD = "SqlPassword"  # noqa: S105 - a name
+    ENTRA_PASSWORD = "ActiveDirectoryPassword"  # noqa: S105 - likewise
+    SERVICE_PRINCIPAL = "ActiveDirectoryServicePrincipal"
+    MANAGED_IDENTITY = "ActiveDirectoryMSI"
+    ENTRA_DEFAULT = "ActiveDirectoryDefault"
+    KERBEROS = "Kerberos"
+
+    @property
+    def has_password(self) -> bool:
+        """Whether a name and a password are sent."""
+        return self in {
+            Authentication.SQL_PASSWORD,
+            Authentication.ENTRA_PASSWORD,
+            Authentication.SERVICE_PRINCIPAL,
+        }
+
+    @property
+    def is_entra(self) -> bool:
+        """Whether Entra ID is asked."""
+        return self.value.startswith("ActiveDirectory")
+
+
+def _authentication(value: object) -> object:
+    """Accept any case, and say why what asks a person is none."""
+    text = str(value).strip()
+    if text.lower() in {"activedirectoryinteractive", "activedirectorydevicecode"}:
+        raise ValueError(
+            f"{text} would ask a person in each process of a run; sign in with `az login` and use "
+            "ActiveDirectoryDefault"
+        )
+    return {one.value.lower(): one.value for one in Authentication}.get(text.lower(), text)
 
 
 class _Settings(BaseSettings):
@@ -183,8 +230,11 @@ class MssqlSettings(_PasswordSettings):
 
     host: MssqlHost
     port: int = Field(1433, ge=1, le=65535)
-    user: str = Field(min_length=1)
-    password: SecretStr
+    authentication: Annotated[Authentication, BeforeValidator(_authentication)] = (
+        Authentication.SQL_PASSWORD
+    )
+    user: str = Field("", validate_default=True)
+    password: SecretStr = Field(SecretStr(""), validate_default=True)
     database: str = Field(min_length=1)
     encrypt: Annotated[EncryptMode, BeforeValidator(_mode)] = EncryptMode.YES
     trust_server_certificate: bool = False
@@ -218,6 +268,29 @@ class MssqlSettings(_PasswordSettings):
         if salt is not None and len(salt.get_secret_value()) < LEAST_SALT:
             raise ValueError(f"a salt has {LEAST_SALT} characters or more")
         return salt
+
+    @field_validator("user", mode="before")
+    @classmethod
+    def _is_no_blank(cls, value: object) -> object:
+        """Refuse blanks before they are cut off: then it looks as if no user were given."""
+        if isinstance(value, str) and value and not value.strip():
+            raise PydanticCustomError("string_too_short", "String should have at least 1 character")
+        return value
+
+    @field_validator("user", "password")
+    @classmethod
+    def _is_needed(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse to go without what the way to sign in needs."""
+        way = info.data.get("authentication")
+        is_given = bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
+        if not is_given and way is not None and way.has_password:
+            raise PydanticCustomError("missing", "Field required")
+        return value
+
+    @property
+    def login(self) -> str:
+        """Who signs in, for messages."""
+        return self.user or self.authentication.value
 
     @property
     def server(self) -> str:
@@ -358,6 +431,24 @@ class RetrySettings(_Settings):
         return min(wait_s, self.longest_wait_s / 1.5)
 
 
+class AlertFormat(StrEnum):
+    """What a webhook understands."""
+
+    JSON = "json"
+    SLACK = "slack"
+    TEAMS = "teams"
+
+
+class AlertSettings(_Settings):
+    """Where alerts go; docs/alerts.md."""
+
+    model_config = SettingsConfigDict(env_prefix="MIGRATION_ALERT_")
+
+    webhook_url: SecretUrl | None = None
+    format: AlertFormat = AlertFormat.JSON
+    timeout_s: Seconds = 10
+
+
 class LogFormat(StrEnum):
     """How log lines look."""
 
@@ -376,6 +467,11 @@ class ProjectSettings(_Settings):
     memory_mb: int = Field(
         DEFAULT_MEMORY_MB, ge=LEAST_MEMORY_MB, validation_alias="MIGRATION_MEMORY_MB"
     )
+    window: Hours | None = Field(None, validation_alias="MIGRATION_WINDOW")
+    window_timezone: TimeZone = Field("UTC", validation_alias="MIGRATION_WINDOW_TIMEZONE")
+    max_extractions: int | None = Field(
+        None, ge=1, le=MAX_POOL_LIMIT, validation_alias="MSSQL_MAX_EXTRACTIONS"
+    )
     table_jobs: bool = Field(True, validation_alias="MIGRATION_TABLE_JOBS")  # noqa: FBT003
     jars: str | None = Field(None, validation_alias="MIGRATION_JARS")
     log_format: LogFormat = Field(LogFormat.TEXT, validation_alias="MIGRATION_LOG_FORMAT")
@@ -385,6 +481,13 @@ class ProjectSettings(_Settings):
     def run_slots(self) -> int:
         """How many runs go at once: as many as there are cores, unless set."""
         return self.concurrent_runs or os.cpu_count() or 1
+
+    @property
+    def hours(self) -> ExtractionHours | None:
+        """When extractions may begin; None for always."""
+        if self.window is None:
+            return None
+        return ExtractionHours.parse(self.window, self.window_timezone)
 
 
 def export_env_file(path: Path = Path(".env")) -> None:
@@ -400,7 +503,7 @@ def export_env_file(path: Path = Path(".env")) -> None:
         _variable(settings, field)
         for settings in (
             *(MssqlSettings, LakeSettings, StarRocksSettings),
-            *(SparkSettings, RetrySettings, ProjectSettings),
+            *(SparkSettings, RetrySettings, AlertSettings, ProjectSettings),
         )
         for field in settings.model_fields
     }

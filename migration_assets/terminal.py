@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 LINE_EVERY_S = 5.0
 """How often progress is printed where the output is not a terminal."""
+PAUSE_EVERY_S = 600.0
+"""How often it is printed there while extractions wait for their hours."""
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -51,13 +53,14 @@ def progress() -> Iterator[Report]:
         with Live(console=console, transient=True, refresh_per_second=4) as live:
             yield lambda state: live.update(_progress_line(state))
         return
-    last = 0.0
+    last, told = 0.0, ""
 
     def line(state: Progress) -> None:
-        nonlocal last
-        if time.monotonic() - last < LINE_EVERY_S:
+        nonlocal last, told
+        is_told = state.pause and state.pause == told
+        if time.monotonic() - last < (PAUSE_EVERY_S if is_told else LINE_EVERY_S):
             return
-        last = time.monotonic()
+        last, told = time.monotonic(), state.pause
         console.print(_progress_text(state), soft_wrap=True)
         sys.stdout.flush()
 
@@ -77,10 +80,12 @@ def _progress_text(state: Progress) -> str:
     parts = [f"{state.done_steps}/{state.steps} asset partitions of {state.tables} tables"]
     if state.failed_steps:
         parts.append(f"{state.failed_steps} failed")
-    if state.seconds_left is not None:
+    if state.seconds_left is not None and not state.pause:
         parts.append(f"about {duration(state.seconds_left)} left")
     if state.is_draining:
         parts.append("stopping after what runs now; Ctrl-C again to abandon it")
+    elif state.pause:
+        parts.append(state.pause)
     elif state.message:
         parts.append(state.message[:120])
     return ", ".join(parts)

@@ -88,10 +88,9 @@ def trial_table(table: TablePlan, rows: int, suffix: str = SUFFIX) -> TablePlan:
                 code="MA-SR-103",
             )
     full = table.verification is not VerificationLevel.ROWS
-    own = {key: value for key, value in _OF_THE_TABLE.items() if key in TablePlan.model_fields}
     return table.replaced(
         **names,
-        **own,
+        **_OF_THE_TABLE,
         location=table.location + suffix,
         trial_rows=rows,
         query=first_rows_sql(table, rows),
@@ -116,7 +115,7 @@ def first_rows_sql(table: TablePlan, rows: int) -> str:
     """The query of the first rows by the key: all columns that the plan reads, unchanged."""
     listed = ", ".join(quote(column.source_name) for column in _read_columns(table)) or "1 AS [n]"
     order = ", ".join(map(quote, sort_columns(table)))
-    condition = getattr(table, "where", "")
+    condition = table.where
     source = source_sql(table.replaced(where="") if condition else table)
     return "".join(
         [
@@ -160,7 +159,7 @@ def _read_columns(table: TablePlan) -> list[ColumnPlan]:
     """One column of the plan for each that is read: a value that a mask replaces whole is not."""
     first = {column.source_name: column for column in reversed(table.columns)}
     read = [first[name] for name in dict.fromkeys(column.source_name for column in table.columns)]
-    return [column for column in read if getattr(column, "mask", "") not in {"null", "fixed"}]
+    return [column for column in read if column.mask not in {"null", "fixed"}]
 
 
 def _sort_bytes(mssql_type: str) -> int:

@@ -45,7 +45,7 @@ from migration_assets.mssql.point_in_time import Standpoint
 from migration_assets.mssql.resource import MssqlResource
 from migration_assets.plan import TablePlan
 from migration_assets.receipts import ExtractReceipt
-from migration_assets.settings import Reader
+from migration_assets.settings import ProjectSettings, Reader
 from migration_assets.spark.extract import Extracted, extract_with_arrow, extract_with_jdbc
 from migration_assets.spark.resource import POOL, SparkResource
 from migration_assets.timeout_advice import explained
@@ -173,9 +173,15 @@ def _spark_job(
     return spark.run(
         doing,
         lambda session: readers[spark.settings.reader](
-            session, partition_keys, connections=spark.settings.mssql_connections
+            session, partition_keys, connections=_connections(spark)
         ),
     )
+
+
+def _connections(spark: SparkResource) -> int:
+    """How many ranges are read at once."""
+    most, own = ProjectSettings.load().max_extractions, spark.settings.mssql_connections
+    return own if most is None else min(own, most)
 
 
 _ROWS_OF_A_BATCH = "spark.sql.execution.arrow.maxRecordsPerBatch"

@@ -33,6 +33,11 @@ REPEAT_EVERY_S = 60
     "--from", "first", type=click.Choice(["mssql", "iceberg", "starrocks"]), default="mssql"
 )
 @click.option(
+    "--window",
+    metavar="HOURS",
+    help="Extract only in these, as 20:00-06:00 [MIGRATION_WINDOW]; commits and loads go on.",
+)
+@click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False, writable=True),
     help="Where the result goes  [default: report.json; of a trial trial-report.json]",
@@ -51,18 +56,20 @@ def run(
     failed: bool,
     until: str,
     first: str,
+    window: str | None,
     report: Path | None,
     limit: int | None,
 ) -> int:
     """Migrate: the same runs in the same Dagster instance as a click in the UI.
 
-    With --limit nothing of the tables' own targets and history is touched. The first Ctrl-C lets what runs now finish, the second abandons it; `run --failed` goes on.
+    With --limit nothing of the tables' own targets and history is touched. The first Ctrl-C lets
+    what runs now finish, the second abandons it; `run --failed` goes on.
     """
     from migration_assets.assets.translator import Stage
     from migration_assets.operations.migrate import migrate
     from migration_assets.terminal import print_result, print_trial, progress
 
-    if limit and (partitions is not None or failed or first != "mssql" or until == "mssql"):
+    if limit and (partitions is not None or failed or window or first != "mssql" or until == "mssql"):
         raise click.UsageError("--limit goes with --tables, --until iceberg and --report alone.")
     keys = [key for part in (partitions or "").split(",") if (key := part.strip())]
     if partitions is not None and not keys:
@@ -73,6 +80,8 @@ def run(
             next_step="Leave it out to run all of them.",
         )
     report = report or Path("trial-report.json" if limit else "report.json")
+    if window is not None:
+        _refuse_bad_window(window)
     if not report.parent.is_dir():
         raise ConfigurationError(
             f"--report {report}: there is no folder {report.parent}.", code="MA-CF-028"
@@ -89,6 +98,7 @@ def run(
                 failed=failed,
                 first=Stage(first),
                 until=Stage(until),
+                window=window,
                 report=show,
             )
     print_result(result)
@@ -98,6 +108,20 @@ def run(
     if result.interrupted:
         return INTERRUPTED
     return OK if result.success else FAILED
+
+
+def _refuse_bad_window(text: str) -> None:
+    """Refuse hours that are none, by the name of the option.
+
+    Raises:
+        ConfigurationError: they are not.
+    """
+    from migration_assets.extraction_hours import ExtractionHours
+
+    try:
+        ExtractionHours.parse(text)
+    except ValueError as error:
+        raise ConfigurationError(f"--window: {error}.", code="MA-CF-025") from None
 
 
 @click.command(cls=Command)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from migration_assets import partitioning
 from migration_assets.errors import UnsupportedError
 from migration_assets.mssql.jdbc_numbers import numbered
-from migration_assets.mssql.select import masked_sql, quote
+from migration_assets.mssql.select import GIVE_WAY, masked_sql, quote
 from migration_assets.plan import TablePlan
-from migration_assets.settings import EncryptMode, MssqlSettings
+from migration_assets.settings import Authentication, EncryptMode, MssqlSettings
 
 DRIVER = "com.microsoft.sqlserver.jdbc.SQLServerDriver"
 KEY_ALIAS = "migration_assets_key"
@@ -55,15 +55,24 @@ def jdbc_options(
         settings: of the server.
         snapshot: read each range in a SNAPSHOT transaction.
         fetch_size: rows a round trip; only a server cursor heeds it, which is not the default.
+
+    Raises:
+        UnsupportedError: the driver would need libraries to sign in that Spark does not have.
     """
+    if settings.authentication is not Authentication.SQL_PASSWORD:
+        raise UnsupportedError(
+            f"SPARK_READER=jdbc signs in by SQL logins only, not by {settings.authentication.value}.",
+            code="MA-MS-132",
+            next_step="Use SPARK_READER=arrow.",
+        )
     options = {
         "driver": DRIVER,
         "user": settings.user,
         "password": settings.password.get_secret_value(),
         "queryTimeout": str(settings.query_timeout_s),
     }
-    if snapshot:
-        options["sessionInitStatement"] = "SET TRANSACTION ISOLATION LEVEL SNAPSHOT"
+    statements = [GIVE_WAY, *(["SET TRANSACTION ISOLATION LEVEL SNAPSHOT"] if snapshot else [])]
+    options["sessionInitStatement"] = "; ".join(statements)
     if fetch_size is not None:
         options["fetchsize"] = str(fetch_size)
     return options

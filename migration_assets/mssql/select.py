@@ -18,6 +18,11 @@ MAX_SELECT_LIST = 4_000
 (https://learn.microsoft.com/sql/sql-server/maximum-capacity-specifications-for-sql-server)."""
 
 
+GIVE_WAY = "SET DEADLOCK_PRIORITY -10"
+"""What every session of ours begins with: in a deadlock it is the one that ends, and tries again
+(https://learn.microsoft.com/sql/t-sql/statements/set-deadlock-priority-transact-sql)."""
+
+
 def quote(name: str) -> str:
     """A name as T-SQL identifier: `[a]]b]`."""
     return bracketed(name)

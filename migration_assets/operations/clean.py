@@ -112,7 +112,7 @@ class Cleaner:
             MigrationError: a system cannot be reached.
         """
         found = TableObjects(table)
-        if getattr(table, "prevent_reset", False):
+        if table.prevent_reset:
             found.left_alone.append("prevent_reset of migration.yaml protects all of it.")
             return found
         ids = {table.table_id, *(evolution.table_id for evolution in table.evolutions)}
@@ -165,7 +165,7 @@ class Cleaner:
         if there is None:
             found.stages.append(Stage.STARROCKS)
             return set()
-        if not getattr(table, "create", True):
+        if not table.create:
             found.left_alone.append(
                 f"StarRocks table {table.starrocks_database}.{table.starrocks_table}: create: false "
                 f"says that somebody else made it; `migration-assets reset {table.full_name}` "

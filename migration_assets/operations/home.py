@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migration_assets.errors import ConfigurationError
+from migration_assets.operations.pool_limits import limit_extractions
 from migration_assets.settings import ProjectSettings
 
 if TYPE_CHECKING:
@@ -30,12 +31,15 @@ concurrency:
   pools:
     granularity: op
     default_limit: {run_slots}         # steps that use one system at a time: mssql, iceberg, starrocks
-run_queue:
-  dequeue_use_threads: true
-  dequeue_num_workers: 4
-  dequeue_interval_seconds: 1
-  max_user_code_failure_retries: 10     # a code server that was killed is started anew, runs wait
-  user_code_failure_retry_delay: 10
+run_coordinator:                # Dagster's queue, which can also heed MIGRATION_WINDOW
+  module: migration_assets.operations.run_coordinator
+  class: HoursRunCoordinator
+  config:
+    dequeue_use_threads: true
+    dequeue_num_workers: 4
+    dequeue_interval_seconds: 1
+    max_user_code_failure_retries: 10   # a code server that was killed is started anew, runs wait
+    user_code_failure_retry_delay: 10
 run_retries:
   enabled: true
   max_retries: 0                # a run asks for retries with the tag dagster/max_retries
@@ -182,4 +186,5 @@ def open_instance(settings: ProjectSettings) -> Iterator[dg.DagsterInstance]:
             next_step=f"Correct {home / 'dagster.yaml'}, or move the folder away.",
         ) from None
     with opened as instance:
+        limit_extractions(instance, settings.max_extractions)
         yield instance

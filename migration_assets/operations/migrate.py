@@ -17,6 +17,7 @@ from migration_assets.operations.run import Selection, run_migration
 from migration_assets.plan import MigrationPlan, TablePlan
 from migration_assets.plan_source import load_plan
 from migration_assets.settings import (
+    AlertSettings,
     LakeSettings,
     MssqlSettings,
     ProjectSettings,
@@ -34,6 +35,7 @@ def migrate(
     failed: bool = False,
     first: Stage = Stage.MSSQL,
     until: Stage = Stage.STARROCKS,
+    window: str | None = None,
     report: Report = lambda _: None,
 ) -> MigrationResult:
     """Migrate tables of the plan, in the Dagster instance that the UI shows.
@@ -44,6 +46,7 @@ def migrate(
         failed: only what failed, is missing, stale, or differs.
         first: the first system to make.
         until: the last system to make.
+        window: hours in which extractions may begin, as `20:00-06:00`; goes before MIGRATION_WINDOW.
         report: called with the progress after every step and twice a second.
 
     Raises:
@@ -51,7 +54,10 @@ def migrate(
             all. What fails later, of single partitions, is in the result.
     """
     export_env_file()
-    settings = ProjectSettings.load()
+    settings = ProjectSettings.load(**({"window": window} if window else {}))
+    if settings.window is not None:
+        os.environ["MIGRATION_WINDOW"] = settings.window  # the worker processes read it
+    AlertSettings.load()  # a mistake in it is told here, not by the definitions of each worker
     plan = load_plan(settings.plan)
     selection = Selection(
         tables=tables, partition_keys=partitions, only_failed=failed, first=first, last=until
@@ -64,7 +70,14 @@ def migrate(
     with open_instance(settings) as instance:
         if first is Stage.MSSQL:
             ensure_snapshot(plan, instance, selection)
-        return run_migration(plan, instance, selection, run_slots=settings.run_slots, report=report)
+        return run_migration(
+            plan,
+            instance,
+            selection,
+            run_slots=settings.run_slots,
+            report=report,
+            hours=settings.hours,
+        )
 
 
 def _reach_systems(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from migration_assets.errors import ConfigurationError
 from migration_assets.operations.home import ensure_home, home_of
-from migration_assets.rules import Rules
+from migration_assets.rules_schema import schema_text
 from migration_assets.settings import ProjectSettings
 
 ENV, RULES, SCHEMA, DAGSTER = ".env", "migration.yaml", "migration.schema.json", "dagster.yaml"
@@ -40,7 +39,7 @@ def begin_project(folder: Path) -> Iterator[ProjectFile]:
     texts = {
         ENV: (env_example, "addresses and logins: fill it in"),
         RULES: (lambda: _packaged(RULES), "what you wish about the plan: all optional"),
-        SCHEMA: (rules_schema, "for editors, which complete and check migration.yaml by it"),
+        SCHEMA: (schema_text, "for editors, which complete and check migration.yaml by it"),
     }
     for name, (text, purpose) in texts.items():
         path = folder / name
@@ -58,15 +57,6 @@ def env_example() -> str:
     packaged = files("migration_assets.project_files") / "env.example"
     checkout = Path(__file__).parents[2] / ".env.example"
     return (packaged if packaged.is_file() else checkout).read_text(encoding="utf-8")
-
-
-def rules_schema() -> str:
-    """The JSON schema of migration.yaml."""
-    schema = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **Rules.model_json_schema(),
-    }
-    return json.dumps(schema, indent=1) + "\n"
 
 
 def _packaged(name: str) -> str:

@@ -125,6 +125,7 @@ class Progress:
     Attributes:
         steps: asset partitions to make; `done_steps`, `failed_steps` those that ended.
         weight: rows to move through all stages, `done_weight` those that were.
+        pause: what is waited for, and until when; empty where nothing is.
     """
 
     steps: int
@@ -135,6 +136,7 @@ class Progress:
     done_weight: int = 0
     started: float = field(default_factory=time.monotonic)
     message: str = ""
+    pause: str = ""
     is_draining: bool = False
 
     @property

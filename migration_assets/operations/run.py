@@ -14,6 +14,7 @@ from migration_assets.assets.barrier import refuse_part
 from migration_assets.assets.translator import STAGES, MigrationTranslator, Stage
 from migration_assets.assets.validation import select_tables
 from migration_assets.errors import ConfigurationError
+from migration_assets.extraction_hours import ExtractionHours, waits_until
 from migration_assets.jobs import VALIDATE_JOB
 from migration_assets.operations.results import MigrationResult, Progress, Report, TableResult
 from migration_assets.operations.schedule import Schedule, Work, stages_between
@@ -95,6 +96,7 @@ def run_migration(
     report: Report = lambda _: None,
     validate: bool = True,
     translator: MigrationTranslator | None = None,
+    hours: ExtractionHours | None = None,
 ) -> MigrationResult:
     """Make the selected asset partitions, and compare row counts at the end.
 
@@ -106,6 +108,7 @@ def run_migration(
         report: called after every step and twice a second.
         validate: whether to compare whole tables at the end of a run down to StarRocks.
         translator: as given to `build_definitions`.
+        hours: in which extractions may begin; the rest goes on outside of them. None for always.
 
     Raises:
         ConfigurationError: the selection names nothing that the plan has.
@@ -129,7 +132,7 @@ def run_migration(
     )
     broken: list[BatchEnded] = []
     interrupts = _Interrupts()
-    with contextlib.suppress(KeyboardInterrupt), Workers(run_slots) as workers, interrupts:
+    with contextlib.suppress(KeyboardInterrupt), Workers(run_slots, hours) as workers, interrupts:
         for event in workers.run(schedule.first()):
             workers.draining = interrupts.count > 0
             _account(event, instance, progress, results, schedule)
@@ -138,6 +141,8 @@ def run_migration(
             if isinstance(event, BatchEnded) and event.message:
                 broken.append(event)
             progress.is_draining = workers.draining
+            opening = workers.opening
+            progress.pause = "" if hours is None or opening is None else waits_until(hours, opening)
             report(progress)
         if validate and selection.last is Stage.STARROCKS and not interrupts.count:
             progress.message = "comparing row counts"

@@ -162,22 +162,28 @@ class Schedule:
         return tuple(self._translator.asset_key(stage, table).path)
 
     def _batches(self, work: Iterable[Work]) -> Iterator[Batch]:
-        """Gather work into runs: one job and one partition key each, small tables together."""
-        groups: dict[tuple[str, str], list[Work]] = defaultdict(list)
+        """Gather work into runs: one job and one partition key each, small tables together.
+
+        What only has to be committed or loaded stays apart: extractions may have to wait.
+        """
+        groups: dict[tuple[str, str, bool], list[Work]] = defaultdict(list)
         for item in work:
-            groups[job_of(item.table, self._plan), item.partition_key].append(item)
-        for (job, partition_key), items in groups.items():
+            extracts = Stage.MSSQL in item.stages
+            groups[job_of(item.table, self._plan), item.partition_key, extracts].append(item)
+        for (job, partition_key, extracts), items in groups.items():
             chosen: list[Work] = []
             for item in sorted(items, key=lambda item: item.weight):
                 rows = sum(one.weight for one in chosen) + item.weight
                 steps = sum(len(one.stages) for one in chosen)
                 if chosen and (rows > ROWS_PER_BATCH * len(STAGES) or steps >= STEPS_PER_BATCH):
-                    yield self._batch(job, partition_key, chosen)
+                    yield self._batch(job, partition_key, chosen, extracts=extracts)
                     chosen = []
                 chosen.append(item)
-            yield self._batch(job, partition_key, chosen)
+            yield self._batch(job, partition_key, chosen, extracts=extracts)
 
-    def _batch(self, job: str, partition_key: str, items: Sequence[Work]) -> Batch:
+    def _batch(
+        self, job: str, partition_key: str, items: Sequence[Work], *, extracts: bool
+    ) -> Batch:
         return Batch(
             job=job,
             partition_key=partition_key,
@@ -186,6 +192,7 @@ class Schedule:
             ),
             weight=sum(item.weight for item in items),
             tags={PLAN_TAG: self._plan.plan_id, **_replacing(items)},
+            extracts=extracts,
         )
 
     def _ranged_batches(self, work: Sequence[Work]) -> Iterator[Batch]:
@@ -208,6 +215,7 @@ class Schedule:
                 # What follows can only begin when it is done: it goes before all others.
                 weight=sum(item.weight for item in self._work),
                 tags={PLAN_TAG: self._plan.plan_id},
+                extracts=True,
             )
             self._ranged[batch.run_id] = items
             yield batch

@@ -29,6 +29,7 @@ SETTINGS = [
     settings.StarRocksSettings,
     settings.SparkSettings,
     settings.RetrySettings,
+    settings.AlertSettings,
     settings.ProjectSettings,
 ]
 
