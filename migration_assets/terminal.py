@@ -22,7 +22,9 @@ from migration_assets.errors import MigrationError
 
 if TYPE_CHECKING:
     from migration_assets.assets.validation import TableValidation
+    from migration_assets.evidence.model import Tail
     from migration_assets.operations.doctor import Finding
+    from migration_assets.operations.report import Files
     from migration_assets.operations.results import MigrationResult, Progress, Report
     from migration_assets.operations.status import FailedStep, PartitionStatus
     from migration_assets.spark.jars import Jar, JarState
@@ -73,13 +75,18 @@ def _progress_text(state: Progress) -> str:
     parts = [f"{state.done_steps}/{state.steps} asset partitions of {state.tables} tables"]
     if state.failed_steps:
         parts.append(f"{state.failed_steps} failed")
-    if state.seconds_left is not None:
-        parts.append(f"about {duration(state.seconds_left)} left")
+    if state.done_steps + state.failed_steps < state.steps:
+        parts.append(left(state.seconds_left))
     if state.is_draining:
         parts.append("stopping after what runs now; Ctrl-C again to abandon it")
     elif state.message:
         parts.append(state.message[:120])
     return ", ".join(parts)
+
+
+def left(seconds: float | None) -> str:
+    """`about 3 min 20 s left`; `estimating` while too little is known."""
+    return "estimating the time left" if seconds is None else f"about {duration(seconds)} left"
 
 
 def duration(seconds: float) -> str:
@@ -128,6 +135,22 @@ def print_result(result: MigrationResult, *, only_problems: bool = False) -> Non
     if result.interrupted:
         summary += " Interrupted: `migration-assets run --failed` goes on."
     console.print(Text(summary, style="bold green" if result.success else "bold red"))
+
+
+def print_report(tail: Tail, files: Files) -> None:
+    """Print what the report says, and where it is."""
+    from migration_assets.evidence.page import headline
+
+    is_good, sentence = headline(tail)
+    style = {True: "bold green", False: "bold red", None: "bold yellow"}[is_good]
+    console.print(Text(sentence, style=style), soft_wrap=True)
+    totals = tail.totals
+    counts = ", ".join(
+        f"{stage.value} {_count(getattr(totals.rows, stage.value))}" for stage in STAGES
+    )
+    console.print(f"Rows: {counts}. Checks passed: {totals.checks_passed:,} of {totals.checks:,}.")
+    for path in filter(None, (files.json, files.html)):
+        console.print(f"Wrote {path}.", markup=False, soft_wrap=True)
 
 
 def print_failures(failures: Sequence[FailedStep], limit: int = 20) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
+from migration_assets.assets.directions import REPORT_TAG
 from migration_assets.assets.translator import STAGES, Stage
 from migration_assets.iceberg.driver_errors import translate_errors
 from migration_assets.iceberg.lake import Lake
@@ -33,6 +35,7 @@ def migrate(
     first: Stage = Stage.MSSQL,
     until: Stage = Stage.STARROCKS,
     report: Report = lambda _: None,
+    report_file: Path | None = None,
 ) -> MigrationResult:
     """Migrate tables of the plan, in the Dagster instance that the UI shows.
 
@@ -43,6 +46,7 @@ def migrate(
         first: the first system to make.
         until: the last system to make.
         report: called with the progress after every step and twice a second.
+        report_file: where the caller will write the report: materializations name it.
 
     Raises:
         MigrationError: there is no plan, a setting is missing, or a system cannot be reached at
@@ -61,7 +65,14 @@ def migrate(
     with open_instance(settings) as instance:
         if first is Stage.MSSQL:
             ensure_snapshot(plan, instance, selection)
-        return run_migration(plan, instance, selection, run_slots=settings.run_slots, report=report)
+        return run_migration(
+            plan,
+            instance,
+            selection,
+            run_slots=settings.run_slots,
+            report=report,
+            tags={} if report_file is None else {REPORT_TAG: str(report_file.absolute())},
+        )
 
 
 def _reach_systems(stages: Sequence[Stage], plan: MigrationPlan) -> None:
