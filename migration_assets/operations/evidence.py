@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from migration_assets.assets.checks import CHECKS, COLUMN_NAMES, ROW_COUNT
+from migration_assets.assets.checks import CHECKS, COLUMN_NAMES, DESCRIPTIONS, ROW_COUNT
 from migration_assets.assets.translator import STAGES, MigrationTranslator, Stage
 from migration_assets.evidence import model
 from migration_assets.losses import table_losses
@@ -164,7 +164,7 @@ def _records(
             kept = {name: said[name] for name in _KEPT if name in said}
             found.made[str(record.partition_key)] = (record.timestamp, record.run_id, kept)
     found.runs = _planned(instance, asset_key)
-    for name in CHECKS:
+    for name in (name for name in CHECKS if (stage, name) in DESCRIPTIONS):
         check_key = dg.AssetCheckKey(asset_key, name)
         for partition_key, evaluation in _evaluations(instance, check_key, keys):
             found.checks.setdefault(partition_key, []).append(evaluation)

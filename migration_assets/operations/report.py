@@ -7,6 +7,7 @@ hundreds of partitions each takes no more memory than its largest table and the 
 from __future__ import annotations
 
 import json
+import os
 import platform
 import socket
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from migration_assets.assets.history import speed_up
 from migration_assets.assets.translator import MigrationTranslator, Stage
 from migration_assets.errors import ConfigurationError
 from migration_assets.evidence import model
@@ -96,6 +98,9 @@ def write_report(
     Raises:
         ConfigurationError: a file cannot be written.
     """
+    if "DAGSTER_HOME" in os.environ:
+        # Thousands of small queries: four times as fast when SQLite's connections stay open.
+        speed_up(Path(os.environ["DAGSTER_HOME"]))
     translator = translator or MigrationTranslator()
     selected = None if result is None else result.partition_keys
     statuses: dict[str, list[PartitionStatus]] = {table.full_name: [] for table in tables}
