@@ -60,7 +60,9 @@ def run(
     if partitions is not None and not keys:
         # A script whose variable is empty must not migrate everything.
         raise ConfigurationError(
-            "--partitions names no partition.", next_step="Leave it out to run all of them."
+            "--partitions names no partition.",
+            code="MA-CF-025",
+            next_step="Leave it out to run all of them.",
         )
     files.check()
     with progress() as show:
@@ -128,6 +130,7 @@ def status(*, tables: tuple[str, ...], as_json: bool, failed: bool, watch: bool)
             }
             if failure is not None:
                 line |= {
+                    "code": failure.code,
                     "cause": failure.cause,
                     "next_step": failure.next_step,
                     "retry": failure.retry,

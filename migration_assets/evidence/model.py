@@ -83,6 +83,8 @@ class Failure(_Value):
     table: str
     partition: str
     stage: str
+    code: str
+    """Of the error, `MA-SR-003`; docs/errors.md explains each. Empty where it has none."""
     cause: str
     next_step: str
     retry: str

@@ -66,7 +66,9 @@ class Files:
         """
         for path in filter(None, (self.json, self.html)):
             if not path.parent.is_dir():
-                raise ConfigurationError(f"The report {path}: there is no folder {path.parent}.")
+                raise ConfigurationError(
+                    f"The report {path}: there is no folder {path.parent}.", code="MA-CF-028"
+                )
 
 
 def write_report(
@@ -213,6 +215,7 @@ def _failure(failed: FailedStep) -> model.Failure:
         table=failed.table,
         partition=failed.partition_key,
         stage=failed.stage.value,
+        code=failed.code,
         cause=failed.cause,
         next_step=failed.next_step,
         retry=failed.retry,
@@ -286,6 +289,7 @@ def _replaced(path: Path | None) -> Iterator[TextIO | None]:
     except OSError as error:
         raise ConfigurationError(
             f"The report cannot be written to {path}: {error.strerror}; what was migrated stays.",
+            code="MA-CF-028",
             next_step="`migration-assets status` shows it.",
         ) from None
     finally:

@@ -171,6 +171,7 @@ def tail(*, totals: model.Totals, success: bool, failures: int = 1) -> model.Tai
         table="sales.price_005",
         partition="p000",
         stage="starrocks",
+        code="MA-SR-003",
         cause="StarRocks refused the load: Access denied; you need the INSERT privilege.",
         next_step="Grant INSERT on sales.price_005.",
         retry="migration-assets run --failed --tables sales.price_005 --partitions p000",
