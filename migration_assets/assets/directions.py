@@ -92,9 +92,7 @@ def asset_directions(table: TablePlan) -> dict[str, Any]:
     return {
         **{_SYSTEMS[stage]: code("sql", text) for stage, text in queries(table).items()},
         "Glue table": f"{table.namespace}.{table.iceberg_table}",
-        "data in": dg.MetadataValue.url(table.location)
-        if table.location.startswith("http")
-        else table.location,
+        "data in": table.location,
         "StarRocks table": f"{table.starrocks_database}.{table.starrocks_table}",
         "migrate again": code("sh", run_command(table)),
         "evidence": code("sh", report_command(table)),
