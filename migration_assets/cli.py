@@ -16,6 +16,7 @@ import click
 from migration_assets.commands.arguments import FAILED, INTERRUPTED, OK, WRONG_USE, Group
 from migration_assets.commands.clean import clean
 from migration_assets.commands.environment import doctor, env, jars
+from migration_assets.commands.evidence import report
 from migration_assets.commands.explanation import explain
 from migration_assets.commands.migration import run, status, validate
 from migration_assets.commands.planning import plan
@@ -63,8 +64,8 @@ def cli() -> None:
 
 
 for _command in (
-    clean, demo, dev, doctor, env, evolve, explain, init, jars, maintain, plan, reset, run, sandbox,
-    snapshot, status,
+    clean, demo, dev, doctor, env, evolve, explain, init, jars, maintain, plan, report, reset, run,
+    sandbox, snapshot, status,
     validate,
 ):  # fmt: skip
     cli.add_command(_command)

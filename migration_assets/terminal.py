@@ -25,7 +25,9 @@ from migration_assets.trial import trial_plan
 
 if TYPE_CHECKING:
     from migration_assets.assets.validation import TableValidation
+    from migration_assets.evidence.model import Tail
     from migration_assets.operations.doctor import Finding
+    from migration_assets.operations.report import Files
     from migration_assets.operations.results import MigrationResult, Progress, Report
     from migration_assets.operations.status import FailedStep, PartitionStatus
     from migration_assets.plan import MigrationPlan
@@ -80,8 +82,8 @@ def _progress_text(state: Progress) -> str:
     parts = [f"{state.done_steps}/{state.steps} asset partitions of {state.tables} tables"]
     if state.failed_steps:
         parts.append(f"{state.failed_steps} failed")
-    if state.seconds_left is not None and not state.pause:
-        parts.append(f"about {duration(state.seconds_left)} left")
+    if state.done_steps + state.failed_steps < state.steps and not state.pause:
+        parts.append(left(state.seconds_left))
     if state.is_draining:
         parts.append("stopping after what runs now; Ctrl-C again to abandon it")
     elif state.pause:
@@ -89,6 +91,11 @@ def _progress_text(state: Progress) -> str:
     elif state.message:
         parts.append(state.message[:120])
     return ", ".join(parts)
+
+
+def left(seconds: float | None) -> str:
+    """`about 3 min 20 s left`; `estimating` while too little is known."""
+    return "estimating the time left" if seconds is None else f"about {duration(seconds)} left"
 
 
 def duration(seconds: float) -> str:
@@ -149,6 +156,22 @@ def print_trial(plan: MigrationPlan, tables: Sequence[str], rows: int) -> None:
         for warning in table.warnings:
             console.print(Padding(Text(warning, style="yellow"), (0, 0, 0, 2)))
     console.print("`migration-assets clean --trial` removes them.")
+
+
+def print_report(tail: Tail, files: Files) -> None:
+    """Print what the report says, and where it is."""
+    from migration_assets.evidence.page import headline
+
+    is_good, sentence = headline(tail)
+    style = {True: "bold green", False: "bold red", None: "bold yellow"}[is_good]
+    console.print(Text(sentence, style=style), soft_wrap=True)
+    totals = tail.totals
+    counts = ", ".join(
+        f"{stage.value} {_count(getattr(totals.rows, stage.value))}" for stage in STAGES
+    )
+    console.print(f"Rows: {counts}. Checks passed: {totals.checks_passed:,} of {totals.checks:,}.")
+    for path in filter(None, (files.json, files.html)):
+        console.print(f"Wrote {path}.", markup=False, soft_wrap=True)
 
 
 def print_failures(failures: Sequence[FailedStep], limit: int = 20) -> None:

@@ -98,7 +98,7 @@ def build_spark_asset(
                     raise error
                 (receipt,) = extracted.receipts.values()
                 yield from conclude_partition(
-                    table, specs, receipt, compare(receipt), spec.key, attempt
+                    context, table, specs, receipt, compare(receipt), spec.key, attempt
                 )
             else:
                 _conclude_range(context, table, specs, extracted, compare, receipts, attempt)
@@ -303,7 +303,7 @@ def _conclude_range(  # noqa: PLR0917 - what such a step is made of
                 errors[partition_key] = differs(table, verdicts)
             else:
                 receipts.store.save(context.asset_key.path, receipt)
-                context.log_event(materialization(context.asset_key, receipt, table))
+                context.log_event(materialization(context, receipt, table))
         except MigrationError as error:
             errors[partition_key] = error
         else:

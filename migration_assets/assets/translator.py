@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from migration_assets.assets.directions import asset_directions
 from migration_assets.choices import Engine, StarRocksModel
 from migration_assets.losses import table_losses
 from migration_assets.naming import asset_names
@@ -68,6 +69,7 @@ class MigrationTranslator:
             metadata={
                 **_location(stage, table),
                 **_facts(stage, table),
+                **asset_directions(table),
                 "dagster/column_schema": _column_schema(stage, table),
                 **(
                     {}

@@ -67,9 +67,12 @@ def run(
     """
     from migration_assets.assets.translator import Stage
     from migration_assets.operations.migrate import migrate
+    from migration_assets.operations.report import Files, report_run
     from migration_assets.terminal import print_result, print_trial, progress
 
-    if limit and (partitions is not None or failed or window or first != "mssql" or until == "mssql"):
+    if limit and (
+        partitions is not None or failed or window or first != "mssql" or until == "mssql"
+    ):
         raise click.UsageError("--limit goes with --tables, --until iceberg and --report alone.")
     keys = [key for part in (partitions or "").split(",") if (key := part.strip())]
     if partitions is not None and not keys:
@@ -80,17 +83,17 @@ def run(
             next_step="Leave it out to run all of them.",
         )
     report = report or Path("trial-report.json" if limit else "report.json")
+    files = Files(json=report)
     if window is not None:
         _refuse_bad_window(window)
-    if not report.parent.is_dir():
-        raise ConfigurationError(
-            f"--report {report}: there is no folder {report.parent}.", code="MA-CF-028"
-        )
+    files.check()
     with progress() as show:
         if limit:
             from migration_assets.operations.trial import try_out
 
-            result = try_out(rows=limit, tables=tables, until=Stage(until), report=show)
+            result = try_out(
+                rows=limit, tables=tables, until=Stage(until), report=show, report_file=report
+            )
         else:
             result = migrate(
                 tables=tables,
@@ -100,11 +103,13 @@ def run(
                 until=Stage(until),
                 window=window,
                 report=show,
+                report_file=report,
             )
     print_result(result)
     if limit:
         print_trial(planned(), tables, limit)
-    result.write(report)
+    else:
+        report_run(result, files)
     if result.interrupted:
         return INTERRUPTED
     return OK if result.success else FAILED
@@ -141,10 +146,11 @@ def status(*, tables: tuple[str, ...], as_json: bool, failed: bool, watch: bool)
         is_busy,
         partition_statuses,
     )
-    from migration_assets.terminal import console, print_failures, status_table
+    from migration_assets.operations.watching import Watcher, outstanding
+    from migration_assets.terminal import console, left, print_failures, status_table
 
     chosen, translator = select_tables(planned(), tables), MigrationTranslator()
-    shown_line, shown_at = "", 0.0
+    shown_done, shown_at, watcher = -1, 0.0, Watcher(translator)
     with open_instance(ProjectSettings.load()) as instance:
         while True:
             is_running = watch and is_busy(instance)
@@ -153,10 +159,11 @@ def status(*, tables: tuple[str, ...], as_json: bool, failed: bool, watch: bool)
             if not is_running:
                 break
             done = sum(one.state() is State.DONE for one in statuses)
-            text = f"{done}/{len(statuses)} partitions done"
-            if text != shown_line or time.monotonic() - shown_at >= REPEAT_EVERY_S:
+            seconds = watcher.look(statuses, outstanding(instance), time.monotonic())
+            text = f"{done}/{len(statuses)} partitions done, {left(seconds)}"
+            if done != shown_done or time.monotonic() - shown_at >= REPEAT_EVERY_S:
                 console.print(text, soft_wrap=True)
-                shown_line, shown_at = text, time.monotonic()
+                shown_done, shown_at = done, time.monotonic()
             time.sleep(5)
         shown = [one for one in statuses if not failed or one.state() is not State.DONE]
         failures = failed_steps(instance, statuses, translator)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
+from migration_assets.assets.directions import REPORT_TAG
 from migration_assets.assets.translator import STAGES, Stage
 from migration_assets.assets.validation import select_tables
 from migration_assets.iceberg.driver_errors import translate_errors
@@ -37,6 +39,7 @@ def migrate(
     until: Stage = Stage.STARROCKS,
     window: str | None = None,
     report: Report = lambda _: None,
+    report_file: Path | None = None,
 ) -> MigrationResult:
     """Migrate tables of the plan, in the Dagster instance that the UI shows.
 
@@ -48,6 +51,7 @@ def migrate(
         until: the last system to make.
         window: hours in which extractions may begin, as `20:00-06:00`; goes before MIGRATION_WINDOW.
         report: called with the progress after every step and twice a second.
+        report_file: where the caller will write the report: materializations name it.
 
     Raises:
         MigrationError: there is no plan, a setting is missing, or a system cannot be reached at
@@ -77,6 +81,7 @@ def migrate(
             run_slots=settings.run_slots,
             report=report,
             hours=settings.hours,
+            tags={} if report_file is None else {REPORT_TAG: str(report_file.absolute())},
         )
 
 

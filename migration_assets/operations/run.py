@@ -97,6 +97,7 @@ def run_migration(
     validate: bool = True,
     translator: MigrationTranslator | None = None,
     hours: ExtractionHours | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> MigrationResult:
     """Make the selected asset partitions, and compare row counts at the end.
 
@@ -109,6 +110,7 @@ def run_migration(
         validate: whether to compare whole tables at the end of a run down to StarRocks.
         translator: as given to `build_definitions`.
         hours: in which extractions may begin; the rest goes on outside of them. None for always.
+        tags: of the Dagster runs, beside ours.
 
     Raises:
         ConfigurationError: the selection names nothing that the plan has.
@@ -119,7 +121,7 @@ def run_migration(
     tables = select_tables(plan, selection.tables)
     work = list(_work(instance, tables, selection, translator))
     narrowed = {t.full_name: narrowed_windows(instance, t, translator) for t in tables}
-    schedule = Schedule(plan, work, translator, narrowed)
+    schedule = Schedule(plan, work, translator, narrowed, tags=tags)
     results = {
         table.full_name: TableResult(table.full_name, partitions)
         for table in tables
@@ -130,6 +132,9 @@ def run_migration(
         weight=sum(item.weight for item in work),
         tables=len({item.table.full_name for item in work}),
     )
+    for item in work:
+        for stage in item.stages:
+            progress.time_left.plan(stage.value, item.step_weight)
     broken: list[BatchEnded] = []
     interrupts = _Interrupts()
     with contextlib.suppress(KeyboardInterrupt), Workers(run_slots, hours) as workers, interrupts:
@@ -167,6 +172,9 @@ def run_migration(
         failures=failures,
         seconds=time.monotonic() - started,
         interrupted=interrupts.count > 0,
+        plan=plan,
+        partition_keys=tuple(selection.partition_keys),
+        last=selection.last,
     )
 
 
@@ -273,7 +281,7 @@ def _account(
     if isinstance(event, PartitionMade):
         item = schedule.made(event)
         progress.done_steps += 1
-        progress.done_weight += item.step_weight
+        progress.end(Stage.MSSQL.value, item.step_weight, made=True)
     elif isinstance(event, StepEnded) and (items := schedule.items(event)):
         result = results[items[0].table.full_name]
         result.attempts += event.outcome != "skipped"
@@ -281,15 +289,23 @@ def _account(
             return
         result.seconds += event.seconds
         progress.message = event.message.splitlines()[0] if event.message else progress.message
+        stage = schedule.stage(event, items[0]).value
         if event.batch.partition_range is not None:
-            # What it made was told partition by partition.
-            progress.failed_steps += sum(not schedule.is_made(event, item) for item in items)
+            # What it made was told partition by partition; what it did not ends the later stages.
+            lost = [item for item in items if not schedule.is_made(event, item)]
+            progress.failed_steps += len(lost)
+            for item in lost:
+                for one in item.stages:
+                    progress.end(one.value, item.step_weight, made=False)
+            if made := sum(item.step_weight for item in items if item not in lost):
+                progress.time_left.took(stage, made, event.seconds)
             return
         if event.outcome == "done":
             progress.done_steps += 1
+            progress.time_left.took(stage, items[0].step_weight, event.seconds)
         else:
             progress.failed_steps += 1
-        progress.done_weight += items[0].step_weight
+        progress.end(stage, items[0].step_weight, made=event.outcome == "done")
     elif isinstance(event, BatchEnded) and event.message:
         progress.message = event.message
         run = instance.get_run_by_id(event.batch.run_id)

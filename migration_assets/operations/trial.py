@@ -16,6 +16,7 @@ from migration_assets.operations.clean import Cleaner, TableObjects
 from migration_assets.operations.home import ensure_home, open_instance
 from migration_assets.operations.migrate import migrate
 from migration_assets.operations.planning import write_plan
+from migration_assets.operations.report import Files, report_run
 from migration_assets.operations.results import MigrationResult, Report
 from migration_assets.plan import MigrationPlan, TablePlan
 from migration_assets.plan_source import load_plan, read_plan
@@ -36,6 +37,7 @@ def try_out(
     tables: Sequence[str] = (),
     until: Stage = Stage.STARROCKS,
     report: Report = lambda _: None,
+    report_file: Path | None = None,
 ) -> MigrationResult:
     """Migrate the first rows of tables into targets whose names end with `_trial`.
 
@@ -47,6 +49,7 @@ def try_out(
         tables: patterns of `schema.table`; empty for all.
         until: the last system to make.
         report: called with the progress after every step and twice a second.
+        report_file: where the evidence of the trial goes; None for nowhere.
 
     Raises:
         ExistingObjectError: a target is there and is no trial's; nothing was written.
@@ -74,7 +77,10 @@ def try_out(
     home.mkdir(parents=True)
     write_plan(made, str(home / _PLAN))
     with _project_of(home):
-        return migrate(until=until, report=report)
+        result = migrate(until=until, report=report, report_file=report_file)
+        if report_file is not None:
+            report_run(result, Files(json=report_file))
+        return result
 
 
 def trial_tables(plan: MigrationPlan, home: Path, patterns: Sequence[str] = ()) -> list[TablePlan]:

@@ -300,9 +300,9 @@ def test_watch_prints_what_changed_and_once_a_minute(
     assert cli.main(["status", "--watch"], standalone_mode=False) == FAILED
     lines = [(at, text) for at, text in said if isinstance(text, str)]
     assert lines == [
-        (1000.0, "0/2 partitions done"),
-        (1035.0, "1/2 partitions done"),
-        (1095.0, "1/2 partitions done"),
+        (1000.0, "0/2 partitions done, estimating the time left"),
+        (1035.0, "1/2 partitions done, estimating the time left"),
+        (1095.0, "1/2 partitions done, about 1 min 35 s left"),
     ]
 
 
