@@ -50,7 +50,7 @@ RENAMED = {
     "STARROCKS_HTTP_PORT": "nothing: StarRocks reads Iceberg by itself",
     "STARROCKS_DATABASE": "`starrocks_database` in migration.yaml",
     "GLUE_DATABASE": "`namespace` in migration.yaml",
-    "TARGET_SCHEMA_SUFFIX": "`namespace` in migration.yaml",
+    "TARGET_SCHEMA_SUFFIX": "`namespace_suffix` in migration.yaml",
     "SPARK_APP_NAME": "nothing: the name is chosen",
     "SPARK_EXECUTOR_CORES": "`spark.executor.cores` in spark_conf/spark-defaults.conf",
     "SPARK_JDBC_NUM_PARTITIONS": "`partitions` in migration.yaml",

@@ -14,6 +14,7 @@ from migration_assets_tests.documents import PAGES, ROOT, Block, blocks
 from migration_assets_tests.sandbox.project import Project, Result
 
 TABLES = (
+    "dbo.Orders",
     "dbo.Products",
     "dbo.Settings",
     "hr.Employees",
@@ -30,10 +31,20 @@ SCRIPT = "CREATE SCHEMA sales;\nGO\nCREATE SCHEMA hr;\nGO\n" + "".join(
 CHANGES_ROWS = ("reset", "clean", "evolve", "--fresh")
 """After a command with one of these words an earlier one is no longer the same."""
 RULES = {
-    "sandbox": "tables: {sales.Orders: {partitions: 8}}\n",
-    "local": "",
-    "windows": "tables: {sales.Orders: {window: {column: OrderedAt, by: month, from: 2024-01-01}}}\n",
-    "database snapshot": "consistency: database_snapshot\n",
+    "sandbox": "tables: {hr.Salaries: {partitions: 8}}\n",
+    "local": "include: [dbo.*]\n",
+    "windows": (
+        "include: [sales.Orders]\n"
+        "tables: {sales.Orders: {window: {column: OrderedAt, by: month, from: 2024-01-01}}}\n"
+    ),
+    "database snapshot": "include: [sales.Coupons]\nconsistency: database_snapshot\n",
+}
+
+PREPARED = {
+    "sandbox": ("doctor --fix", "plan", "run"),
+    "local": ("doctor --until iceberg", "plan", "run --until iceberg --tables 'dbo.*'"),
+    "windows": ("doctor --fix", "plan"),
+    "database snapshot": ("doctor --fix", "plan"),
 }
 
 
@@ -61,10 +72,10 @@ class Place:
         rules = f"namespace_prefix: {prefix}_\n{RULES[name]}"
         (folder / "migration.yaml").write_text(rules, encoding="utf-8")
         shutil.copy(ROOT / ".env.example", folder)
-        self._typed: set[str] = set()
-        if name not in {"sandbox", "local"}:
-            for command in ("doctor --fix", "plan", "run"):
-                self.project.run(*command.split()).ok()
+        # What every page takes for granted; so each page works by itself, too.
+        self._typed = {f"migration-assets {words}" for words in PREPARED[name]}
+        for words in PREPARED[name]:
+            self.project.run(*shlex.split(words)).ok()
 
     def type(self, block: Block) -> None:
         """Type the commands of a block; each must end as the page says."""

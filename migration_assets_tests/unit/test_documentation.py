@@ -64,7 +64,7 @@ def page(name: str) -> str:
 
 
 def between(text: str, name: str) -> str:
-    return text.split(f"<!-- {name}: begin -->\n")[1].split(f"<!-- {name}: end -->")[0]
+    return text.split(f"<!-- {name}: begin -->\n")[1].split(f"<!-- {name}: end -->", maxsplit=1)[0]
 
 
 def test_the_type_tables_are_the_generated_ones() -> None:
