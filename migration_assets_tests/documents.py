@@ -47,6 +47,7 @@ class Block:
     path: Path
     line: int
     text: str
+    language: str = "sh"
     marks: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -67,11 +68,17 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """Its commands without comments, one a line; a block that needs a shell is one."""
-        if any(_SHELL.search(line.split(" #")[0]) for line in self.text.splitlines()):
-            return [self.text]
-        lines = [re.sub(r"(^|\s)#.*", "", line).strip() for line in self.text.splitlines()]
-        return [line for line in lines if line]
+        """Its commands without comments, one a line; a block that needs a shell is one.
+
+        Of a `console` block those behind a `$`: the rest is what they print.
+        """
+        lines = self.text.splitlines()
+        if self.language == "console":
+            lines = [line[2:] for line in lines if line.startswith("$ ")]
+        bare = [re.sub(r"(^|\s)#[^'\"]*$", "", line).strip() for line in lines]
+        if any(_SHELL.search(line) for line in bare):
+            return ["".join(f"{line}\n" for line in lines)]
+        return [line for line in bare if line]
 
 
 def blocks(pages: Sequence[Path] = PAGES) -> list[Block]:
@@ -87,5 +94,6 @@ def _of(path: Path, text: str) -> Iterator[Block]:
                 path,
                 text[: found.start("indent")].count("\n") + 1,
                 "".join(line[indent:] for line in found["text"].splitlines(keepends=True)),
+                found["language"],
                 {name: value.strip() for name, value in _MARK.findall(found["marks"])},
             )

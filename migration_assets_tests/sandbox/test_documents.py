@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,7 +71,12 @@ class Place:
         prefix = "".join(part[0] for part in name.split())
         rules = f"namespace_prefix: {prefix}_\n{RULES[name]}"
         (folder / "migration.yaml").write_text(rules, encoding="utf-8")
-        shutil.copy(ROOT / ".env.example", folder)
+        # The page says "fill in": here it is filled in already. Dagster's own commands load `.env`
+        # over the environment, empty values too.
+        filled = (ROOT / ".env.example").read_text(encoding="utf-8")
+        for variable, value in settings.items():
+            filled = re.sub(rf"^(# )?{variable}=.*$", f"{variable}={value}", filled, flags=re.M)
+        (folder / ".env.example").write_text(filled, encoding="utf-8")
         # What every page takes for granted; so each page works by itself, too.
         self._typed = {f"migration-assets {words}" for words in PREPARED[name]}
         for words in PREPARED[name]:

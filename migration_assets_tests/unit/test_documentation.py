@@ -20,6 +20,7 @@ from migration_assets.choices import VerificationLevel
 from migration_assets.cli import cli
 from migration_assets.rules import DefaultRules, Rules, TableRules
 from migration_assets.type_report import type_table
+from migration_assets_tests import documents
 from migration_assets_tests.documents import PLACES, blocks
 
 ROOT = Path(__file__).parents[2]
@@ -298,3 +299,25 @@ def test_the_compute_log_manager_can_be_configured() -> None:
 
     manager = getattr(importlib.import_module(wanted["module"]), wanted["class"])
     assert process_config(manager.config_type(), wanted["config"]).success
+
+
+def test_blocks_are_read_with_their_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "ROOT", tmp_path)
+    path = tmp_path / "page.md"
+    path.write_text(
+        "text\n```sh\nmake a   # why\n\nmake b\n```\n"
+        "<!-- not run: needs Kubernetes -->\n```sh\nhelm x\n```\n"
+        "- item\n\n  <!-- run in: local -->\n  <!-- exits: 0 2 -->\n  ```sh\n  a | b # c\n  d\n  ```\n"
+        "```yaml\nkey: value\n```\n```console\n$ make c --d 'e #f'\noutput\n```\n",
+        encoding="utf-8",
+    )
+    first, second, third, fourth = blocks([path])
+    assert (first.name, first.commands, first.place) == (
+        "page.md:2",
+        ["make a", "make b"],
+        "sandbox",
+    )
+    assert first.exits == {0}
+    assert (second.not_run, second.line) == ("needs Kubernetes", 8)
+    assert (third.place, third.exits, third.commands) == ("local", {0, 2}, ["a | b # c\nd\n"])
+    assert fourth.commands == ["make c --d 'e #f'"]
