@@ -31,6 +31,8 @@ _BLOCK = re.compile(
     r"^(?P<indent>[ ]*)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```",
     re.MULTILINE | re.DOTALL,
 )
+_BARE = re.compile(r"""^((?:'[^']*'|"[^"]*"|[^'"#]|(?<=\S)#)*)#.*$""")
+"""A line of a shell with a comment, and what stands before it."""
 _MARK = re.compile(r"<!-- ([a-z ]+?)(?:: (.*?))? -->")
 _SHELL = re.compile(r"[;|&$<>`(){}\\]|^\w+=")
 
@@ -75,7 +77,7 @@ class Block:
         lines = self.text.splitlines()
         if self.language == "console":
             lines = [line[2:] for line in lines if line.startswith("$ ")]
-        bare = [re.sub(r"(^|\s)#[^'\"]*$", "", line).strip() for line in lines]
+        bare = [_BARE.sub(r"\1", line).strip() for line in lines]
         if any(_SHELL.search(line) for line in bare):
             return ["".join(f"{line}\n" for line in lines)]
         return [line for line in bare if line]

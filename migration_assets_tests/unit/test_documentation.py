@@ -308,7 +308,7 @@ def test_blocks_are_read_with_their_marks(tmp_path: Path, monkeypatch: pytest.Mo
         "text\n```sh\nmake a   # why\n\nmake b\n```\n"
         "<!-- not run: needs Kubernetes -->\n```sh\nhelm x\n```\n"
         "- item\n\n  <!-- run in: local -->\n  <!-- exits: 0 2 -->\n  ```sh\n  a | b # c\n  d\n  ```\n"
-        "```yaml\nkey: value\n```\n```console\n$ make c --d 'e #f'\noutput\n```\n",
+        "```yaml\nkey: value\n```\n```console\n$ make c --d 'e #f' g#h # it's\noutput\n```\n",
         encoding="utf-8",
     )
     first, second, third, fourth = blocks([path])
@@ -320,4 +320,4 @@ def test_blocks_are_read_with_their_marks(tmp_path: Path, monkeypatch: pytest.Mo
     assert first.exits == {0}
     assert (second.not_run, second.line) == ("needs Kubernetes", 8)
     assert (third.place, third.exits, third.commands) == ("local", {0, 2}, ["a | b # c\nd\n"])
-    assert fourth.commands == ["make c --d 'e #f'"]
+    assert fourth.commands == ["make c --d 'e #f' g#h"]
