@@ -15,6 +15,7 @@ import click
 
 from migration_assets.commands.arguments import FAILED, INTERRUPTED, OK, WRONG_USE, Group
 from migration_assets.commands.environment import doctor, env, jars
+from migration_assets.commands.explanation import explain
 from migration_assets.commands.migration import run, status, validate
 from migration_assets.commands.planning import plan
 from migration_assets.commands.stand_ins import demo, dev, sandbox
@@ -60,7 +61,7 @@ def cli() -> None:
 
 
 for _command in (
-    demo, dev, doctor, env, evolve, jars, maintain, plan, reset, run, sandbox, snapshot, status,
+    demo, dev, doctor, env, evolve, explain, jars, maintain, plan, reset, run, sandbox, snapshot, status,
     validate,
 ):  # fmt: skip
     cli.add_command(_command)

@@ -141,6 +141,9 @@ def print_failures(failures: Sequence[FailedStep], limit: int = 20) -> None:
         console.print(f"  {failure.retry}", markup=False, style="cyan", soft_wrap=True)
     if len(failures) > limit:
         console.print(f"and {len(failures) - limit} more; see `migration-assets status --failed`")
+    code = next((failure.code for failure in failures if failure.code), "")
+    if code:
+        console.print(f"`migration-assets explain {code}` says more of a code.", soft_wrap=True)
 
 
 def status_table(statuses: Iterable[PartitionStatus]) -> Table:

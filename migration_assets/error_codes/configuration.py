@@ -122,5 +122,13 @@ ENTRIES = (
         "The package mssql-python brings Microsoft's driver and needs system libraries (libltdl, Kerberos) that this machine lacks.",
         "`migration-assets doctor` lists the libraries that are missing.",
         "Install them by the command in the message."),
+    Entry("MA-CF-031", "the bundle for a support case cannot be written",
+        "The folder is not there or may not be written, the name is a folder's, or the disk is full.",
+        "`ls -ld` and `df -h` of the folder.",
+        "Name another file: `migration-assets doctor --bundle FILE.zip`."),
+    Entry("MA-CF-032", "a part of the bundle is not there",
+        "The bundle has what there is: without a history or a report, as before the first run, those are left out.",
+        "`manifest.json` in the bundle lists what was left out and why.",
+        "Nothing, unless the bundle was made in another folder than the runs: then make it there."),
 )
 # fmt: on

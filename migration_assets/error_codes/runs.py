@@ -84,7 +84,7 @@ ENTRIES = (
         "Run `migration-assets run --failed`; lower MIGRATION_CONCURRENT_RUNS where memory ran out."),
     Entry("MA-SB-001", "the sandbox has no such thing",
         "A stand-in or a fault was asked for that there is none of.",
-        "`migration-assets sandbox start --help`",
+        "The message names what was asked for.",
         "Choose among those that the message lists."),
     Entry("MA-SB-002", "a stand-in ended or did not start",
         "A process of the sandbox ended by itself, or was not ready in time.",

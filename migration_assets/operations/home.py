@@ -67,6 +67,14 @@ _FROM_SETTINGS = re.compile(r" +(max_concurrent_runs|default_limit): *(\d+)\b")
 """The lines of the file that a setting decides."""
 
 
+def home_of(settings: ProjectSettings) -> Path:
+    """Where Dagster's history is, whether there is one or not."""
+    if "DAGSTER_HOME" in os.environ:
+        return Path(os.environ["DAGSTER_HOME"])
+    plan = Path() if settings.plan.startswith("s3://") else Path(settings.plan).parent
+    return (plan / ".dagster").resolve()
+
+
 def ensure_home(settings: ProjectSettings) -> Path:
     """Set `DAGSTER_HOME` to `.dagster` beside the plan unless it is set, and make it usable.
 
@@ -77,10 +85,8 @@ def ensure_home(settings: ProjectSettings) -> Path:
     Raises:
         ConfigurationError: there can be no such folder, or nothing can be written there.
     """
-    if "DAGSTER_HOME" not in os.environ:
-        plan = Path() if settings.plan.startswith("s3://") else Path(settings.plan).parent
-        os.environ["DAGSTER_HOME"] = str((plan / ".dagster").resolve())
-    home = Path(os.environ["DAGSTER_HOME"])
+    home = home_of(settings)
+    os.environ.setdefault("DAGSTER_HOME", str(home))
     if not home.is_absolute():
         raise ConfigurationError(
             f"DAGSTER_HOME is {home}, which is no absolute path.",

@@ -10,6 +10,7 @@ import gzip
 import json
 import sqlite3
 import time
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
@@ -67,12 +68,16 @@ def secrets_in(data: bytes) -> set[str]:
 
 
 def places_in(folder: Path) -> Iterator[tuple[str, set[str]]]:
-    """Each file of a folder, and each value of its SQLite databases, with the secrets in it."""
+    """Each file of a folder, and each value of its SQLite databases and archives, with the secrets in it."""
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         data = path.read_bytes()
         yield str(path.relative_to(folder)), secrets_in(data)
         if data.startswith(b"SQLite format 3"):
             yield from _values(path)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                for name in archive.namelist():
+                    yield f"{path.name}:{name}", secrets_in(archive.read(name))
 
 
 def _values(path: Path) -> Iterator[tuple[str, set[str]]]:
