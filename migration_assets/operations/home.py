@@ -23,7 +23,7 @@ _DAGSTER_YAML = """\
 # For more than a few concurrent runs, or several hosts, use Postgres:
 # storage:
 #   postgres:
-#     postgres_url: {{env: DAGSTER_PG_URL}}
+#     postgres_url: {{env: DAGSTER_PG_URL}}   # postgresql+psycopg2://user:password@host/database
 concurrency:
   runs:
     max_concurrent_runs: {run_slots}   # processes; one core each
