@@ -36,7 +36,7 @@ def plan_columns(
     kept = [c for c in table.columns.columns if c.name.casefold() not in left_out]
     dropped = [c for c in table.columns.columns if c.name.casefold() in left_out]
     if not kept:
-        raise UnsupportedError("no column is left to migrate")
+        raise UnsupportedError("no column is left to migrate", code="MA-PL-010")
     chosen = {column.name: wishes.conversions(column.name) for column in kept}
     targets: list[tuple[Column, AddedColumn | None]] = []
     refused: list[UnsupportedError] = []
@@ -82,6 +82,7 @@ def _together(refused: Sequence[UnsupportedError]) -> UnsupportedError:
         return refused[0]
     return UnsupportedError(
         " ".join(error.found for error in refused),
+        code="MA-PL-011",
         next_step="List them under exclude_columns in migration.yaml to migrate the table without "
         "them.",
     )

@@ -34,6 +34,7 @@ def database_snapshot(database: SourceDatabase, rules: Rules) -> DatabaseSnapsho
             key = "database_snapshot" if named else "database_snapshot_folder"
             raise ConfigurationError(
                 f"migration.yaml: {key} has no effect with consistency {rules.consistency.value}.",
+                code="MA-CF-015",
                 next_step="Add `consistency: database_snapshot`, or take it out.",
             )
         return None
@@ -41,11 +42,13 @@ def database_snapshot(database: SourceDatabase, rules: Rules) -> DatabaseSnapsho
         raise ConfigurationError(
             "migration.yaml: database_snapshot_folder has no effect with database_snapshot, which "
             "names one that is there already.",
+            code="MA-CF-015",
             next_step="Take one of them out.",
         )
     if named and named.casefold() == database.database.casefold():
         raise ConfigurationError(
             f"migration.yaml: database_snapshot names the database {named} itself.",
+            code="MA-CF-014",
             next_step="Name a database snapshot of it, or take the line out.",
         )
     if named:
@@ -100,6 +103,7 @@ def check_barrier(
         if wishes.block_writers is not None:
             raise ConfigurationError(
                 f"migration.yaml: {table}: block_writers has no effect without a barrier.",
+                code="MA-CF-015",
                 next_step="Add `consistency: barrier` to the table, or take it out.",
             )
         return []
@@ -107,12 +111,14 @@ def check_barrier(
         raise ConfigurationError(
             f"migration.yaml: {table}: consistency barrier has no effect with consistency "
             "database_snapshot, which shows one point in time of all tables.",
+            code="MA-CF-015",
             next_step="Take one of them out.",
         )
     if wishes.engine is Engine.SPARK:
         raise ConfigurationError(
             f"migration.yaml: {table}: a barrier holds for connections of one process, and engine "
             "spark reads from several.",
+            code="MA-CF-015",
             next_step="Take out `engine: spark`, or use `consistency: database_snapshot` for the whole "
             "plan, which Spark reads as well.",
         )
@@ -120,6 +126,7 @@ def check_barrier(
         raise ConfigurationError(
             f"migration.yaml: {table}: a barrier locks a table for a moment, and this is a "
             f"{source.kind.value}.",
+            code="MA-CF-015",
             next_step="Take out `consistency: barrier`, or use `consistency: database_snapshot` for "
             "the whole plan.",
         )
@@ -127,6 +134,7 @@ def check_barrier(
         raise ConfigurationError(
             f"migration.yaml: {table}: a barrier has all partitions extracted together, and windows "
             "are there to be migrated one by one.",
+            code="MA-CF-015",
             next_step="Take one of them out.",
         )
     if database.snapshot_isolation:
@@ -150,6 +158,7 @@ def no_snapshot_transactions(table: str, database: str) -> ConfigurationError:
     return ConfigurationError(
         f"{table}: database {database} allows no SNAPSHOT transactions (ALLOW_SNAPSHOT_ISOLATION is "
         "OFF), so a barrier must lock the table against writers until all of it is extracted.",
+        code="MA-CF-016",
         next_step=f"`ALTER DATABASE {bracketed(database)} SET ALLOW_SNAPSHOT_ISOLATION ON` needs no "
         "restart and makes them wait milliseconds. Or accept the wait with `block_writers: true` for "
         "the table in migration.yaml. Then run `migration-assets plan`.",

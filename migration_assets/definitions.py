@@ -130,7 +130,7 @@ def _job_without_plan(advice: str) -> dg.JobDefinition:
 
     @dg.op(description=advice)
     def there_is_no_plan() -> None:
-        raise dg.Failure(advice, allow_retries=False)
+        raise dg.Failure(f"MA-PL-001: {advice}", allow_retries=False)
 
     @dg.job(name=JOB_WITHOUT_PLAN, description=advice)
     def make_a_plan() -> None:

@@ -75,7 +75,9 @@ def develop(*, port: int, scale: float, folder: Path = Path(".sandbox")) -> int:
         ensure_home(ProjectSettings.load())
         for arguments in (["doctor", "--fix"], ["plan", "--yes"]):
             if _command(arguments, environment, folder) != 0:
-                raise ConfigurationError(f"`migration-assets {arguments[0]}` failed, see above.")
+                raise ConfigurationError(
+                    f"`migration-assets {arguments[0]}` failed, see above.", code="MA-SB-004"
+                )
         from migration_assets.sandbox.launcher import write_env_file
 
         write_env_file(folder / "sandbox.env", {**sandbox.settings, **_project(folder)})
@@ -105,6 +107,7 @@ def _sandbox(scale: float) -> Iterator[Sandbox]:
     except ImportError as error:
         raise ConfigurationError(
             f"The sandbox needs {error.name}.",
+            code="MA-CF-029",
             next_step="Install the extra: pip install 'migration-assets[sandbox]'.",
         ) from None
     with Sandbox(STAND_INS, scale=scale) as sandbox:

@@ -37,17 +37,25 @@ def read_env_file(path: Path) -> dict[str, str | None]:
         return {}
     except UnicodeDecodeError:
         raise ConfigurationError(
-            f"Settings: {path} cannot be read: it is no UTF-8 text.", next_step="Save it as UTF-8."
+            f"Settings: {path} cannot be read: it is no UTF-8 text.",
+            code="MA-CF-004",
+            next_step="Save it as UTF-8.",
         ) from None
     except OSError as error:
-        raise ConfigurationError(f"Settings: {path} cannot be read: {error.strerror}.") from None
+        raise ConfigurationError(
+            f"Settings: {path} cannot be read: {error.strerror}.", code="MA-CF-004"
+        ) from None
     for binding in parse_stream(io.StringIO(text)):
         # What the line says may be a secret.
         where = f"Settings: {path}, line {binding.original.line}"
         # python-dotenv takes `MSSQL_PORT:1434` for a name without a value.
         is_no_name = binding.key is not None and _NAME.fullmatch(binding.key) is None
         if binding.error or (is_no_name and binding.value is None):
-            raise ConfigurationError(f"{where}: not understood.", next_step=_LINES)
+            raise ConfigurationError(
+                f"{where}: not understood.", code="MA-CF-004", next_step=_LINES
+            )
         if "\0" in binding.original.string:
-            raise ConfigurationError(f"{where}: there is a NUL character in it.", next_step=_LINES)
+            raise ConfigurationError(
+                f"{where}: there is a NUL character in it.", code="MA-CF-004", next_step=_LINES
+            )
     return dotenv_values(stream=io.StringIO(text))

@@ -25,33 +25,60 @@ MigrationError
     ServerBusyError           throttled, deadlock victim, out of some resource for now
 ```
 
-A message names the object, what was found and the next step, and never contains a secret.
+A message begins with the code of its cause (`error_codes` says what each means and never changes
+it), names the object, what was found and the next step, and never contains a secret.
 `migration_assets_tests/unit/test_errors.py` compares the drawing with the classes.
 """
 
 from __future__ import annotations
+
+import re
 
 
 class MigrationError(Exception):
     """Base of all our errors.
 
     Attributes:
+        code: of the cause, `MA-SR-003`; a class whose cause is always the same has it for all.
+        found: what was found where, a full sentence.
         next_step: what the reader should do, a full sentence; may be empty.
         wait_s: a retry waits at least so long.
     """
 
-    def __init__(self, found: str, *, next_step: str = "", wait_s: float = 0.0) -> None:
+    code: str = ""
+
+    def __init__(
+        self, found: str, *, code: str = "", next_step: str = "", wait_s: float = 0.0
+    ) -> None:
         """Say what was found where.
 
         Args:
             found: names the object and what is wrong with it, a full sentence.
+            code: of the cause, one of `error_codes`; the class's where it is empty.
             next_step: what to do about it, a full sentence.
             wait_s: what whoever was asked needs to recover; of no meaning where nothing is retried.
         """
         self.found = found
         self.next_step = next_step
         self.wait_s = wait_s
-        super().__init__(f"{found} {next_step}".strip())
+        self.code = code or type(self).code
+        super().__init__(coded(self.code, self.message))
+
+    @property
+    def message(self) -> str:
+        """What was found and what to do, without the code: for use within another text."""
+        return f"{self.found} {self.next_step}".strip()
+
+
+def coded(code: str, text: str) -> str:
+    """Put a code first in a text that people read."""
+    return f"{code}: {text}" if code else text
+
+
+def code_of(text: str) -> str:
+    """The code that a text begins with; empty where it begins with none."""
+    found = re.match(r"MA-[A-Z]{2}-\d{3}(?=: )", text)
+    return found[0] if found else ""
 
 
 class PermanentError(MigrationError):
@@ -93,9 +120,13 @@ class ReceiptError(PermanentError):
 class SupersededError(PermanentError):
     """Somebody newer wrote the same partition meanwhile."""
 
+    code = "MA-VE-005"
+
 
 class ForeignRowsError(PermanentError):
     """A partition that is to be replaced holds rows that no run of ours left there."""
+
+    code = "MA-VE-003"
 
     def __init__(self, found: str) -> None:
         """Say what was found where: what to do about it is always the same."""
@@ -108,6 +139,8 @@ class ForeignRowsError(PermanentError):
 
 class ForeignCommitError(PermanentError):
     """Somebody else changed a partition in Iceberg after it was committed: it has to be made anew."""
+
+    code = "MA-VE-004"
 
 
 class VerificationError(PermanentError):
@@ -140,6 +173,8 @@ class CommitConflictError(TransientError):
 
 class EarlierWindowError(TransientError):
     """An earlier time window still has rows that belong to this one: it must be migrated first."""
+
+    code = "MA-PL-013"
 
 
 class ServerBusyError(TransientError):

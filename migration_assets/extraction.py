@@ -237,6 +237,7 @@ def conformer(
         if batch.schema.names != names:
             raise SchemaDriftError(
                 f"{table.full_name} gave columns {batch.schema.names}, planned are {names}.",
+                code="MA-MS-120",
                 next_step="Run `migration-assets plan` again.",
             )
         arrays = []
@@ -244,6 +245,7 @@ def conformer(
             if not field.nullable and values.null_count:
                 raise SchemaDriftError(
                     f"{table.full_name}: column {field.name} is planned NOT NULL but has NULLs.",
+                    code="MA-MS-120",
                     next_step="Run `migration-assets plan` again.",
                 )
             try:
@@ -254,6 +256,7 @@ def conformer(
                 raise SchemaDriftError(
                     f"{table.full_name}: column {field.name} came as {values.type}, which is not "
                     f"the planned {field.type}: {error}.",
+                    code="MA-MS-120",
                     next_step="Run `migration-assets plan` again.",
                 ) from None
         return pa.RecordBatch.from_arrays(arrays + constants(batch.num_rows), schema=schema)

@@ -19,7 +19,7 @@ SYSTEMS: Mapping[str, Sequence[FaultRule]] = {
     "iceberg": ICEBERG,
     "starrocks": STARROCKS,
 }
-_HEAD = ("Fault", "Recognized by", "Tried again", "Error", "Next step")
+_HEAD = ("Code", "Fault", "Recognized by", "Tried again", "Error", "Next step")
 
 
 def fault_table(system: str) -> str:
@@ -50,7 +50,14 @@ def _cells(rule: FaultRule) -> Sequence[str]:
     if rule.transient:
         again = f"yes, after {rule.wait_s:g} s or more" if rule.wait_s else "yes"
     meaning = f"[{rule.meaning}]({rule.source})"
-    return meaning, signs or "anything else", again, rule.error.__name__, rule.next_step
+    return (
+        f"[{rule.code}](errors.md#{rule.code.lower()})",
+        meaning,
+        signs or "anything else",
+        again,
+        rule.error.__name__,
+        rule.next_step,
+    )
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ class FaultRule(ABC):
     """One kind of fault and what it means to us.
 
     Attributes:
+        code: the stable code of this cause; rules that mean the same share it.
         error: what is raised; whether it is a `TransientError` decides about a retry.
         meaning: what happened, in words that go between the object and the server's answer.
         next_step: what a person does about it, a full sentence; may be empty where the server's
@@ -25,6 +26,7 @@ class FaultRule(ABC):
         source: where the sign is documented.
     """
 
+    code: str
     error: type[MigrationError]
     meaning: str
     next_step: str = ""
@@ -48,4 +50,6 @@ class FaultRule(ABC):
             found: names the object and what is wrong with it, a full sentence.
             next_step: instead of the table's.
         """
-        return self.error(found, next_step=next_step or self.next_step, wait_s=self.wait_s)
+        return self.error(
+            found, code=self.code, next_step=next_step or self.next_step, wait_s=self.wait_s
+        )

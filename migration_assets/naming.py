@@ -182,6 +182,7 @@ def distinct_names(
     if left:
         raise ConfigurationError(
             f"No suffix makes the names of {', '.join(left[:5])} distinct.",
+            code="MA-CF-022",
             next_step="Give them names of their own in migration.yaml.",
         )
     return {source: names[source] for source in wanted}

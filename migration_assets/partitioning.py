@@ -131,6 +131,7 @@ def choose_key(table: SourceTable, override: str | None = None) -> KeyChoice:
             raise ConfigurationError(
                 f"partition_column {override} of {table.full_name} is of type "
                 f"{column.type.declaration}, which cannot be cut into ranges.",
+                code="MA-CF-018",
                 next_step="Name a column of numbers, dates, times, text, GUIDs or binary values "
                 "that an index could have; float, (max) and special types are none.",
             )
@@ -184,6 +185,7 @@ def _named(table: SourceTable, name: str) -> Column:
                 return column
     raise ConfigurationError(
         f"partition_column {name} is not a column of {table.full_name}.",
+        code="MA-CF-017",
         next_step=f"Its columns are {', '.join(column.name for column in columns)}.",
     )
 
@@ -425,7 +427,10 @@ def _hash(key_range: KeyRange) -> str:
 def _must_line_of(mssql_type: MssqlType) -> Line:
     line = line_of(mssql_type)
     if line is None:
-        raise PlanError(f"A column of type {mssql_type.declaration} cannot be cut into ranges.")
+        raise PlanError(
+            f"A column of type {mssql_type.declaration} cannot be cut into ranges.",
+            code="MA-PL-007",
+        )
     return line
 
 
@@ -439,6 +444,7 @@ def _span(line: Line, lower: str, upper: str) -> tuple[int, int]:
         raise PlanError(
             f"The lowest and highest value of a key, {lower!r} and {upper!r}, are not bounds of "
             "its type.",
+            code="MA-PL-007",
             next_step="Run `migration-assets plan` again; report this if it comes back.",
         )
     return start, end - start + 1

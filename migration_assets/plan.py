@@ -242,6 +242,7 @@ class TablePlan(FrozenModel):
             raise PlanError(
                 f"{self.full_name} has no partition {partition_key!r}: it has "
                 f"{self.partition_keys[0]} to {self.partition_keys[-1]}.",
+                code="MA-PL-009",
                 next_step="Use a partition key that `migration-assets status` lists.",
             ) from None
 
@@ -387,6 +388,7 @@ class MigrationPlan(FrozenModel):
         except KeyError:
             raise PlanError(
                 f"The plan has no table {full_name}.",
+                code="MA-PL-009",
                 next_step="`migration-assets status` lists the tables of the plan.",
             ) from None
 
@@ -412,13 +414,18 @@ class MigrationPlan(FrozenModel):
             # Of the text, not of the parsed plan: a later release's has more keys, with defaults.
             content_id = content_hash(body)
         except (ValueError, RecursionError) as error:
-            raise PlanError(f"{origin} is not valid JSON: {error}.", next_step=REMEDY) from None
+            raise PlanError(
+                f"{origin} is not valid JSON: {error}.", code="MA-PL-003", next_step=REMEDY
+            ) from None
         if not isinstance(body, dict) or "version" not in body:
-            raise PlanError(f"{origin} is not a migration plan.", next_step=REMEDY)
+            raise PlanError(
+                f"{origin} is not a migration plan.", code="MA-PL-003", next_step=REMEDY
+            )
         if body["version"] != PLAN_VERSION:
             raise PlanError(
                 f"{origin} has format version {body['version']!r}, this release reads version "
                 f"{PLAN_VERSION}.",
+                code="MA-PL-004",
                 next_step=REMEDY,
             )
         try:
@@ -429,14 +436,17 @@ class MigrationPlan(FrozenModel):
             is_later = first["type"] == "extra_forbidden"
             problem = ", or of a later release: this one knows no such key" if is_later else ""
             found = f"{origin} is corrupt at {where}{problem or ': ' + first['msg']}."
-            raise PlanError(found, next_step=REMEDY) from None
+            raise PlanError(found, code="MA-PL-003", next_step=REMEDY) from None
         if content_id != stored_id:
             raise PlanError(
                 f"{origin} was changed by hand: its content does not match its plan_id.",
+                code="MA-PL-005",
                 next_step=f"Put wishes into migration.yaml. {REMEDY}",
             )
         if found := contradiction(plan):
-            raise PlanError(f"{origin} contradicts itself: {found}.", next_step=REMEDY)
+            raise PlanError(
+                f"{origin} contradicts itself: {found}.", code="MA-PL-006", next_step=REMEDY
+            )
         return plan
 
     @classmethod
@@ -451,12 +461,13 @@ class MigrationPlan(FrozenModel):
         except FileNotFoundError:
             raise PlanError(
                 f"There is no plan at {path}.",
+                code="MA-PL-001",
                 next_step="Run `migration-assets plan`, or set MIGRATION_PLAN.",
             ) from None
         except UnicodeDecodeError:
             raise PlanError(
-                f"{path} cannot be read: it is no UTF-8 text.", next_step=REMEDY
+                f"{path} cannot be read: it is no UTF-8 text.", code="MA-PL-002", next_step=REMEDY
             ) from None
         except OSError as error:
-            raise PlanError(f"{path} cannot be read: {error.strerror}.") from None
+            raise PlanError(f"{path} cannot be read: {error.strerror}.", code="MA-PL-002") from None
         return cls.from_json(text, origin=str(path))

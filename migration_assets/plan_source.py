@@ -19,6 +19,7 @@ def load_plan(location: str) -> MigrationPlan:
     except FileNotFoundError:
         raise PlanError(
             f"There is no plan at {location}.",
+            code="MA-PL-001",
             next_step="Run `migration-assets plan`, or set MIGRATION_PLAN.",
         ) from None
 
@@ -37,7 +38,7 @@ def read_plan(location: str) -> MigrationPlan:
         except (FileNotFoundError, NotADirectoryError):
             raise FileNotFoundError(location) from None
         except (OSError, ValueError) as error:
-            raise PlanError(f"{location} cannot be read: {error}.") from None
+            raise PlanError(f"{location} cannot be read: {error}.", code="MA-PL-002") from None
         return MigrationPlan.load(path)
     from migration_assets.iceberg.lake import Lake
     from migration_assets.settings import LakeSettings
@@ -49,6 +50,8 @@ def read_plan(location: str) -> MigrationPlan:
             text = lake.store.read(location).decode("utf-8-sig")
         except UnicodeDecodeError:
             raise PlanError(
-                f"{location} cannot be read: it is no UTF-8 text.", next_step=REMEDY
+                f"{location} cannot be read: it is no UTF-8 text.",
+                code="MA-PL-002",
+                next_step=REMEDY,
             ) from None
     return MigrationPlan.from_json(text, origin=location)

@@ -99,7 +99,7 @@ def plan(
         try:
             made = _plan_table(database, table, wishes, targets[table.full_name])
         except UnsupportedError as error:
-            skipped.append(_skip(table, str(error)))
+            skipped.append(_skip(table, error.message))
         else:
             has_workers = has_cluster and wishes.consistency is None
             engine = _chosen(wishes.engine, _engine(table, rules, has_cluster=has_workers))
@@ -418,6 +418,7 @@ def _refuse_shared_targets(placed: list[tuple[SourceTable, _Target]]) -> None:
                 raise ConfigurationError(
                     f"migration.yaml sends {other} and {table.full_name} to the same {place[0]}, "
                     f"{place[1]}.",
+                    code="MA-CF-022",
                     next_step="Give each a name of its own, in a pattern that matches only it.",
                 )
     locations = {target.location: table.full_name for table, target in placed}
@@ -428,5 +429,6 @@ def _refuse_shared_targets(placed: list[tuple[SourceTable, _Target]]) -> None:
                 raise ConfigurationError(
                     f"The location of {name}, {location}, lies within that of "
                     f"{locations[parent]}: cleaning up one would delete data of the other.",
+                    code="MA-CF-023",
                     next_step="Change `location` in migration.yaml.",
                 )

@@ -276,6 +276,7 @@ def _refuse_shared_places(tables: Sequence[TablePlan]) -> None:
                 raise ConfigurationError(
                     f"{other} and {table.full_name} want the same {place[0]}, {place[1]}: one of "
                     "them has it in the old plan.",
+                    code="MA-CF-022",
                     next_step="Give the new one a name of its own in migration.yaml, or plan with "
                     "--fresh, which moves the old one.",
                 )

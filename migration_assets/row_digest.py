@@ -166,7 +166,9 @@ def _words(values: pa.Array) -> Words:
         # Bytes and not texts: what is no valid UTF-8 is a difference, not an error.
         whole = values.cast(pa.large_binary()).to_numpy(zero_copy_only=False)
         return np.fromiter(map(hash, whole), np.int64, len(values)).view(np.uint64)
-    raise UnsupportedError(f"Values of Arrow type {kind} cannot be compared row by row.")
+    raise UnsupportedError(
+        f"Values of Arrow type {kind} cannot be compared row by row.", code="MA-PL-012"
+    )
 
 
 def is_bytes(kind: pa.DataType) -> bool:

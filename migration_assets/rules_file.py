@@ -40,26 +40,33 @@ def load_rules(path: Path, *, must_exist: bool = False) -> Rules:
             return Rules()
         raise ConfigurationError(
             f"There is no {path}, which MIGRATION_RULES names.",
+            code="MA-CF-011",
             next_step="Correct MIGRATION_RULES (a local file), or remove it to have no rules.",
         ) from None
     except UnicodeDecodeError:
         raise ConfigurationError(
-            f"{path} cannot be read: it is no UTF-8 text.", next_step="Save it as UTF-8."
+            f"{path} cannot be read: it is no UTF-8 text.",
+            code="MA-CF-011",
+            next_step="Save it as UTF-8.",
         ) from None
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
+        raise ConfigurationError(
+            f"{path} cannot be read: {error.strerror}.", code="MA-CF-011"
+        ) from None
     try:
         root = yaml.compose(text, Loader=_Loader)
         content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, see _Loader
     except yaml.YAMLError as error:
         raise _syntax_error(path, error) from None
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits, a date of month 13
-        raise ConfigurationError(f"{path} is not valid YAML: {error}.") from None
+        raise ConfigurationError(f"{path} is not valid YAML: {error}.", code="MA-CF-012") from None
     if content is None:
         return Rules()
     if not isinstance(content, dict):
         raise ConfigurationError(
-            f"{path}: the file holds no `key: value` lines.", next_step=_known(Rules)
+            f"{path}: the file holds no `key: value` lines.",
+            code="MA-CF-012",
+            next_step=_known(Rules),
         )
     try:
         return Rules.model_validate(content)
@@ -83,10 +90,13 @@ class _Loader(yaml.SafeLoader):
 
 def _syntax_error(path: Path, error: yaml.YAMLError) -> ConfigurationError:
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return ConfigurationError(f"{path} is not valid YAML: {' '.join(str(error).split())}.")
+        return ConfigurationError(
+            f"{path} is not valid YAML: {' '.join(str(error).split())}.", code="MA-CF-012"
+        )
     is_star = "alias" in f"{error.context} {error.problem}"
     return ConfigurationError(
         f"{path}, line {error.problem_mark.line + 1}: not valid YAML: {error.problem}.",
+        code="MA-CF-012",
         next_step='Put quotes around a pattern that begins with *: "*.orders".' if is_star else "",
     )
 
@@ -98,15 +108,21 @@ def _content_error(path: Path, root: yaml.Node | None, entry: dict[str, Any]) ->
     key = ".".join(str(part) for part in loc)
     if loc[-1] == "[key]" or entry["type"] == "invalid_key":
         return ConfigurationError(
-            f"{where}: the key {entry['input']} is no text.", next_step="Put quotes around it."
+            f"{where}: the key {entry['input']} is no text.",
+            code="MA-CF-014",
+            next_step="Put quotes around it.",
         )
     if entry["type"] != "extra_forbidden":
-        return ConfigurationError(f"{where}: {key} {_shown(entry['input'])}: {_wanted(entry)}.")
+        return ConfigurationError(
+            f"{where}: {key} {_shown(entry['input'])}: {_wanted(entry)}.", code="MA-CF-014"
+        )
     model = _model_at(loc)
     near = difflib.get_close_matches(str(loc[-1]).lower(), _keys(model), n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else "."
     return ConfigurationError(
-        f"{where}: {key} is not a known key{hint}", next_step="" if near else _known(model)
+        f"{where}: {key} is not a known key{hint}",
+        code="MA-CF-013",
+        next_step="" if near else _known(model),
     )
 
 

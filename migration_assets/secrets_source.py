@@ -63,27 +63,35 @@ def read_password(secret_id: str, aws: LakeSettings) -> SecretStr:
         where = f"Secret {secret_id} in {aws.region}"
         if code == "ResourceNotFoundException":
             raise ObjectNotFoundError(
-                f"{where} does not exist.", next_step="Check its name or ARN, and AWS_REGION."
+                f"{where} does not exist.",
+                code="MA-CF-007",
+                next_step="Check its name or ARN, and AWS_REGION.",
             ) from None
         if code in _DENIED:
             raise AccessDeniedError(
                 f"{where} may not be read: {code}.",
+                code="MA-CF-008",
                 next_step="Grant secretsmanager:GetSecretValue on it.",
             ) from None
-        raise ConfigurationError(f"{where} cannot be read: {code}.") from None
+        raise ConfigurationError(f"{where} cannot be read: {code}.", code="MA-CF-010") from None
     except (HTTPClientError, BotoConnectionError) as error:
         raise ConnectionLostError(
-            f"Secrets Manager in {aws.region} cannot be reached: {type(error).__name__}."
+            f"Secrets Manager in {aws.region} cannot be reached: {type(error).__name__}.",
+            code="MA-CF-009",
         ) from None
     except BotoCoreError as error:
-        raise ConfigurationError(f"Secret {secret_id} cannot be read: {error}.") from None
+        raise ConfigurationError(
+            f"Secret {secret_id} cannot be read: {error}.", code="MA-CF-010"
+        ) from None
     return _password(secret_id, answer.get("SecretString"))
 
 
 def _password(secret_id: str, text: str | None) -> SecretStr:
     if not text:
         raise ConfigurationError(
-            f"Secret {secret_id} holds no text.", next_step="Store the password as text."
+            f"Secret {secret_id} holds no text.",
+            code="MA-CF-010",
+            next_step="Store the password as text.",
         )
     try:
         content = json.loads(text)
@@ -95,6 +103,7 @@ def _password(secret_id: str, text: str | None) -> SecretStr:
     if not isinstance(password, str) or not password:
         raise ConfigurationError(
             f"Secret {secret_id} is a JSON object without a text `password`.",
+            code="MA-CF-010",
             next_step="Add that key, or store the password alone.",
         )
     return SecretStr(password)

@@ -131,6 +131,7 @@ class _Settings(BaseSettings):
             problems = "; ".join(_problem(cls, dict(entry)) for entry in error.errors())
             raise ConfigurationError(
                 f"Settings: {problems}.",
+                code="MA-CF-001",
                 next_step="Set it in the environment or in .env (see .env.example).",
             ) from None
 
@@ -244,6 +245,7 @@ class LakeSettings(_Settings):
             return f"file://{Path(self.warehouse_path).resolve()}"
         raise ConfigurationError(
             "Settings: S3_BUCKET is not set.",
+            code="MA-CF-001",
             next_step="Set it in the environment or in .env (see .env.example).",
         )
 

@@ -61,6 +61,7 @@ def explained(
     return OperationTimeoutError(
         f"{error.found} {_name(table, key_range)} of {table.full_name} has about {rows:,} rows"
         f"{size}{came}.",
+        code=error.code,
         next_step=change or error.next_step,
         wait_s=error.wait_s,
     )

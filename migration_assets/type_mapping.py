@@ -237,7 +237,7 @@ def type_mapping(mssql_type: MssqlType) -> TypeMapping:
     row = _BY_NAME.get(mssql_type.declaration) or _BY_NAME.get(mssql_type.name)
     if row is None:
         named = mssql_type.user_type or mssql_type.name
-        raise UnsupportedError(f"Type {named} has no mapping.")
+        raise UnsupportedError(f"Type {named} has no mapping.", code="MA-PL-011")
     return row
 
 
@@ -346,15 +346,21 @@ _MOST_UNITS = 4000
 def _row(column: Column) -> TypeMapping:
     remedy = "List it under exclude_columns in migration.yaml to migrate the table without it."
     if column.refusal is not None:
-        raise UnsupportedError(f"Column {column.name}: {column.refusal}.", next_step=remedy)
+        raise UnsupportedError(
+            f"Column {column.name}: {column.refusal}.", code="MA-PL-011", next_step=remedy
+        )
     try:
         row = type_mapping(column.type)
     except UnsupportedError as error:
-        raise UnsupportedError(f"Column {column.name}: {error.found}", next_step=remedy) from None
+        raise UnsupportedError(
+            f"Column {column.name}: {error.found}", code="MA-PL-011", next_step=remedy
+        ) from None
     if row.fidelity is REFUSED:
         declared = column.type.user_type or column.type.declaration
         raise UnsupportedError(
-            f"Column {column.name} of type {declared} is refused: {row.note}.", next_step=remedy
+            f"Column {column.name} of type {declared} is refused: {row.note}.",
+            code="MA-PL-011",
+            next_step=remedy,
         )
     return row
 
@@ -445,7 +451,9 @@ def arrow_type(iceberg_type: str) -> pa.DataType:
     try:
         return types[iceberg_type]
     except KeyError:
-        raise UnsupportedError(f"Iceberg type {iceberg_type} has no Arrow type here.") from None
+        raise UnsupportedError(
+            f"Iceberg type {iceberg_type} has no Arrow type here.", code="MA-PL-012"
+        ) from None
 
 
 def arrow_schema(table: TablePlan) -> pa.Schema:

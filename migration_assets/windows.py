@@ -73,6 +73,7 @@ def window_request(table: SourceTable, rules: WindowRules) -> WindowRequest:
         raise ConfigurationError(
             f"The window of {table.full_name} names the column {rules.column}, which it does not "
             "have.",
+            code="MA-CF-017",
             next_step=f"Its columns are {', '.join(column.name for column in columns)}.",
         )
     column = found[0]
@@ -80,6 +81,7 @@ def window_request(table: SourceTable, rules: WindowRules) -> WindowRequest:
         raise ConfigurationError(
             f"The window of {table.full_name} names {column.name}, which is "
             f"{column.type.declaration}: no date.",
+            code="MA-CF-018",
             next_step=f"Name a column of type {', '.join(_RANGE_OF_TYPE)}.",
         )
     lowest, highest = _RANGE_OF_TYPE[column.type.name]
@@ -88,12 +90,14 @@ def window_request(table: SourceTable, rules: WindowRules) -> WindowRequest:
             raise ConfigurationError(
                 f"The window of {table.full_name} has `{name}` {day}: {column.name} is "
                 f"{column.type.declaration}, which goes from {lowest} to {highest}.",
+                code="MA-CF-019",
                 next_step="Choose a day that the column can hold.",
             )
     if rules.first is not None and rules.last is not None and rules.last < rules.first:
         raise ConfigurationError(
             f"The window of {table.full_name} has `until` {rules.last}, which is before `from` "
             f"{rules.first}.",
+            code="MA-CF-019",
             next_step="Exchange them, or leave `until` out.",
         )
     return WindowRequest(table, column, rules)
@@ -162,7 +166,9 @@ def bound(day: date, kind: MssqlType) -> str:
 def _line(kind: MssqlType) -> Line:
     line = line_of(kind)
     if line is None or kind.name not in _RANGE_OF_TYPE:
-        raise PlanError(f"A column of type {kind.declaration} has no windows of time.")
+        raise PlanError(
+            f"A column of type {kind.declaration} has no windows of time.", code="MA-PL-007"
+        )
     return line
 
 
@@ -184,7 +190,7 @@ def make_windows(
     """
     request = window_request(table, rules)
     if table.window_span is None:
-        raise PlanError(f"The windows of {table.full_name} were not measured.")
+        raise PlanError(f"The windows of {table.full_name} were not measured.", code="MA-PL-007")
     first, last = (begin(day, rules.by) for day in table.window_span)
     window = Window(column=request.column.name, by=rules.by, first=first)
     count = _place(last, rules.by) - _place(first, rules.by) + 1
@@ -192,6 +198,7 @@ def make_windows(
         raise ConfigurationError(
             f"{table.full_name} would have {count:,} windows, {window}; {MAX_WINDOWS:,} is the "
             "most.",
+            code="MA-CF-019",
             next_step="Write a later `from` into migration.yaml (what is before it has a partition "
             "of its own), or longer periods.",
         )
@@ -257,6 +264,7 @@ def check_range(receipt: Receipt, table: TablePlan) -> None:
         raise ReceiptError(
             f"The receipt of {table.full_name} {receipt.partition_key} was made when this window "
             f"had another end. By the plan it has the rows where {rows}.",
+            code="MA-RC-010",
             next_step="Extract again: re-materialize the mssql asset of this partition.",
         )
 

@@ -109,6 +109,7 @@ def part_of_a_barrier(table: TablePlan, missing: str) -> ConfigurationError:
     return ConfigurationError(
         f"{table.full_name} has consistency barrier: its {len(table.partition_keys)} partitions show "
         f"one point in time, and without {missing} the others would show another.",
+        code="MA-CF-026",
         next_step="Extract all partitions, in one run: `migration-assets run --tables "
         f"{shlex.quote(table.full_name)}`, or all of them selected in the UI's asset graph.",
     )
@@ -126,5 +127,6 @@ def refuse_differences(table: TablePlan, verdicts: Mapping[str, Sequence[Verdict
         raise VerificationError(
             f"Partition {key}: {differs(table, found).found}{more} None of the "
             f"{len(verdicts)} partitions counts: they show one point in time together.",
+            code="MA-VE-002",
             next_step="Find out who changed the data, then extract the table again.",
         )

@@ -126,7 +126,9 @@ class OneSet:
         """Let a failure elsewhere break this reading off."""
         with self._state:
             if self._error is not None:
-                raise OperationTimeoutError("Another partition failed.")  # which is what is told
+                raise OperationTimeoutError(
+                    "Another partition failed.", code="MA-MS-103"
+                )  # which is what is told
             self._reads.append(source)
         try:
             yield

@@ -273,12 +273,13 @@ def conclude(
             "asset on."
         )
         raise dg.Failure(
-            f"{table.full_name} {partition_key}: the {stage.value} copy differs. "
+            f"MA-VE-001: {table.full_name} {partition_key}: the {stage.value} copy differs. "
             f"{' '.join(found.split())} {next_step}",
             metadata={
                 "next step": next_step,
                 **place(stage, table, partition_key),
                 "error": "VerificationError",
+                "code": "MA-VE-001",
             },
             allow_retries=False,
         )

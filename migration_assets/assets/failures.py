@@ -21,7 +21,7 @@ import dagster as dg
 from migration_assets import events
 from migration_assets.assets.pace import ask_for_patience, be_patient
 from migration_assets.assets.translator import Stage
-from migration_assets.errors import MigrationError, TransientError
+from migration_assets.errors import MigrationError, TransientError, coded
 from migration_assets.plan import TablePlan
 from migration_assets.settings import RetrySettings
 
@@ -193,6 +193,7 @@ def _unforeseen(
     text = _one_line(f"unexpected {type(error).__name__}: {error}").rstrip(".")
     known = MigrationError(
         f"{text}.",
+        code="MA-DG-001",
         next_step=f"It is not retried, since it is not known; report it with the stack trace. "
         f"`{retry_command(table, partition_key)}` tries again.",
     )
@@ -246,13 +247,17 @@ def range_failure(
     retried = any(isinstance(error, TransientError) for error in errors.values())
     return dg.Failure(
         description=_one_line(
-            f"{table.full_name}: {len(errors)} of {made + len(errors)} partitions failed. "
-            f"{where}: {first}"
+            coded(
+                first.code,
+                f"{table.full_name}: {len(errors)} of {made + len(errors)} partitions failed. "
+                f"{where}: {first.message}",
+            )
         ),
         metadata={
             **({"next step": first.next_step} if first.next_step else {}),
             **place(stage, table, None),
             "error": type(first).__name__,
+            **({"code": first.code} if first.code else {}),
             "retried": retried,
             **{partition_key: str(error) for partition_key, error in errors.items()},
         },
@@ -275,10 +280,11 @@ def plain_failure(
         # The UI shows the first few rows without a click.
         **({"next step": error.next_step} if error.next_step else {}),
         "error": type(error).__name__,
+        **({"code": error.code} if error.code else {}),
         **(metadata or {}),
         "retried": transient,
     }
-    description = _one_line(f"{about}: {error}")
+    description = _one_line(coded(error.code, f"{about}: {error.message}"))
     return dg.Failure(description=description, metadata=said, allow_retries=transient)
 
 

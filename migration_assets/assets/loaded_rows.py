@@ -160,5 +160,6 @@ class LoadedRows:
         except ValidationError:
             raise ReceiptError(
                 f"The note {self._name} beside the receipts of {'/'.join(self._path)} is corrupt.",
+                code="MA-RC-006",
                 next_step="Remove it; what the partition holds is then not compared.",
             ) from None

@@ -20,7 +20,13 @@ from migration_assets.assets.failures import plain_failure
 from migration_assets.assets.receipt_store import THREADS, AnyReceipt, ReceiptStore
 from migration_assets.assets.translator import MigrationTranslator, Stage
 from migration_assets.assets.validation import select_tables
-from migration_assets.errors import ConfigurationError, MigrationError, UnsupportedError
+from migration_assets.errors import (
+    ConfigurationError,
+    MigrationError,
+    UnsupportedError,
+    code_of,
+    coded,
+)
 from migration_assets.plan import MigrationPlan, TablePlan
 from migration_assets.receipts import CommitReceipt, ExtractReceipt, LoadReceipt
 
@@ -80,19 +86,25 @@ class MaintenanceConfig(dg.Config):
         if self.engine not in ENGINES:
             raise ConfigurationError(
                 f"There is no engine {self.engine!r} for maintenance.",
+                code="MA-CF-025",
                 next_step=f"Choose among {', '.join(ENGINES)}.",
             )
         if self.until not in {Stage.ICEBERG.value, Stage.STARROCKS.value}:
             raise ConfigurationError(
-                f"until is {self.until!r}.", next_step="It must be iceberg or starrocks."
+                f"until is {self.until!r}.",
+                code="MA-CF-025",
+                next_step="It must be iceberg or starrocks.",
             )
         if self.compact and self.engine != SPARK:
             raise ConfigurationError(
-                "pyiceberg cannot compact tables.", next_step="Use engine spark for it."
+                "pyiceberg cannot compact tables.",
+                code="MA-SP-020",
+                next_step="Use engine spark for it.",
             )
         if min(self.target_file_mb, self.min_input_files) < 1 or self.orphan_age_hours < 0:
             raise ConfigurationError(
-                "target_file_mb and min_input_files must be at least 1, orphan_age_hours 0."
+                "target_file_mb and min_input_files must be at least 1, orphan_age_hours 0.",
+                code="MA-CF-025",
             )
         if self.orphan_age_hours >= MINIMUM_ORPHAN_AGE_HOURS or not self.remove_orphans:
             return
@@ -100,12 +112,14 @@ class MaintenanceConfig(dg.Config):
             raise ConfigurationError(
                 f"orphan_age_hours is {self.orphan_age_hours}: Iceberg's procedure for Spark "
                 "refuses less than 24.",
+                code="MA-CF-025",
                 next_step="Use engine pyiceberg for younger orphans.",
             )
         if not self.no_extraction_is_running:
             raise ConfigurationError(
                 f"orphan_age_hours is {self.orphan_age_hours}: files of an extraction that runs "
                 "look like orphans, so at least 24 is wanted.",
+                code="MA-CF-025",
                 next_step="Raise it; or, with all extractions stopped, set "
                 "no_extraction_is_running.",
             )
@@ -191,7 +205,9 @@ class PyIcebergEngine:
             UnsupportedError: always; `MaintenanceConfig.check` says so earlier.
         """
         raise UnsupportedError(
-            f"{table.full_name}: {config.engine} cannot compact.", next_step="Use engine spark."
+            f"{table.full_name}: {config.engine} cannot compact.",
+            code="MA-SP-020",
+            next_step="Use engine spark.",
         )
 
     def expire(self, table: TablePlan, found: Table, needed: set[int]) -> int:
@@ -433,6 +449,9 @@ def maintain_in_run(
     if failed:
         listed = "; ".join(f"{one.table.full_name}: {one.error}" for one in failed[:10])
         raise dg.Failure(
-            f"Maintenance of {len(failed)} of {len(tables)} tables failed. {listed}",
+            coded(
+                code_of(failed[0].error),
+                f"Maintenance of {len(failed)} of {len(tables)} tables failed. {listed}",
+            ),
             allow_retries=False,
         )

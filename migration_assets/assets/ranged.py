@@ -53,7 +53,7 @@ def refuse_checks_alone(
     """
     if spec.key not in context.selected_asset_keys:
         raise dg.Failure(
-            f"{table.full_name}: its checks belong to the extraction and do not run alone.",
+            f"MA-CF-026: {table.full_name}: its checks belong to the extraction and do not run alone.",
             metadata={"next step": "Materialize the partition, or run the job `validate`."},
             allow_retries=False,
         )
@@ -119,4 +119,4 @@ def evaluation(result: dg.AssetCheckResult, partition_key: str) -> dg.AssetCheck
 def differs(table: TablePlan, verdicts: Sequence[Verdict]) -> VerificationError:
     """The error of checks that failed."""
     found = " ".join(f"{v.check}: {v.describe()}" for v in verdicts if v.failed)
-    return VerificationError(f"The copy of {table.full_name} differs. {found}")
+    return VerificationError(f"The copy of {table.full_name} differs. {found}", code="MA-VE-001")

@@ -65,6 +65,7 @@ class ReceiptStore:
             raise ReceiptError(
                 f"The receipt of {'/'.join(asset_path)} {partition_key} is one of "
                 f"{found.partition_key}.",
+                code="MA-RC-003",
                 next_step="Materialize that asset partition again.",
             )
         return found
@@ -81,6 +82,7 @@ class ReceiptStore:
         if found is None:
             raise ReceiptError(
                 f"{'/'.join(asset_path)} {partition_key} has no receipt.",
+                code="MA-RC-001",
                 next_step="Materialize that asset partition first.",
             )
         return found
@@ -137,6 +139,7 @@ class ReceiptStore:
             partition = uri.removeprefix(f"{self._root}/").removesuffix(".json")
             raise ReceiptError(
                 f"The receipt of {' '.join(partition.rsplit('/', 1))} is corrupt.",
+                code="MA-RC-005",
                 next_step="Materialize that asset partition again.",
             ) from None
 
@@ -158,6 +161,7 @@ def check_receipt(receipt: ExtractReceipt | CommitReceipt, table: TablePlan) -> 
         raise ReceiptError(
             f"The receipt of {table.full_name} {receipt.partition_key} was made under table id "
             f"{receipt.table_id}, the plan has {table.table_id}.",
+            code="MA-RC-002",
             next_step="Materialize the upstream asset of this partition again.",
         )
     check_range(receipt, table)
@@ -166,6 +170,7 @@ def check_receipt(receipt: ExtractReceipt | CommitReceipt, table: TablePlan) -> 
         raise ReceiptError(
             f"The receipt of {table.full_name} {receipt.partition_key} says {receipt.rows} rows, its "
             f"files have {in_files} and its fingerprint {receipt.fingerprint.rows}.",
+            code="MA-RC-003",
             next_step="Materialize the upstream asset of this partition again.",
         )
 

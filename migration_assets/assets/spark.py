@@ -24,6 +24,7 @@ from migration_assets.assets.checks import (
 )
 from migration_assets.assets.extractor import ExecutorExtraction, Extraction, with_moved
 from migration_assets.assets.failures import Attempt, failures, range_failure, retry_or_fail
+from migration_assets.assets.pace import ask_for_patience
 from migration_assets.assets.ranged import (
     conclude_partition,
     differs,
@@ -35,7 +36,7 @@ from migration_assets.assets.ranged import (
 from migration_assets.assets.receipt_store import ReceiptIOManager
 from migration_assets.assets.translator import Stage
 from migration_assets.choices import Consistency, VerificationLevel
-from migration_assets.errors import MigrationError, StatementError
+from migration_assets.errors import MigrationError, OperationTimeoutError, StatementError
 from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.resource import LakeResource
 from migration_assets.memory import declared_width
@@ -47,6 +48,7 @@ from migration_assets.receipts import ExtractReceipt
 from migration_assets.settings import Reader
 from migration_assets.spark.extract import Extracted, extract_with_arrow, extract_with_jdbc
 from migration_assets.spark.resource import POOL, SparkResource
+from migration_assets.timeout_advice import explained
 
 Compare = Callable[[ExtractReceipt], list[Verdict]]
 """What the checks find of an extracted partition."""
@@ -216,10 +218,16 @@ def _asked_of_the_source(
     extracted: Extracted, mssql: SqlServer, extraction: Extraction
 ) -> Extracted:
     """Ask SQL Server what Spark's reader cannot on its connections: aggregates, invalid text."""
-    from migration_assets.mssql.reader import measure_partition, refuse_invalid_text
+    from migration_assets.mssql.reader import measure_partition, query_timeout, refuse_invalid_text
 
     table = extraction.table
-    receipts, errors = {}, dict(extracted.errors)
+    receipts: dict[str, ExtractReceipt] = {}
+    errors = {
+        key: explained(error, table, table.key_range(key), query_timeout(mssql))
+        if isinstance(error, OperationTimeoutError)
+        else error
+        for key, error in extracted.errors.items()
+    }
     for partition_key, receipt in extracted.receipts.items():
         key_range, source = table.key_range(partition_key), None
         try:
@@ -296,5 +304,7 @@ def _conclude_range(  # noqa: PLR0917 - what such a step is made of
         made = len(context.partition_keys) - len(errors)
         failed = range_failure(errors, Stage.MSSQL, table, made=made)
         at_least_s = max(error.wait_s for error in errors.values())
+        if at_least_s and failed.allow_retries:
+            ask_for_patience(context.instance, Stage.MSSQL, at_least_s)
         outcome = retry_or_fail(failed, attempt.retries, at_least_s=at_least_s)
         raise outcome from next(iter(errors.values()))

@@ -363,6 +363,7 @@ def select_tables(plan: MigrationPlan, patterns: Sequence[str]) -> list[TablePla
             apart = " ".join(pattern.split(","))
             raise ConfigurationError(
                 f"No table of the plan matches {pattern!r}.",
+                code="MA-CF-024",
                 next_step="`migration-assets status` lists the tables."
                 if apart == pattern
                 else f"Several are separated by spaces: --tables {apart}.",
@@ -472,7 +473,7 @@ def validate_in_run(
     if wrong:
         listed = "; ".join(f"{f.table.full_name}: {f.describe()}" for f in wrong[:10])
         raise dg.Failure(
-            f"{len(wrong)} tables differ. {listed}",
+            f"MA-VE-001: {len(wrong)} tables differ. {listed}",
             metadata={"retry": "; ".join(retry_command(found.table) for found in wrong[:10])},
             allow_retries=False,
         )

@@ -58,10 +58,14 @@ def run(
     if partitions is not None and not keys:
         # A script whose variable is empty must not migrate everything.
         raise ConfigurationError(
-            "--partitions names no partition.", next_step="Leave it out to run all of them."
+            "--partitions names no partition.",
+            code="MA-CF-025",
+            next_step="Leave it out to run all of them.",
         )
     if not report.parent.is_dir():
-        raise ConfigurationError(f"--report {report}: there is no folder {report.parent}.")
+        raise ConfigurationError(
+            f"--report {report}: there is no folder {report.parent}.", code="MA-CF-028"
+        )
     with progress() as show:
         result = migrate(
             tables=tables,
@@ -124,6 +128,7 @@ def status(*, tables: tuple[str, ...], as_json: bool, failed: bool, watch: bool)
             }
             if failure is not None:
                 line |= {
+                    "code": failure.code,
                     "cause": failure.cause,
                     "next_step": failure.next_step,
                     "retry": failure.retry,

@@ -163,6 +163,7 @@ def _check_receipts(table: TablePlan, receipts: Sequence[ExtractReceipt]) -> Non
             raise PlanError(
                 f"{name} was made under another plan (table id {receipt.table_id}, the plan says "
                 f"{table.table_id}).",
+                code="MA-RC-002",
                 next_step=EXTRACT_AGAIN,
             )
         number = table.key_range(receipt.partition_key).source_partition
@@ -170,25 +171,32 @@ def _check_receipts(table: TablePlan, receipts: Sequence[ExtractReceipt]) -> Non
         if receipt.source_partition != number:
             raise ReceiptError(
                 f"{name} is of source_partition {receipt.source_partition}, not {number}.",
+                code="MA-RC-003",
                 next_step=EXTRACT_AGAIN,
             )
         if number in seen:
             raise ReceiptError(
-                f"{name} is one of two of this partition.", next_step="Commit the newest only."
+                f"{name} is one of two of this partition.",
+                code="MA-RC-003",
+                next_step="Commit the newest only.",
             )
         seen.add(number)
         for file in receipt.files:
             if not file.path.startswith(f"{table.location}/"):
                 raise ReceiptError(
                     f"{name} names {file.path}, which is outside {table.location}.",
+                    code="MA-RC-004",
                     next_step=EXTRACT_AGAIN,
                 )
         if len({file.path for file in receipt.files}) != len(receipt.files):
-            raise ReceiptError(f"{name} names a file twice.", next_step=EXTRACT_AGAIN)
+            raise ReceiptError(
+                f"{name} names a file twice.", code="MA-RC-003", next_step=EXTRACT_AGAIN
+            )
         if sum(file.rows for file in receipt.files) != receipt.rows:
             raise ReceiptError(
                 f"{name} says {receipt.rows} rows, its files have "
                 f"{sum(file.rows for file in receipt.files)}.",
+                code="MA-RC-003",
                 next_step=EXTRACT_AGAIN,
             )
 
@@ -356,7 +364,7 @@ class _NoCleanup:
             return self._catalog.commit_table(*arguments)
         except CommitFailedException as error:
             raise CommitConflictError(
-                f"Another writer was first: {error}", next_step="Try again."
+                f"Another writer was first: {error}", code="MA-IC-012", next_step="Try again."
             ) from error
 
 
@@ -424,6 +432,7 @@ def _spent(table: TablePlan, receipt: ExtractReceipt, where: str) -> ReceiptErro
         f"{table_name(table)}, partition {receipt.partition_key}: the receipt of attempt "
         f"{receipt.attempt} is spent: it was or may have been committed in {where} and replaced "
         "since, so its files may be gone any time.",
+        code="MA-RC-007",
         next_step=EXTRACT_AGAIN,
     )
 

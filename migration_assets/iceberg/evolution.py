@@ -71,6 +71,7 @@ def _is_to_evolve(table: TablePlan, found: Table) -> bool:
             f"{table_name(table)} cannot evolve: its table id is {table_id or 'missing'}, and the "
             f"plan (table id {table.table_id}) goes on from "
             f"{', '.join(e.table_id for e in table.evolutions) or 'no other'}.",
+            code="MA-IC-107",
             next_step=f"`migration-assets reset {table.full_name}` empties it for the plan.",
         )
     if table_id == table.table_id:
@@ -83,6 +84,7 @@ def _is_to_evolve(table: TablePlan, found: Table) -> bool:
         raise SchemaDriftError(
             f"{table_name(table)} is not as its earlier plan had it, somebody changed it: "
             f"{'; '.join(differing)}.",
+            code="MA-IC-104",
             next_step=f"Undo the change, or run `migration-assets reset {table.full_name}`.",
         )
     return True

@@ -48,6 +48,7 @@ class IcebergFault(FaultRule):
 # The first rule that applies counts.
 FAULTS: tuple[IcebergFault, ...] = (
     IcebergFault(
+        code="MA-IC-001",
         error=AccessDeniedError,
         meaning="the AWS credentials have expired",
         symptom=r"ExpiredToken|EXPIRED_TOKEN|RequestExpired|TokenRefreshRequired"
@@ -56,6 +57,7 @@ FAULTS: tuple[IcebergFault, ...] = (
         source=_S3,
     ),
     IcebergFault(
+        code="MA-IC-002",
         error=ConfigurationError,
         meaning="AWS_PROFILE names a profile that is not there",
         symptom=r"ProfileNotFound",
@@ -63,6 +65,7 @@ FAULTS: tuple[IcebergFault, ...] = (
         source=_BOTO,
     ),
     IcebergFault(
+        code="MA-IC-003",
         error=AccessDeniedError,
         meaning="no AWS credentials were found",
         symptom=r"NoCredentials|PartialCredentials|CredentialRetrieval",
@@ -71,6 +74,7 @@ FAULTS: tuple[IcebergFault, ...] = (
         source=_BOTO,
     ),
     IcebergFault(
+        code="MA-IC-004",
         error=ConfigurationError,
         meaning="this machine's clock differs from AWS's",
         symptom=r"RequestTimeTooSkewed|REQUEST_TIME_TOO_SKEWED",
@@ -78,6 +82,7 @@ FAULTS: tuple[IcebergFault, ...] = (
         source=_S3,
     ),
     IcebergFault(
+        code="MA-IC-005",
         error=AccessDeniedError,
         meaning="the encryption key (KMS) cannot be used",
         symptom=r"KMS|GlueEncryption",
@@ -85,6 +90,7 @@ FAULTS: tuple[IcebergFault, ...] = (
         source=_GLUE,
     ),
     IcebergFault(
+        code="MA-IC-006",
         error=AccessDeniedError,
         meaning="access was denied",
         symptom=r"AccessDenied|ACCESS_DENIED|InvalidAccessKeyId|INVALID_ACCESS_KEY_ID"
@@ -96,6 +102,7 @@ FAULTS: tuple[IcebergFault, ...] = (
         source=_S3,
     ),
     IcebergFault(
+        code="MA-IC-007",
         error=ObjectNotFoundError,
         meaning="there is no such bucket",
         symptom=r"NoSuchBucket|NO_SUCH_BUCKET",
@@ -103,6 +110,7 @@ FAULTS: tuple[IcebergFault, ...] = (
         source=_S3,
     ),
     IcebergFault(
+        code="MA-IC-008",
         error=ConfigurationError,
         meaning="the bucket is in another region",
         symptom=r"PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint"
@@ -111,6 +119,7 @@ FAULTS: tuple[IcebergFault, ...] = (
         source=_S3,
     ),
     IcebergFault(
+        code="MA-IC-009",
         error=ConfigurationError,
         meaning="the catalog's address is not valid",
         symptom=r"MissingSchema|InvalidSchema|InvalidURL|ArgumentError|NoSuchModule",
@@ -118,6 +127,7 @@ FAULTS: tuple[IcebergFault, ...] = (
         source=_PYICEBERG,
     ),
     IcebergFault(
+        code="MA-IC-010",
         error=ConfigurationError,
         meaning="the endpoint or region is not valid",
         symptom=r"InvalidEndpoint|Invalid endpoint|UnknownEndpoint|InvalidRegion|NoRegion"
@@ -126,6 +136,7 @@ FAULTS: tuple[IcebergFault, ...] = (
         source=_BOTO,
     ),
     IcebergFault(
+        code="MA-IC-011",
         error=ConnectionLostError,
         meaning="whether the commit landed is unknown",
         symptom=r"CommitStateUnknown",
@@ -134,6 +145,7 @@ FAULTS: tuple[IcebergFault, ...] = (
         source=_PYICEBERG,
     ),
     IcebergFault(
+        code="MA-IC-012",
         error=CommitConflictError,
         meaning="another writer was first",
         symptom=r"CommitFailedException|ConcurrentModification",
@@ -141,6 +153,7 @@ FAULTS: tuple[IcebergFault, ...] = (
         source=_GLUE,
     ),
     IcebergFault(
+        code="MA-IC-013",
         error=ServerBusyError,
         meaning="the service is busy or failed for now",
         symptom=r"SlowDown|SLOW_DOWN|Throttl|THROTTL|TooManyRequests|RequestLimitExceeded"
@@ -152,6 +165,7 @@ FAULTS: tuple[IcebergFault, ...] = (
         source=_S3,
     ),
     IcebergFault(
+        code="MA-IC-014",
         error=OperationTimeoutError,
         meaning="no answer came in time",
         symptom=r"Timeout|timed out|TIMEOUT|curlCode: 28",
@@ -159,6 +173,7 @@ FAULTS: tuple[IcebergFault, ...] = (
         source=_BOTO,
     ),
     IcebergFault(
+        code="MA-IC-015",
         error=ConfigurationError,
         meaning="the endpoint does not speak TLS",
         symptom=r"SSLError.*WRONG_VERSION_NUMBER",
@@ -166,6 +181,7 @@ FAULTS: tuple[IcebergFault, ...] = (
         source=_BOTO,
     ),
     IcebergFault(
+        code="MA-IC-016",
         error=ConfigurationError,
         meaning="the endpoint's certificate is not trusted here",
         symptom=r"SSLError.*(?:CERTIFICATE|doesn't match|No such file|Is a directory)"
@@ -175,6 +191,7 @@ FAULTS: tuple[IcebergFault, ...] = (
         source=_BOTO,
     ),
     IcebergFault(
+        code="MA-IC-017",
         error=ConnectionLostError,
         meaning="the endpoint could not be reached, or the connection broke",
         symptom=r"EndpointConnection|ConnectionError|ConnectionClosed|ConnectionReset"
@@ -184,6 +201,7 @@ FAULTS: tuple[IcebergFault, ...] = (
         source=_BOTO,
     ),
     IcebergFault(
+        code="MA-IC-018",
         error=ExistingObjectError,
         meaning="the catalog has something of this name that is no Iceberg table",
         symptom=r"NoSuchIcebergTable|NoSuchPropertyException",
@@ -191,6 +209,7 @@ FAULTS: tuple[IcebergFault, ...] = (
         source=_PYICEBERG,
     ),
     IcebergFault(
+        code="MA-IC-019",
         error=ObjectNotFoundError,
         meaning="it is not there",
         symptom=r"NoSuchKey|NO_SUCH_KEY|NoSuchTable|NoSuchNamespace|EntityNotFound|FileNotFound"
@@ -199,6 +218,7 @@ FAULTS: tuple[IcebergFault, ...] = (
         source=_S3,
     ),
     IcebergFault(
+        code="MA-IC-020",
         error=ConfigurationError,
         meaning="the disk is full, or nothing can be written there",
         symptom=r"No space left|quota exceeded|File too large|Read-only file system"
@@ -207,6 +227,7 @@ FAULTS: tuple[IcebergFault, ...] = (
         source=_ERRNO,
     ),
     IcebergFault(
+        code="MA-IC-021",
         error=StatementError,
         meaning="refused",
         next_step="See what the service says about this error.",

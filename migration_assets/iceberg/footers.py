@@ -162,15 +162,18 @@ def _read_footer(file: DataFile, store: FileStore) -> tuple[Any, int]:
             tail, size = store.read_tail(file.path, length)
         return pq.read_metadata(pa.BufferReader(tail)), size
     except ObjectNotFoundError:
-        raise ReceiptError(f"{file.path} is gone.", next_step=EXTRACT_AGAIN) from None
+        raise ReceiptError(
+            f"{file.path} is gone.", code="MA-RC-008", next_step=EXTRACT_AGAIN
+        ) from None
     except pa.ArrowInvalid as error:
         raise ReceiptError(
-            f"{file.path} is no Parquet file ({error}).", next_step=EXTRACT_AGAIN
+            f"{file.path} is no Parquet file ({error}).", code="MA-RC-009", next_step=EXTRACT_AGAIN
         ) from error
 
 
 def _unfit(receipt: ExtractReceipt, found: str) -> ReceiptError:
     return ReceiptError(
         f"Partition {receipt.partition_key}, attempt {receipt.attempt}: {found}.",
+        code="MA-RC-009",
         next_step=EXTRACT_AGAIN,
     )

@@ -100,6 +100,7 @@ class StoredIntents:
         except ValidationError:
             raise ReceiptError(
                 f"{uri} is no intent of a commit.",
+                code="MA-RC-006",
                 next_step="Extract again: re-materialize the mssql asset of this partition, "
                 "after removing that file.",
             ) from None

@@ -53,6 +53,7 @@ class Lake:
             raise ConfigurationError(
                 "Settings: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY belong together, only one "
                 "of them is set.",
+                code="MA-CF-002",
                 next_step="Set both, or neither to use the ambient credentials.",
             )
         self.settings = settings
@@ -109,6 +110,7 @@ class Lake:
                     raise ConfigurationError(
                         f"The {self.name} needs a Python package that is not installed: "
                         f"{error.name or error}.",
+                        code="MA-CF-029",
                         next_step="Install it, or correct ICEBERG_CATALOG_URI.",
                     ) from None
             return self._catalog
@@ -162,6 +164,7 @@ class Lake:
             raise ConfigurationError(
                 f"Settings: ICEBERG_CATALOG_TYPE={settings.catalog_type.value} needs "
                 "ICEBERG_CATALOG_URI, which is not set.",
+                code="MA-CF-001",
                 next_step="Set it in the environment or in .env (see .env.example).",
             )
         if uri.startswith("sqlite:") and "timeout=" not in uri:

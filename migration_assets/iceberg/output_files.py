@@ -265,6 +265,7 @@ def bucket_and_key(uri: str) -> tuple[str, str]:
     if scheme not in {"s3", "s3a", "s3n"} or not bucket:
         raise ConfigurationError(
             f"{uri} is not in S3, but the warehouse is.",
+            code="MA-IC-108",
             next_step="Use a URI of the form s3://bucket/key.",
         )
     return bucket, key
@@ -279,6 +280,7 @@ def local_path(uri: str) -> Path:
     if not uri.startswith("file:///"):
         raise ConfigurationError(
             f"{uri} is not a local file, but the warehouse is a local folder.",
+            code="MA-IC-108",
             next_step="Use a URI of the form file:///path.",
         )
     return Path(uri.removeprefix("file://"))

@@ -122,6 +122,7 @@ def snapshot_holding(lake: Lake, table: TablePlan, receipt: CommitReceipt) -> in
     if found is None:
         raise ObjectNotFoundError(
             f"{table_name(table)} is gone.",
+            code="MA-IC-109",
             next_step="Extract and commit again: re-materialize the mssql asset of the partition "
             "and what follows it.",
         )
@@ -282,6 +283,7 @@ def _may_hold(table: Table, manifest: ManifestFile, wanted: Sequence[int]) -> bo
         raise UnsupportedError(
             f"Iceberg table {'.'.join(table.name())} has files of another partition spec "
             f"(id {manifest.partition_spec_id}).",
+            code="MA-IC-110",
             next_step="Rewrite them with the current spec, or reset the table.",
         )
     summary = manifest.partitions[0] if manifest.partitions else None

@@ -33,7 +33,9 @@ def partition_paths(lake: Lake, table: TablePlan, source_partition: int) -> tupl
     found = open_own_table(lake, table)
     if found is None:
         raise ObjectNotFoundError(
-            f"{table_name(table)} does not exist.", next_step="Migrate the table first."
+            f"{table_name(table)} does not exist.",
+            code="MA-IC-109",
+            next_step="Migrate the table first.",
         )
     with translate_errors(table_name(table)):
         held = read_partitions(found, [source_partition])[source_partition]
@@ -41,6 +43,7 @@ def partition_paths(lake: Lake, table: TablePlan, source_partition: int) -> tupl
         raise UnsupportedError(
             f"{table_name(table)}: rows of source_partition {source_partition} were deleted one by "
             "one, which the data files do not show.",
+            code="MA-IC-111",
             next_step="Compact the table, or extract the partition again.",
         )
     return tuple(file.file_path for file in held.files)
@@ -73,7 +76,9 @@ def read_files(
             with translate_errors(path):
                 yield from _read_file(lake, table, path, schema)
         except ObjectNotFoundError:
-            raise ReceiptError(f"{path} is gone.", next_step=EXTRACT_AGAIN) from None
+            raise ReceiptError(
+                f"{path} is gone.", code="MA-RC-008", next_step=EXTRACT_AGAIN
+            ) from None
 
 
 def _read_file(
@@ -101,7 +106,9 @@ def _read_file(
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
     except pa.ArrowInvalid as error:
         raise ReceiptError(
-            f"{path} is no data file of {table_name(table)} ({error}).", next_step=EXTRACT_AGAIN
+            f"{path} is no data file of {table_name(table)} ({error}).",
+            code="MA-RC-009",
+            next_step=EXTRACT_AGAIN,
         ) from error
 
 
@@ -117,6 +124,7 @@ def _names(schema: pa.Schema, table: TablePlan, path: str) -> list[str | None]:
     if missing:
         raise ReceiptError(
             f"{path} has no columns {', '.join(missing)} of {table_name(table)}.",
+            code="MA-RC-009",
             next_step=EXTRACT_AGAIN,
         )
     return [by_id.get(column.field_id) for column in table.columns]

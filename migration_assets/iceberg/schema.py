@@ -45,6 +45,7 @@ def iceberg_schema(table: TablePlan) -> Schema:
             raise PlanError(
                 f"{table.full_name}: column {column.name} has the Iceberg type "
                 f"{column.iceberg_type!r}, which Iceberg does not have.",
+                code="MA-PL-006",
                 next_step="Run `migration-assets plan` to write a new plan.",
             ) from None
         fields.append(field)

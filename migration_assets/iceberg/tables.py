@@ -136,18 +136,21 @@ def check_table(table: TablePlan, found: Table) -> None:
             raise PlanError(
                 f"{name} has the columns of an earlier plan (table id {table_id}, the plan says "
                 f"{table.table_id}): {'; '.join(differing) or 'its types became wider'}.",
+                code="MA-IC-106",
                 next_step=f"Run `migration-assets evolve {table.full_name}`: its rows stay.",
             )
         why = "; ".join(differing) or "its source, key ranges or StarRocks table changed"
         raise PlanError(
             f"{name} holds rows of another plan (table id {table_id}, the plan says "
             f"{table.table_id}): {why}.",
+            code="MA-IC-103",
             next_step=f"Run `migration-assets reset {table.full_name}` to empty it for the new "
             "plan, or go back to the old plan.",
         )
     if differing:
         raise SchemaDriftError(
             f"{name} is not as planned, somebody changed it: {'; '.join(differing)}.",
+            code="MA-IC-104",
             next_step=f"Undo the change, or run `migration-assets reset {table.full_name}`.",
         )
 
@@ -235,6 +238,7 @@ def _take_over(lake: Lake, table: TablePlan, found: Table) -> Table:
                 raise SchemaDriftError(
                     f"{table_name(table)} cannot be adopted, it is not as planned: "
                     f"{'; '.join(differing)}.",
+                    code="MA-IC-105",
                     next_step="Use `on_existing: replace`, or another target name.",
                 )
             with translate_errors(table_name(table)), found.transaction() as transaction:
@@ -249,6 +253,7 @@ def _not_ours(table: TablePlan) -> ExistingObjectError:
     return ExistingObjectError(
         f"{table_name(table)} was there before and is not ours: it has no property "
         f"{TABLE_ID_PROPERTY}.",
+        code="MA-IC-101",
         next_step="Set `on_existing` of the table to adopt or replace in migration.yaml, or give "
         "it another target name.",
     )
@@ -312,6 +317,7 @@ def _wrong_format(table: TablePlan, found: Table) -> UnsupportedError:
     return UnsupportedError(
         f"{table_name(table)} has format version {found.metadata.format_version}, only 2 is "
         "supported.",
+        code="MA-IC-102",
         next_step="Drop the table, or give it another target name.",
     )
 

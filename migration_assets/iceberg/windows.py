@@ -77,6 +77,7 @@ def window_properties(
         raise PlanError(
             f"{name} has the window {table.window.key(last.number)}, but by this plan "
             f"{keys[max(open_now)]} is the last one and has all that is later: rows would be twice.",
+            code="MA-PL-014",
             next_step="The plan was replaced meanwhile: reload the code location, or run the "
             f"command again. If the plan is to have fewer windows: `migration-assets reset "
             f"{table.full_name}`.",

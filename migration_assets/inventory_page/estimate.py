@@ -73,7 +73,9 @@ class Assumptions:
         """
         for item in _assumptions():
             if not 0 < getattr(self, item.name) < float("inf"):
-                raise ConfigurationError(f"--assume {item.name}: it must be above zero.")
+                raise ConfigurationError(
+                    f"--assume {item.name}: it must be above zero.", code="MA-CF-027"
+                )
 
     def changed(self, given: Iterable[str]) -> Assumptions:
         """Replace some, written `extract_rows_per_s=100000`.
@@ -87,12 +89,16 @@ class Assumptions:
             name, _, value = text.partition("=")
             if name not in known:
                 raise ConfigurationError(
-                    f"--assume knows no {name!r}.", next_step=f"It knows {', '.join(known)}."
+                    f"--assume knows no {name!r}.",
+                    code="MA-CF-027",
+                    next_step=f"It knows {', '.join(known)}.",
                 )
             try:
                 changes[name] = float(value.replace("_", "").replace(",", ""))
             except ValueError:
-                raise ConfigurationError(f"--assume {name}: {value!r} is no number.") from None
+                raise ConfigurationError(
+                    f"--assume {name}: {value!r} is no number.", code="MA-CF-027"
+                ) from None
         return dataclasses.replace(self, **changes, given=(*self.given, *changes))
 
     def listed(self) -> list[tuple[str, float, str, str]]:

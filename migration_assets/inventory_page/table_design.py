@@ -37,7 +37,7 @@ def table_design(table: TablePlan, replication_num: int) -> TableDesign:
     try:
         ddl, refusal = create_table_sql(table, replication_num), ""
     except MigrationError as error:
-        ddl, refusal = "", str(error)
+        ddl, refusal = "", error.message
     ranges = len(table.key_ranges)
     tablets = ranges * table.buckets * replication_num
     return TableDesign(

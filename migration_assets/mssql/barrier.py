@@ -116,6 +116,7 @@ class Transaction:
             raise ServerBusyError(
                 f"{self._table.full_name}: no shared lock of the table within {seconds} s, so no "
                 f"barrier: somebody writes to it in a transaction that takes longer. ({error.found})",
+                code="MA-MS-104",
                 next_step="It is tried again by itself. If it comes back, find the transaction, or "
                 "raise MSSQL_LOCK_TIMEOUT_S: other writers wait behind the lock meanwhile.",
             ) from None
@@ -129,6 +130,7 @@ class Transaction:
         if self.run("SELECT @@TRANCOUNT") != (1,):
             raise ConnectionLostError(
                 f"{self._doing}: SQL Server ended a transaction of the barrier.",
+                code="MA-MS-103",
                 next_step="It is tried again by itself, with all partitions.",
             )
 
@@ -166,7 +168,7 @@ class Transaction:
                 self.check()
             except ConnectionLostError as lost:
                 raise ConnectionLostError(
-                    f"{lost.found} ({error.found})", next_step=lost.next_step
+                    f"{lost.found} ({error.found})", code=lost.code, next_step=lost.next_step
                 ) from None
             raise
 

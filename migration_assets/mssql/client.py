@@ -176,6 +176,7 @@ class SqlServer:
             raise ConnectionLimitError(
                 f"All {self.settings.pool_size} connections to SQL Server {self.settings.server} "
                 f"were in use for {timeout} s.",
+                code="MA-MS-101",
                 next_step="Raise MSSQL_POOL_SIZE or MSSQL_POOL_TIMEOUT_S.",
             )
         try:
@@ -218,6 +219,7 @@ class SqlServer:
         return ServerBusyError(
             f"SQL Server {self.settings.server} refused a login for a reason that the driver does "
             "not pass on, and accepted one right after.",
+            code="MA-MS-102",
             next_step="If it comes back, look at the server's error log.",
         )
 
@@ -235,7 +237,9 @@ class SqlServer:
         meaning = self.translated(error)
         if settings.encrypt is EncryptMode.STRICT and isinstance(meaning, ConnectionLostError):
             hint = "MSSQL_ENCRYPT=strict needs SQL Server 2022 or later."
-            return ConnectionLostError(meaning.found, next_step=f"{meaning.next_step} {hint}")
+            return ConnectionLostError(
+                meaning.found, code=meaning.code, next_step=f"{meaning.next_step} {hint}"
+            )
         if not isinstance(meaning, AccessDeniedError):
             return error
         try:
@@ -245,6 +249,7 @@ class SqlServer:
         return ObjectNotFoundError(
             f"SQL Server {settings.server} has no database {settings.database!r} that user "
             f"{settings.user!r} may open.",
+            code="MA-MS-004",
             next_step="Check MSSQL_DATABASE, and that the login has a user in it.",
         )
 

@@ -85,6 +85,7 @@ def refuse_unsupported(client: SqlServer) -> None:
         raise UnsupportedError(
             f"SQL Server {client.settings.server} is {_NOT_ON[engine]}, which makes no database "
             "snapshots.",
+            code="MA-MS-014",
             next_step=_OTHERWISE,
         )
     major = re.match(r"\d+", version or "")
@@ -92,6 +93,7 @@ def refuse_unsupported(client: SqlServer) -> None:
         raise UnsupportedError(
             f"SQL Server {client.settings.server} is a {edition} of version {version}, which makes "
             "no database snapshots: before 2016 only the Enterprise edition does.",
+            code="MA-MS-014",
             next_step=_OTHERWISE,
         )
 
@@ -121,6 +123,7 @@ def find_snapshot(client: SqlServer, name: str) -> FoundSnapshot | None:
         raise ExistingObjectError(
             f"The database {found} on SQL Server {client.settings.server} {what}; expected was a "
             f"snapshot of {own}.",
+            code="MA-MS-107",
             next_step="Give `database_snapshot` in migration.yaml another name.",
         )
     return FoundSnapshot(found, source, created, state or "")
@@ -141,6 +144,7 @@ def create_sql(client: SqlServer, snapshot: DatabaseSnapshot) -> str:
     if not rows or any(not path for *_, path in rows):
         raise UnsupportedError(
             f"sys.database_files of {client.settings.database} shows no data files to this login.",
+            code="MA-MS-106",
             next_step="Let the server's administrator make the snapshot, and name it in "
             "migration.yaml: `database_snapshot: NAME`.",
         )
@@ -185,6 +189,7 @@ def create_snapshot(client: SqlServer, snapshot: DatabaseSnapshot) -> FoundSnaps
     except AccessDeniedError as error:
         raise AccessDeniedError(
             error.found,
+            code="MA-MS-109",
             next_step="Grant CREATE ANY DATABASE, or let an administrator run this and name the "
             f"snapshot in migration.yaml (`database_snapshot: {snapshot.name}`): {sql}",
         ) from None
@@ -197,6 +202,7 @@ def create_snapshot(client: SqlServer, snapshot: DatabaseSnapshot) -> FoundSnaps
     if found is None:
         raise UnsupportedError(
             f"{doing}: the server took the statement, and sys.databases does not show it.",
+            code="MA-MS-106",
             next_step="Let the server's administrator make it, and name it in migration.yaml.",
         )
     return found
@@ -213,6 +219,7 @@ def drop_snapshot(client: SqlServer, snapshot: DatabaseSnapshot) -> bool:
         raise ExistingObjectError(
             f"The database snapshot {snapshot.name} is named in migration.yaml: whoever made it "
             "drops it.",
+            code="MA-MS-108",
             next_step=f"DROP DATABASE {quote(snapshot.name)}",
         )
     if find_snapshot(client, snapshot.name) is None:

@@ -68,6 +68,7 @@ _REACH = "Check MSSQL_HOST and MSSQL_PORT, and that a firewall lets this machine
 # Of the texts the first that is found counts, so the precise rules go before the broad ones.
 FAULTS: tuple[MssqlFault, ...] = (
     MssqlFault(
+        code="MA-MS-001",
         error=ConfigurationError,
         meaning="the server's certificate is for another host",
         texts=(r"(host ?name.*(mismatch|does not match))|does not match host ?name|wrong host",),
@@ -78,6 +79,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=_TLS,
     ),
     MssqlFault(
+        code="MA-MS-002",
         error=ConfigurationError,
         meaning="the server's certificate is not trusted here",
         texts=(r"certificate verify failed|certificate.*not trusted|self.signed certificate",),
@@ -88,6 +90,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=_TLS,
     ),
     MssqlFault(
+        code="MA-MS-003",
         error=ConfigurationError,
         meaning="server and client agree on no encryption",
         texts=(
@@ -100,6 +103,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=_TLS,
     ),
     MssqlFault(
+        code="MA-MS-004",
         error=ObjectNotFoundError,
         meaning="there is no such database, or the login may not open it",
         numbers=(4060, 911, 916, 4064),
@@ -109,6 +113,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=f"{_EVENTS}mssqlserver-4064-database-engine-error",
     ),
     MssqlFault(
+        code="MA-MS-005",
         error=AccessDeniedError,
         meaning="the login was refused",
         numbers=(18452, 18456, 18470, 18486, 18487, 18488),
@@ -119,6 +124,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=f"{_EVENTS}mssqlserver-18456-database-engine-error",
     ),
     MssqlFault(
+        code="MA-MS-006",
         error=AccessDeniedError,
         meaning="a permission is missing",
         numbers=(229, 230, 262, 297, 300, 371, 378, 15247, 15151, 15562),
@@ -128,6 +134,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=f"{_EVENTS}mssqlserver-229-database-engine-error",
     ),
     MssqlFault(
+        code="MA-MS-007",
         error=ObjectNotFoundError,
         meaning="a table or function is not there",
         numbers=(208, 4121),
@@ -137,6 +144,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=f"{_EVENTS}mssqlserver-208-database-engine-error",
     ),
     MssqlFault(
+        code="MA-MS-008",
         error=SchemaDriftError,
         meaning="a column is not there",
         numbers=(207,),
@@ -146,6 +154,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=f"{_EVENTS}mssqlserver-207-database-engine-error",
     ),
     MssqlFault(
+        code="MA-MS-009",
         error=StatementError,
         meaning="the database does not allow SNAPSHOT transactions",
         numbers=(3952, 3956),
@@ -157,6 +166,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=_VERSIONING,
     ),
     MssqlFault(
+        code="MA-MS-010",
         error=ServerBusyError,
         meaning="the row versions of a SNAPSHOT transaction are gone: tempdb's version store is full",
         numbers=(3958, 3959, 3965, 3966, 3967),
@@ -169,6 +179,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=f"{_EVENTS}mssqlserver-3959-database-engine-error",
     ),
     MssqlFault(
+        code="MA-MS-011",
         error=ServerBusyError,
         meaning="files of the database, or of a database snapshot, cannot be opened or written",
         numbers=(823, 926, 945, 5128, 17053),
@@ -181,6 +192,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=_SNAPSHOTS,
     ),
     MssqlFault(
+        code="MA-MS-012",
         error=StatementError,
         meaning="a page of the database is damaged",
         numbers=(605, 824, 825),
@@ -189,6 +201,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=f"{_EVENTS}mssqlserver-824-database-engine-error",
     ),
     MssqlFault(
+        code="MA-MS-013",
         error=StatementError,
         meaning="the files of a database snapshot could not be made",
         numbers=(1823, 1830, 1834, 5119, 5120, 5123, 5127, 5133, 5170),
@@ -200,6 +213,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=_SNAPSHOTS,
     ),
     MssqlFault(
+        code="MA-MS-014",
         error=UnsupportedError,
         meaning="the server makes no database snapshots",
         numbers=(1825, 1844, 40508, 40510, 40517),
@@ -208,6 +222,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=_SNAPSHOTS,
     ),
     MssqlFault(
+        code="MA-MS-015",
         error=StatementError,
         meaning="a database that is to be dropped is in use",
         numbers=(3702,),
@@ -216,6 +231,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=_ENGINE,
     ),
     MssqlFault(
+        code="MA-MS-016",
         error=ServerBusyError,
         meaning="chosen as deadlock victim",
         numbers=(1205,),
@@ -225,6 +241,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=f"{_EVENTS}mssqlserver-1205-database-engine-error",
     ),
     MssqlFault(
+        code="MA-MS-017",
         error=ServerBusyError,
         meaning="a lock was not granted",
         numbers=(1222, 1204),
@@ -234,6 +251,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=f"{_EVENTS}mssqlserver-1222-database-engine-error",
     ),
     MssqlFault(
+        code="MA-MS-018",
         error=ServerBusyError,
         meaning="a SNAPSHOT or memory-optimized transaction met a change",
         numbers=(3960, 3961, 41302, 41305, 41325),
@@ -242,6 +260,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=_VERSIONING,
     ),
     MssqlFault(
+        code="MA-MS-019",
         error=ServerBusyError,
         meaning="tempdb, a filegroup or the log is full",
         numbers=(1101, 1105, 9002),
@@ -252,6 +271,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=f"{_EVENTS}mssqlserver-1105-database-engine-error",
     ),
     MssqlFault(
+        code="MA-MS-020",
         error=ServerBusyError,
         meaning="memory or worker threads ran out",
         numbers=(701, 802, 8628, 8645, 8651, 8902, 17803),
@@ -262,6 +282,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=f"{_EVENTS}mssqlserver-701-database-engine-error",
     ),
     MssqlFault(
+        code="MA-MS-021",
         error=StatementError,
         meaning="the database has reached its size quota",
         numbers=(40544,),
@@ -270,6 +291,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=_AZURE,
     ),
     MssqlFault(
+        code="MA-MS-022",
         error=ServerBusyError,
         meaning="Azure SQL ended a session that used too much (locks, tempdb, log, memory, time)",
         numbers=(40549, 40550, 40551, 40552, 40553),
@@ -279,6 +301,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=_AZURE,
     ),
     MssqlFault(
+        code="MA-MS-023",
         error=ServerBusyError,
         meaning="Azure SQL throttles",
         numbers=(10922, 10928, 10929, 10936, 40501, 42108, 42109, 49918, 49919, 49920),
@@ -292,6 +315,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=_AZURE,
     ),
     MssqlFault(
+        code="MA-MS-024",
         error=ServerBusyError,
         meaning="the database is starting, failing over or moving",
         numbers=(
@@ -307,6 +331,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=_AZURE,
     ),
     MssqlFault(
+        code="MA-MS-025",
         error=ConnectionLimitError,
         meaning="the server gives no further connection",
         numbers=(17809, 17189, 10930, 40532),
@@ -316,6 +341,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         "configure-the-user-connections-server-configuration-option",
     ),
     MssqlFault(
+        code="MA-MS-026",
         error=OperationTimeoutError,
         meaning="the query took longer than its timeout",
         numbers=(20003,),
@@ -326,6 +352,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=_ODBC,
     ),
     MssqlFault(
+        code="MA-MS-027",
         error=ConnectionLostError,
         meaning="the login got no answer",
         numbers=(20002,),
@@ -334,6 +361,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=_FREETDS,
     ),
     MssqlFault(
+        code="MA-MS-028",
         error=ConnectionLostError,
         meaning="no connection could be made, or it was lost",
         numbers=(596, 17197, 17830, 17832, 17836, 20004, 20006, 20009, 20012, 20013, 20017, 20047),
@@ -359,6 +387,7 @@ FAULTS: tuple[MssqlFault, ...] = (
         source=_FREETDS,
     ),
     MssqlFault(
+        code="MA-MS-029",
         error=StatementError,
         meaning="any other error",
         source=_ENGINE,

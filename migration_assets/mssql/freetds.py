@@ -128,6 +128,7 @@ def _authorities(settings: MssqlSettings) -> str:
             raise ConfigurationError(
                 f"Settings: SSL_CERT_FILE names {settings.ca_file}, which cannot be read: "
                 f"{error.strerror}.",
+                code="MA-CF-005",
                 next_step="Let it name a file of trusted authorities in PEM format, or unset it.",
             ) from None
         return settings.ca_file
@@ -138,5 +139,6 @@ def _authorities(settings: MssqlSettings) -> str:
     raise ConfigurationError(
         f"The certificate of SQL Server {settings.server} cannot be checked: this machine has no "
         f"file of trusted authorities ({', '.join(AUTHORITIES)}).",
+        code="MA-CF-005",
         next_step="Install the package ca-certificates, or let SSL_CERT_FILE name such a file.",
     )

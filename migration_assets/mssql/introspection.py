@@ -198,7 +198,8 @@ def _bound(aggregate: str, table: SourceTable, column: str) -> str:
     kind = table.columns.column(column).type
     if not can_reckon(kind):
         raise UnsupportedError(
-            f"Column {column} of {table.full_name} is of type {kind.name}, which has no bounds."
+            f"Column {column} of {table.full_name} is of type {kind.name}, which has no bounds.",
+            code="MA-PL-012",
         )
     value = text_sql(kind, f"{aggregate}({quote(column)})")
     return f"(SELECT {value} FROM {source_sql(table)})"
@@ -265,6 +266,7 @@ def check_columns(client: SqlServer, table: TablePlan) -> None:
         raise ObjectNotFoundError(
             f"Table {table.full_name} is not in database {table.source_database} any more, or "
             "this login does not see it.",
+            code="MA-MS-118",
             next_step="Check the permissions, or run `migration-assets plan` again.",
         )
     came = _came(table, now)
@@ -275,30 +277,36 @@ def check_columns(client: SqlServer, table: TablePlan) -> None:
         where = f"Column {column.source_name} of {table.full_name}"
         if column.source_name not in now:
             renamed = f" Or it is one of those that came since: {', '.join(came)}." if came else ""
-            raise SchemaDriftError(f"{where} does not exist any more.{renamed}", next_step=reset)
+            raise SchemaDriftError(
+                f"{where} does not exist any more.{renamed}", code="MA-MS-119", next_step=reset
+            )
         kind, nullable = now[column.source_name]
         # Whether rows stay where such a column changes is for the planner to say.
         easily = replan if column.source_name in cut else evolve
         if kind.declaration != column.mssql_type:
             raise SchemaDriftError(
                 f"{where} is {kind.declaration} now, it was {column.mssql_type} when planned.",
+                code="MA-MS-119",
                 next_step=easily if is_wider(column.mssql_type, kind.declaration) else reset,
             )
         if column.collation and kind.collation and column.collation != kind.collation:
             raise SchemaDriftError(
                 f"{where} has the collation {kind.collation} now, it had {column.collation} when "
                 "planned.",
+                code="MA-MS-119",
                 next_step=replan,
             )
         if nullable and not column.nullable:
             raise SchemaDriftError(
                 f"{where} takes NULL now, it did not when planned.",
+                code="MA-MS-119",
                 next_step=easily,
             )
     if came:
         kinds = [f"{name} {now[name][0].declaration}" for name in came]
         raise SchemaDriftError(
             f"{table.full_name} has columns that it did not have when planned: {', '.join(kinds)}.",
+            code="MA-MS-119",
             next_step=evolve
             if all(now[name][1] for name in came)
             else f"{reset[:-1]} (a column that takes NULL needs only `evolve`); or leave them out: "

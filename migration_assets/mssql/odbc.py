@@ -33,7 +33,9 @@ def missing_odbc_libraries() -> list[str]:
 def odbc_error(found: str) -> ConfigurationError:
     """The error for an ODBC driver that cannot be loaded, with the commands that mend it."""
     commands = "; ".join(f"{system}: {command}" for system, command in INSTALL_COMMANDS.items())
-    return ConfigurationError(found, next_step=f"Install what it needs ({commands}).")
+    return ConfigurationError(
+        found, code="MA-CF-030", next_step=f"Install what it needs ({commands})."
+    )
 
 
 def require_odbc_libraries() -> None:

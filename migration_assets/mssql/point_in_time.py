@@ -117,21 +117,25 @@ def _in_database_snapshot(client: SqlServer, database: str) -> Standpoint:
         raise ObjectNotFoundError(
             f"The database snapshot {name}, which the plan reads from, does not exist, or may not be "
             f"opened. ({error.found})",
+            code="MA-MS-110",
             next_step=MAKE_ANOTHER,
         ) from None
     if state is None or state.source_id is None:
         raise ObjectNotFoundError(
             f"{name}, which the plan reads from, is no database snapshot.",
+            code="MA-MS-107",
             next_step="Correct `database_snapshot` in migration.yaml and run `migration-assets plan`.",
         )
     if state.source is not None and state.source.casefold() != database.casefold():
         raise ObjectNotFoundError(
             f"{name} is a database snapshot of {state.source}, not of {database}.",
+            code="MA-MS-107",
             next_step="Correct `database_snapshot` in migration.yaml and run `migration-assets plan`.",
         )
     if state.state not in {None, "ONLINE"}:
         raise ServerBusyError(
             f"The database snapshot {name} is {state.state}.",
+            code="MA-MS-111",
             next_step="If it stays so, its disk was full, and it is lost: drop it with "
             f"`migration-assets snapshot drop`. {MAKE_ANOTHER}",
         )

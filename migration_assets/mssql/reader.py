@@ -137,6 +137,7 @@ def _refuse_invalid(
         raise UnsupportedError(
             f"{table.full_name}, partition {key_range.source_partition}: text that is no valid "
             f"UTF-16 (a surrogate without its partner), which UTF-8 cannot hold: {', '.join(found)}.",
+            code="MA-MS-117",
             next_step="Correct it in SQL Server, or accept another character in its place with "
             "`invalid_text: replace` in migration.yaml.",
         )
@@ -268,6 +269,7 @@ class _Stream:
             raise OperationTimeoutError(
                 f"{self._doing}: SQL Server {self._client.settings.server} sent no rows for "
                 f"{limit} s.",
+                code="MA-MS-026",
                 next_step="Find what blocks the reader, or raise MSSQL_QUERY_TIMEOUT_S.",
             )
         if batch.num_rows == 0:

@@ -77,6 +77,7 @@ def _refused(name: str, alone: list[_Described], of_the_whole: str | None) -> Co
     why = _fault(alone) or of_the_whole or "it has no rows to give"
     return ConfigurationError(
         f"migration.yaml: queries: {name} cannot be read as a table: {why.rstrip('.')}.",
+        code="MA-CF-020",
         next_step="Correct its `select`.",
     )
 

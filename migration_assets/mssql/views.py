@@ -127,6 +127,7 @@ def _queries(client: SqlServer, database: SourceDatabase, rules: Rules) -> list[
         if other is not None:
             raise ConfigurationError(
                 f"migration.yaml: queries: {name} has the name of a {other.kind.value}.",
+                code="MA-CF-021",
                 next_step="Give the query a name of its own; its schema need not exist.",
             )
         schema, _, short = name.partition(".")
@@ -235,5 +236,6 @@ def _column(table: SourceTable, name: str) -> str:
                 return column.name
     raise ConfigurationError(
         f"migration.yaml: the key of {table.full_name} names {name}, which is no column of it.",
+        code="MA-CF-017",
         next_step=f"Its columns are {', '.join(column.name for column in table.columns.columns)}.",
     )

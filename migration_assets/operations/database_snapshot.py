@@ -67,6 +67,7 @@ def ensure_snapshot(
             raise ObjectNotFoundError(
                 f"SQL Server {client.settings.server} has no database snapshot {wanted.name}, which "
                 "migration.yaml names.",
+                code="MA-MS-110",
                 next_step="Make it, or take `database_snapshot` out of migration.yaml and plan again: "
                 "then the tool makes one.",
             )
@@ -92,6 +93,7 @@ def create(plan: MigrationPlan, instance: dg.DagsterInstance, *, mixed: bool = F
     if not wanted.ours:
         raise ConfigurationError(
             f"migration.yaml names the database snapshot {wanted.name}: whoever named it makes it.",
+            code="MA-MS-108",
             next_step="Take `database_snapshot` out of migration.yaml and plan again.",
         )
     with SqlServer(MssqlSettings.load()) as client:
@@ -134,6 +136,7 @@ def _wanted(plan: MigrationPlan) -> DatabaseSnapshot:
     if plan.database_snapshot is None:
         raise ConfigurationError(
             f"The plan has consistency {plan.consistency.value}: it reads from no database snapshot.",
+            code="MA-MS-112",
             next_step="Write `consistency: database_snapshot` into migration.yaml and run "
             "`migration-assets plan`.",
         )
@@ -173,6 +176,7 @@ def _mixed(wanted: DatabaseSnapshot, others: list[str]) -> PlanError:
     return PlanError(
         f"The database snapshot {wanted.name} does not exist. {_counted(others)} extracted before: "
         "from a new one the rest would show another point in time.",
+        code="MA-MS-110",
         next_step="`migration-assets run`, without --failed, extracts all again from a new one; "
         "`migration-assets snapshot create --yes` takes the mixture.",
     )

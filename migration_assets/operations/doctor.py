@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from migration_assets.choices import VerificationLevel
-from migration_assets.errors import MigrationError, PermanentError
+from migration_assets.errors import MigrationError, PermanentError, coded
 from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.output_files import local_path
 from migration_assets.key_range import KeyRange
@@ -85,7 +85,7 @@ def _examine_spark() -> Iterator[Finding]:
     try:
         settings, project = SparkSettings.load(), ProjectSettings.load()
     except MigrationError as error:
-        yield Finding(system, "settings", ok=False, found=error.found, remedy=error.next_step)
+        yield _refused(system, "settings", error)
         return
     if "master" not in settings.model_fields_set:
         return
@@ -99,11 +99,16 @@ def _examine_spark() -> Iterator[Finding]:
     yield _try(system, "master", master)
 
 
+def _refused(system: str, check: str, error: MigrationError) -> Finding:
+    found = coded(error.code, error.found)
+    return Finding(system, check, ok=False, found=found, remedy=error.next_step)
+
+
 def _try(system: str, check: str, action: Callable[[], object]) -> Finding:
     try:
         found = action()
     except MigrationError as error:
-        return Finding(system, check, ok=False, found=error.found, remedy=error.next_step)
+        return _refused(system, check, error)
     return Finding(system, check, ok=True, found="" if found is None else str(found))
 
 
@@ -131,7 +136,7 @@ def _examine_mssql() -> Iterator[Finding]:
     try:
         client = SqlServer(MssqlSettings.load())
     except MigrationError as error:
-        yield Finding(system, "settings", ok=False, found=error.found, remedy=error.next_step)
+        yield _refused(system, "settings", error)
         return
 
     def permissions() -> str:
@@ -226,7 +231,7 @@ def _examine_lake() -> Iterator[Finding]:
         warehouse = settings.warehouse
         lake = Lake(settings)
     except MigrationError as error:
-        yield Finding(system, "settings", ok=False, found=error.found, remedy=error.next_step)
+        yield _refused(system, "settings", error)
         return
     uri = f"{warehouse}/.migration/doctor-{uuid.uuid4().hex}"
     with lake:
@@ -249,7 +254,7 @@ def _examine_starrocks(*, fix: bool, lake_is_fine: bool) -> Iterator[Finding]:
     try:
         client = StarRocks(StarRocksSettings.load())
     except MigrationError as error:
-        yield Finding(system, "settings", ok=False, found=error.found, remedy=error.next_step)
+        yield _refused(system, "settings", error)
         return
     lake_settings = LakeSettings.load()
 

@@ -83,14 +83,18 @@ def ensure_home(settings: ProjectSettings) -> Path:
     home = Path(os.environ["DAGSTER_HOME"])
     if not home.is_absolute():
         raise ConfigurationError(
-            f"DAGSTER_HOME is {home}, which is no absolute path.", next_step=_OTHER_HOME
+            f"DAGSTER_HOME is {home}, which is no absolute path.",
+            code="MA-DG-002",
+            next_step=_OTHER_HOME,
         )
     try:
         home.mkdir(parents=True, exist_ok=True)
         _write_config(home / "dagster.yaml", settings)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            f"Dagster's history cannot be kept in {home}: {error}.", next_step=_OTHER_HOME
+            f"Dagster's history cannot be kept in {home}: {error}.",
+            code="MA-DG-002",
+            next_step=_OTHER_HOME,
         ) from None
     return home
 
@@ -168,6 +172,7 @@ def open_instance(settings: ProjectSettings) -> Iterator[dg.DagsterInstance]:
         said = " ".join(str(error).split("\n[SQL")[0].split())[:_LONGEST_SAID]
         raise ConfigurationError(
             f"Dagster's history in {home} cannot be opened: {type(error).__name__}: {said}.",
+            code="MA-DG-003",
             next_step=f"Correct {home / 'dagster.yaml'}, or move the folder away.",
         ) from None
     with opened as instance:

@@ -32,10 +32,13 @@ def check_report(path: Path, assume: Sequence[str]) -> None:
     if path.suffix.lower() not in FORMATS:
         raise ConfigurationError(
             f"--report {path}: the report is written as {' or '.join(FORMATS)}, by its ending.",
+            code="MA-CF-028",
             next_step="Name a file that ends in one of them.",
         )
     if str(path).startswith("s3:/"):
-        raise ConfigurationError(f"--report {path}: the report is written to a local file.")
+        raise ConfigurationError(
+            f"--report {path}: the report is written to a local file.", code="MA-CF-028"
+        )
     assumptions(assume)
 
 
@@ -99,5 +102,7 @@ def write_report(
         partial.write_text(document, encoding="utf-8", errors="replace")
         partial.replace(path)
     except OSError as error:
-        raise ConfigurationError(f"--report {path} cannot be written: {error}.") from None
+        raise ConfigurationError(
+            f"--report {path} cannot be written: {error}.", code="MA-CF-028"
+        ) from None
     return inventory

@@ -142,5 +142,6 @@ def write_plan(made: MigrationPlan, output: str) -> None:
     except OSError as error:
         raise ConfigurationError(
             f"The plan cannot be written to {path}: {error.strerror}.",
+            code="MA-PL-008",
             next_step="Name another file by MIGRATION_PLAN or --output.",
         ) from None

@@ -98,6 +98,7 @@ class MigrationResult:
                     "table": failure.table,
                     "partition": failure.partition_key,
                     "stage": failure.stage.value,
+                    "code": failure.code,
                     "cause": failure.cause,
                     "next_step": failure.next_step,
                     "retry": failure.retry,
@@ -112,6 +113,7 @@ class MigrationResult:
         except OSError as error:
             raise ConfigurationError(
                 f"The report cannot be written to {path}: {error.strerror}; what was migrated stays.",
+                code="MA-CF-028",
                 next_step="`migration-assets status` shows it.",
             ) from None
 

@@ -73,6 +73,7 @@ class Selection:
         if not self.stages:
             raise ConfigurationError(
                 f"There is no stage from {self.first.value} to {self.last.value}.",
+                code="MA-CF-025",
                 next_step="--from must name the system of --until or one before it.",
             )
         known = {key for t in select_tables(plan, self.tables) for key in t.partition_keys}
@@ -80,6 +81,7 @@ class Selection:
         if unknown:
             raise ConfigurationError(
                 f"No selected table has a partition {unknown[0]!r}.",
+                code="MA-PL-009",
                 next_step="`migration-assets status --json` lists the partitions.",
             )
 

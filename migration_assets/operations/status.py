@@ -28,6 +28,7 @@ from migration_assets.assets.translator import (
     partitions_definition,
 )
 from migration_assets.choices import VerificationLevel
+from migration_assets.errors import code_of
 from migration_assets.plan import TablePlan
 
 if TYPE_CHECKING:
@@ -90,6 +91,11 @@ class FailedStep:
     retry: str
     run_id: str
     error: str
+
+    @property
+    def code(self) -> str:
+        """With which the cause begins; empty where it has none."""
+        return code_of(self.cause)
 
 
 def partition_statuses(
@@ -350,7 +356,11 @@ def _cause(end: _RunEnd | None, step_key: str, partition_key: str) -> tuple[str,
     event = None if end is None else end.steps.get(step_key)
     if event is None or event.dagster_event is None:
         of_run = "" if end is None else end.said
-        return of_run or "The process of its run ended before it was done.", _RETRY_IT, ""
+        return (
+            of_run or "MA-DG-004: The process of its run ended before it was done.",
+            _RETRY_IT,
+            "",
+        )
     data = event.dagster_event.step_failure_data
     failure = data.user_failure_data
     if failure is None:
@@ -428,7 +438,7 @@ def cause_of_death(run: dg.DagsterRun) -> str:
     held = _is_lock_held(run)
     if _is_alive(int(process)) if held is None else held:
         return ""
-    return f"Its process {process} on {host} is gone."
+    return f"MA-DG-004: Its process {process} on {host} is gone."
 
 
 def _is_lock_held(run: dg.DagsterRun) -> bool | None:

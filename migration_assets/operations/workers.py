@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migration_assets.assets.history import speed_up
+from migration_assets.errors import MigrationError, coded
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -194,7 +195,9 @@ class Workers:
             process.join(10)
             del self._busy[connection]
             connection.close()
-            cause = f"Worker process {process.pid} ended with exit code {process.exitcode}."
+            cause = (
+                f"MA-DG-004: Worker process {process.pid} ended with exit code {process.exitcode}."
+            )
             return BatchEnded(batch, success=False, message=cause)
         if isinstance(event, BatchEnded):
             del self._busy[connection]
@@ -240,7 +243,7 @@ def _work(parent: Connection, environment: Mapping[str, str]) -> None:
     try:
         from migration_assets.definitions import defs
     except Exception as error:  # noqa: BLE001 - told to the parent, as the outcome of its batch
-        message = f"The definitions do not load: {type(error).__name__}: {error}"
+        message = _said(error, "The definitions do not load: ")
         parent.send(BatchEnded(parent.recv(), success=False, message=message))
         return
     speed_up(Path(os.environ["DAGSTER_HOME"]))
@@ -295,12 +298,19 @@ def _execute(
             raise_on_error=False,
         )
     except Exception as error:  # noqa: BLE001 - reported to the parent, which tells the user
-        return BatchEnded(batch, success=False, message=f"{type(error).__name__}: {error}")
+        return BatchEnded(batch, success=False, message=_said(error))
     return BatchEnded(batch, success=result.success)
 
 
+def _said(error: Exception, before: str = "") -> str:
+    """What went wrong outside of a step; what is none of ours has the code of the unexpected."""
+    if isinstance(error, MigrationError):
+        return coded(error.code, f"{before}{type(error).__name__}: {error.message}")
+    return coded("MA-DG-001", f"{before}{type(error).__name__}: {error}")
+
+
 _PLAN_REPLACED = (
-    "The plan was replaced while the run was going, so nothing more of it is made. `migration-assets "
+    "MA-PL-015: The plan was replaced while the run was going, so nothing more of it is made. `migration-assets "
     "run --failed` goes on under the new plan; `migration-assets status` shows what it needs."
 )
 

@@ -89,11 +89,13 @@ class Sandbox:
             if name not in STAND_INS:
                 raise ConfigurationError(
                     f"There is no stand-in called {name!r}.",
+                    code="MA-SB-001",
                     next_step=f"Choose among {', '.join(STAND_INS)}.",
                 )
         if "aws" in self._limits:
             raise ConfigurationError(
                 "The stand-in aws has no connection limit: S3 has none.",
+                code="MA-SB-001",
                 next_step="Arm a fault of the kind 'unavailable' instead.",
             )
         self.names = tuple(name for name in STAND_INS if name in chosen)
@@ -282,7 +284,8 @@ class _Child:
         start = max(written - _STDERR_TAIL_BYTES, 0)
         tail = os.pread(self.stderr.fileno(), _STDERR_TAIL_BYTES, start).decode(errors="replace")
         return PermanentError(
-            f"The stand-in {self.name} {what}. Its stderr ends with:\n{tail.strip() or '(nothing)'}"
+            f"The stand-in {self.name} {what}. Its stderr ends with:\n{tail.strip() or '(nothing)'}",
+            code="MA-SB-002",
         )
 
     def end(self, deadline: float) -> None:
@@ -343,7 +346,9 @@ def start_in_foreground(
                 click.echo(f"settings     {env_file}")
             while not stop.wait(0.5):
                 if exited := sandbox.exited():
-                    raise PermanentError(f"The stand-in {exited[0]} ended by itself.")
+                    raise PermanentError(
+                        f"The stand-in {exited[0]} ended by itself.", code="MA-SB-002"
+                    )
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -364,6 +369,7 @@ def write_env_file(path: Path, settings: Mapping[str, str]) -> None:
     if path.exists() and not path.read_text(encoding="utf-8").startswith(_ENV_FILE_HEADER):
         raise ConfigurationError(
             f"{path} holds settings that are not of a sandbox; it was left as it is.",
+            code="MA-SB-003",
             next_step="Choose another name for the env file, or remove it first.",
         )
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ from migration_assets.errors import OperationTimeoutError
 
 T = TypeVar("T")
 
-WAIT_S = 60.0
+WAIT_S = 180.0
 _STOP_S = 30.0
 
 
@@ -59,7 +59,7 @@ class SparkCluster:
         """Start the daemons and wait until all workers are registered.
 
         Raises:
-            OperationTimeoutError: they are not within a minute.
+            OperationTimeoutError: they are not within three minutes.
         """
         with ExitStack() as stack:
             make_foreign_python(self.folder / "python")
@@ -140,6 +140,8 @@ def _await(condition: Callable[[], T | None], what: str) -> T:
     deadline = time.monotonic() + WAIT_S
     while not (found := condition()):
         if time.monotonic() > deadline:
-            raise OperationTimeoutError(f"The Spark cluster: waited {WAIT_S:.0f} s for {what}.")
+            raise OperationTimeoutError(
+                f"The Spark cluster: waited {WAIT_S:.0f} s for {what}.", code="MA-SB-002"
+            )
         time.sleep(0.1)
     return found

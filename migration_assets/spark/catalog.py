@@ -83,6 +83,7 @@ def catalog_properties(name: str, settings: LakeSettings) -> dict[str, str]:
                 raise ConfigurationError(
                     "Settings: ICEBERG_CATALOG_TYPE=rest needs ICEBERG_CATALOG_URI, which is not "
                     "set.",
+                    code="MA-CF-001",
                     next_step="Set it in the environment or in .env (see .env.example).",
                 )
             properties |= {"type": "rest", "uri": settings.catalog_uri}
@@ -90,6 +91,7 @@ def catalog_properties(name: str, settings: LakeSettings) -> dict[str, str]:
             raise UnsupportedError(
                 "Spark cannot open the Iceberg catalog of ICEBERG_CATALOG_TYPE=sql: it would need "
                 "that database's JDBC driver, which is not among our jars.",
+                code="MA-SP-019",
                 next_step="Use engine pyiceberg, or ICEBERG_CATALOG_TYPE=glue or rest.",
             )
     prefix = f"spark.sql.catalog.{name}"

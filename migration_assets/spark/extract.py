@@ -131,7 +131,9 @@ def _write_ranges(
 
     context = TaskContext.get()
     if context is None:
-        raise StatementError("A Spark task has no context, so it cannot tell which range it has.")
+        raise StatementError(
+            "A Spark task has no context, so it cannot tell which range it has.", code="MA-SP-007"
+        )
     partition_key = partition_keys[context.partitionId()]
     result: Result
     try:

@@ -8,6 +8,7 @@ from migration_assets.errors import (
     ConfigurationError,
     ConnectionLostError,
     MigrationError,
+    OperationTimeoutError,
     ServerBusyError,
     StatementError,
 )
@@ -30,6 +31,9 @@ _UNTRUSTED = (
     "SSLHandshakeException",
 )
 _LOST = ("ExecutorLostFailure", "FetchFailed", "Lost executor", "Worker exited unexpectedly")
+_TOO_LONG = "query has timed out"
+"""What mssql-jdbc says when its `queryTimeout` is over
+(https://learn.microsoft.com/sql/connect/jdbc/setting-the-connection-properties)."""
 _BUSY = ("deadlock", "Connection reset", "The connection is closed", "timed out", "TCP/IP")
 
 
@@ -56,6 +60,7 @@ def translate(error: BaseException, doing: str) -> MigrationError:
     if is_crash(error):
         return ConnectionLostError(
             f"{doing}: Spark's JVM ended or ran out of memory ({_gist(text)}).",
+            code="MA-SP-001",
             next_step="It is tried again on a new one; raise SPARK_DRIVER_MEMORY or "
             "SPARK_EXECUTOR_MEMORY if that goes on.",
         )
@@ -63,6 +68,7 @@ def translate(error: BaseException, doing: str) -> MigrationError:
     if missing:
         return ConfigurationError(
             f"{doing}: the Python of Spark's executors has no module {missing[1]}.",
+            code="MA-SP-002",
             next_step="Give them an environment with this project's dependencies: SPARK_PYTHON, or "
             "spark.archives in spark_conf/spark-defaults.conf (see docs/spark.md).",
         )
@@ -70,6 +76,7 @@ def translate(error: BaseException, doing: str) -> MigrationError:
         return ConfigurationError(
             f"{doing}: Java does not trust the other side's certificate, or there is no TLS "
             f"({_gist(text)}).",
+            code="MA-SP-003",
             next_step="Import the authority into Java's trust store with keytool on every executor; "
             "for SQL Server (SPARK_READER=jdbc) see MSSQL_ENCRYPT, MSSQL_TRUST_SERVER_CERTIFICATE "
             "and MSSQL_HOST_NAME_IN_CERTIFICATE in docs/security.md.",
@@ -77,13 +84,18 @@ def translate(error: BaseException, doing: str) -> MigrationError:
     if "Cannot run program" in text:
         return ConfigurationError(
             f"{doing}: Spark's executors cannot start Python ({_gist(text)}).",
+            code="MA-SP-004",
             next_step="Set SPARK_PYTHON to a Python that every executor has.",
         )
     if any(sign in text for sign in _LOST):
-        return ConnectionLostError(f"{doing}: Spark lost executors ({_gist(text)}).")
+        return ConnectionLostError(
+            f"{doing}: Spark lost executors ({_gist(text)}).", code="MA-SP-005"
+        )
+    if _TOO_LONG in text:
+        return OperationTimeoutError(f"{doing}: {_gist(text)}.", code="MA-MS-026")
     if any(sign in text for sign in _BUSY):
-        return ServerBusyError(f"{doing}: {_gist(text)}.")
-    return StatementError(f"{doing}: the Spark job failed: {_gist(text)}.")
+        return ServerBusyError(f"{doing}: {_gist(text)}.", code="MA-SP-006")
+    return StatementError(f"{doing}: the Spark job failed: {_gist(text)}.", code="MA-SP-007")
 
 
 def _gist(text: str) -> str:

@@ -132,6 +132,7 @@ def find_lock(folder: Path) -> Path:
             return path
     raise ConfigurationError(
         f"There is no {LOCK_NAME}: looked at {', '.join(map(str, candidates))}.",
+        code="MA-SP-008",
         next_step=f"Copy jars/{LOCK_NAME} of the project into {folder}, or set MIGRATION_JARS.",
     )
 
@@ -145,7 +146,7 @@ def read_lock(path: Path) -> tuple[Jar, ...]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}.") from None
+        raise ConfigurationError(f"{path} cannot be read: {error}.", code="MA-SP-008") from None
     jars = []
     for number, line in enumerate(lines, 1):
         text = line.partition("#")[0].strip()
@@ -155,13 +156,16 @@ def read_lock(path: Path) -> tuple[Jar, ...]:
         if match is None:
             raise ConfigurationError(
                 f"{path}, line {number} is not `group:artifact:version sha256 bytes`.",
+                code="MA-SP-008",
                 next_step="Restore the file, or mend the line.",
             )
         jars.append(Jar(match[1], match[2], match[3], match[4], int(match[5])))
     names = [jar.file_name for jar in jars]
     if not jars or len(set(names)) < len(names):
         found = "no jar" if not jars else "one jar twice"
-        raise ConfigurationError(f"{path} names {found}.", next_step="Restore the file.")
+        raise ConfigurationError(
+            f"{path} names {found}.", code="MA-SP-008", next_step="Restore the file."
+        )
     return tuple(jars)
 
 
@@ -185,6 +189,7 @@ def require_jars(folder: Path) -> list[Path]:
     if wrong:
         raise ConfigurationError(
             f"The Spark engine needs jars in {folder}: {', '.join(wrong)}.",
+            code="MA-SP-009",
             next_step=f"Run `{COMMAND}`.",
         )
     return [folder / jar.file_name for jar in states]
@@ -250,7 +255,9 @@ def _state(path: Path, jar: Jar) -> JarState:
     except FileNotFoundError:
         return JarState.MISSING
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from None
+        raise ConfigurationError(
+            f"{path} cannot be read: {error.strerror}.", code="MA-SP-010"
+        ) from None
     return JarState.PRESENT if found == jar.sha256 else JarState.CORRUPT
 
 
@@ -265,11 +272,13 @@ def _repository(maven_url: str) -> str:
     if has_login:
         raise ConfigurationError(
             "MIGRATION_MAVEN_URL has a user name or password in it.",
+            code="MA-SP-011",
             next_step="Fetch the jars with your own Maven client, and copy them into the folder.",
         )
     if not is_usable:
         raise ConfigurationError(
-            "MIGRATION_MAVEN_URL is not the http or https address of a Maven repository."
+            "MIGRATION_MAVEN_URL is not the http or https address of a Maven repository.",
+            code="MA-SP-011",
         )
     return maven_url.rstrip("/")
 
@@ -285,6 +294,7 @@ def _remove_abandoned(folder: Path) -> None:
 def _cannot_write(folder: Path, error: OSError) -> ConfigurationError:
     return ConfigurationError(
         f"The folder of the jars, {folder}, cannot be written: {error.strerror}.",
+        code="MA-SP-010",
         next_step="Make it writable, or set MIGRATION_JARS to another folder.",
     )
 
@@ -317,11 +327,14 @@ def _verified(
             break
     if arrived < jar.size:
         raise ConnectionLostError(
-            f"{jar.coordinate}: {url} gave {arrived} of {jar.size} bytes.", next_step="Try again."
+            f"{jar.coordinate}: {url} gave {arrived} of {jar.size} bytes.",
+            code="MA-SP-013",
+            next_step="Try again.",
         )
     if digest.hexdigest() != jar.sha256:
         raise VerificationError(
             f"{jar.coordinate}: {url} is not the file of {LOCK_NAME}: its SHA-256 is another.",
+            code="MA-SP-014",
             next_step="Check MIGRATION_MAVEN_URL; a proxy's page in place of the file, perhaps?",
         )
 
@@ -338,7 +351,8 @@ def _chunks(jar: Jar, url: str, limits: Limits) -> Iterator[bytes]:
             yield chunk
             if time.monotonic() > deadline:
                 raise OperationTimeoutError(
-                    f"{jar.coordinate}: {url} takes longer than {limits.total_s:g} s."
+                    f"{jar.coordinate}: {url} takes longer than {limits.total_s:g} s.",
+                    code="MA-SP-013",
                 )
 
 
@@ -358,29 +372,37 @@ def _answer_error(jar: Jar, url: str, code: int) -> MigrationError:
     said = f"{jar.coordinate}: {url} answers HTTP {code}."
     if code in {404, 410}:
         return ObjectNotFoundError(
-            said, next_step="Set MIGRATION_MAVEN_URL to a repository that has this jar."
+            said,
+            code="MA-SP-012",
+            next_step="Set MIGRATION_MAVEN_URL to a repository that has this jar.",
         )
     if code in {401, 403, 407}:
         return AccessDeniedError(
-            said, next_step="Set MIGRATION_MAVEN_URL to a repository that needs no login."
+            said,
+            code="MA-SP-012",
+            next_step="Set MIGRATION_MAVEN_URL to a repository that needs no login.",
         )
     if code in {408, 425, 429} or code >= 500:
-        return ServerBusyError(said, next_step="Try again later.")
-    return ConfigurationError(said, next_step="Check MIGRATION_MAVEN_URL.")
+        return ServerBusyError(said, code="MA-SP-013", next_step="Try again later.")
+    return ConfigurationError(said, code="MA-SP-012", next_step="Check MIGRATION_MAVEN_URL.")
 
 
 def _network_error(jar: Jar, url: str, reason: object) -> MigrationError:
     if isinstance(reason, TimeoutError):
         return OperationTimeoutError(
-            f"{jar.coordinate}: {url} sent nothing in time.", next_step="Try again later."
+            f"{jar.coordinate}: {url} sent nothing in time.",
+            code="MA-SP-013",
+            next_step="Try again later.",
         )
     if isinstance(reason, ssl.SSLCertVerificationError):
         return ConfigurationError(
             f"{jar.coordinate}: the certificate of {url} is not trusted: {reason.verify_message}.",
+            code="MA-SP-015",
             next_step="Name the certificates to trust in SSL_CERT_FILE.",
         )
     said = str(reason) or type(reason).__name__
     return ConnectionLostError(
         f"{jar.coordinate}: {url} cannot be read: {said}.",
+        code="MA-SP-013",
         next_step="Check the network, HTTPS_PROXY and MIGRATION_MAVEN_URL.",
     )

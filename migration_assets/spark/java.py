@@ -63,4 +63,6 @@ def require_java() -> Java:
 
 def _error(found: str) -> ConfigurationError:
     commands = "; ".join(f"{system}: {command}" for system, command in INSTALL_COMMANDS.items())
-    return ConfigurationError(found, next_step=f"Install it ({commands}), or set JAVA_HOME.")
+    return ConfigurationError(
+        found, code="MA-SP-016", next_step=f"Install it ({commands}), or set JAVA_HOME."
+    )

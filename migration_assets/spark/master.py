@@ -30,5 +30,6 @@ def require_master(master: str) -> None:
             return
     raise ConnectionLostError(
         f"No Spark master of {master} can be reached.",
+        code="MA-SP-017",
         next_step="Check SPARK_MASTER, and that the master runs.",
     )

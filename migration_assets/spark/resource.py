@@ -298,6 +298,7 @@ def _cancellable(
             elif now - waited > start_timeout_s:
                 raise ConfigurationError(
                     f"Spark has started no task for {start_timeout_s} s.",
+                    code="MA-SP-018",
                     next_step="Give the cluster room for an executor (SPARK_EXECUTOR_MEMORY, cores), "
                     "or raise SPARK_START_TIMEOUT_S.",
                 )

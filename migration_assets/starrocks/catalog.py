@@ -34,11 +34,13 @@ def check_catalog(client: StarRocks) -> None:
     if name not in types:
         raise ObjectNotFoundError(
             f"StarRocks at {client.server} has no external catalog {name}.",
+            code="MA-SR-014",
             next_step="`migration-assets doctor --fix` creates it, or set STARROCKS_CATALOG.",
         )
     if types[name].lower() != "iceberg":
         raise ConfigurationError(
             f"Catalog {name} of StarRocks at {client.server} is of type {types[name]}, not Iceberg.",
+            code="MA-SR-102",
             next_step="Set STARROCKS_CATALOG to an Iceberg catalog, or to a name not in use.",
         )
 

@@ -82,6 +82,7 @@ def key_columns(table: TablePlan) -> tuple[TargetColumn, ...]:
     if partition is None or partition.starrocks_type != "INT" or partition.nullable:
         raise PlanError(
             f"Table {table.full_name} has no column {SOURCE_PARTITION} INT NOT NULL in the plan.",
+            code="MA-PL-006",
             next_step=_PLAN_AGAIN,
         )
     key = []
@@ -89,6 +90,7 @@ def key_columns(table: TablePlan) -> tuple[TargetColumn, ...]:
         if name not in by_name:
             raise PlanError(
                 f"Table {table.full_name}: the sort key names {name!r}, which is no column.",
+                code="MA-PL-006",
                 next_step=_PLAN_AGAIN,
             )
         column = by_name[name]
@@ -96,6 +98,7 @@ def key_columns(table: TablePlan) -> tuple[TargetColumn, ...]:
             raise UnsupportedError(
                 f"Table {table.full_name}: column {name} of type {column.starrocks_type} cannot be "
                 "in a StarRocks sort key.",
+                code="MA-SR-105",
                 next_step="Choose another sort_key in migration.yaml.",
             )
         key.append(column)
@@ -117,6 +120,7 @@ def ordered_columns(table: TablePlan) -> tuple[TargetColumn, ...]:
             raise UnsupportedError(
                 f"Table {table.full_name}: columns {other!r} and {column.name!r} have the same "
                 "name in StarRocks.",
+                code="MA-SR-103",
                 next_step="Give one of them another name in migration.yaml.",
             )
     key = key_columns(table)
@@ -142,6 +146,7 @@ def column_type(column: TargetColumn) -> str:
     if not plain and not 1 <= size <= limit:
         raise UnsupportedError(
             f"Column {column.name}: StarRocks has no column type {column.starrocks_type}.",
+            code="MA-SR-104",
             next_step="Leave the column out in migration.yaml (exclude_columns).",
         )
     return column.starrocks_type
@@ -265,6 +270,7 @@ def create_catalog_sql(
             if lake.catalog_uri is None:
                 raise ConfigurationError(
                     "Settings: ICEBERG_CATALOG_URI is not set.",
+                    code="MA-CF-001",
                     next_step="Set it in the environment or in .env (see .env.example).",
                 )
             properties["iceberg.catalog.type"] = "rest"
@@ -274,6 +280,7 @@ def create_catalog_sql(
         case CatalogType.SQL:
             raise UnsupportedError(
                 "StarRocks cannot read Iceberg tables from a local SQL catalog.",
+                code="MA-SR-106",
                 next_step="Set ICEBERG_CATALOG_TYPE to glue or rest, or stop with --until iceberg.",
             )
     endpoint = settings.aws_endpoint_url or lake.endpoint_url
@@ -300,6 +307,7 @@ def _credentials(
         raise ConfigurationError(
             "Settings: only one of STARROCKS_AWS_ACCESS_KEY_ID and STARROCKS_AWS_SECRET_ACCESS_KEY "
             "is set.",
+            code="MA-CF-002",
             next_step="Set both, or neither to use a role.",
         )
     if key is not None and secret is not None:
@@ -313,6 +321,7 @@ def _credentials(
     if not credentials:
         raise ConfigurationError(
             "Settings: StarRocks has nothing to authenticate with at Glue and S3.",
+            code="MA-CF-003",
             next_step="Set STARROCKS_AWS_ROLE_ARN, STARROCKS_AWS_USE_INSTANCE_PROFILE, or both "
             "STARROCKS_AWS_ACCESS_KEY_ID and STARROCKS_AWS_SECRET_ACCESS_KEY.",
         )

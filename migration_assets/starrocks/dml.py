@@ -47,12 +47,14 @@ def insert_overwrite_sql(
         # `PARTITION(source_partition=-1)` is a syntax error.
         raise PlanError(
             f"Table {table.full_name}: source_partition {source_partition} is negative.",
+            code="MA-PL-006",
             next_step="Run `migration-assets plan` to write a new plan.",
         )
     if snapshot_id < _SMALLEST_SNAPSHOT_ID:
         raise UnsupportedError(
             f"Iceberg table {table.namespace}.{table.iceberg_table}: StarRocks cannot be asked for "
             f"snapshot {snapshot_id}, its id is below 2^31.",
+            code="MA-SR-107",
             next_step="Commit the partition again: that makes a snapshot with a new id.",
         )
     columns = ordered_columns(table)

@@ -56,6 +56,7 @@ def check_evolvable(client: StarRocks, table: TablePlan) -> bool:
             f"{subject(table)} cannot evolve: its table id is {table_id or 'missing'}, and the plan "
             f"(table id {table.table_id}) goes on from "
             f"{', '.join(e.table_id for e in table.evolutions) or 'no other'}.",
+            code="MA-SR-113",
             next_step=f"`migration-assets reset {table.full_name}` recreates it for the plan.",
         )
     _changes(table, found)
@@ -130,6 +131,7 @@ def _changes(table: TablePlan, found: ExistingTable) -> list[tuple[str, str]]:
     if odd:
         raise SchemaDriftError(
             f"{subject(table)} was altered since it was made: {'; '.join(odd)}.",
+            code="MA-SR-109",
             next_step=f"Undo the change, or run `migration-assets reset {table.full_name}`.",
         )
     return changes
@@ -168,6 +170,7 @@ def _await_job(client: StarRocks, table: TablePlan, timeout_s: float) -> None:
             raise OperationTimeoutError(
                 f"{subject(table)}: its change of columns is {job['state']} for {timeout_s:.0f} s "
                 f"({job.get('progress', '')}).",
+                code="MA-SR-115",
                 next_step="SHOW ALTER TABLE COLUMN shows it; run the command again to wait on.",
             )
         time.sleep(next(polls, _POLLS_S[-1]))
@@ -201,5 +204,6 @@ def _expect(client: StarRocks, table: TablePlan, name: str) -> None:
             f"{subject(table)}: the change of column {name} did not arrive: StarRocks says "
             f"{job.get('state', 'nothing')} {job.get('msg', '')}".rstrip()
             + ".",
+            code="MA-SR-114",
             next_step="Run `migration-assets evolve` again; if it stays, `reset` reloads the table.",
         )

@@ -125,6 +125,7 @@ def _with_hint(error: StatementError, table: TablePlan) -> StatementError:
         return error
     return StatementError(
         error.found,
+        code=error.code,
         next_step=f"{error.next_step} Values of {', '.join(unbounded)} may be longer than the "
         "1,048,576 bytes that StarRocks takes: see `long_values` of migration.yaml.",
     )
@@ -199,12 +200,14 @@ def _await_visible(client: StarRocks, answer: Answer, label: str, about: str) ->
             raise ServerBusyError(
                 f"{about}: StarRocks at {client.server} cancelled the load {label} after it had "
                 "taken it.",
+                code="MA-SR-118",
                 next_step="It is safe to try again.",
             )
         time.sleep(next(polls, _VISIBLE_POLLS_S[-1]))
     raise OperationTimeoutError(
         f"{about}: the load {label} was committed, but is not visible after "
         f"{VISIBLE_TIMEOUT_S:.0f} s (StarRocks at {client.server} says {answer.info or 'nothing'}).",
+        code="MA-SR-116",
         next_step="Look at the backends with SHOW BACKENDS; it is safe to load the partition again.",
     )
 
@@ -228,6 +231,7 @@ def _refuse_second_load(
         raise ServerBusyError(
             f"{about}: connection {running[0]} of StarRocks at {client.server} is still loading "
             "the same partition.",
+            code="MA-SR-117",
             next_step=f"It is tried again; KILL {running[0]} ends that load.",
         )
 

@@ -39,17 +39,22 @@ def quote(name: str, named: Named) -> str:
     if "`" in name:
         raise UnsupportedError(
             f"StarRocks cannot express the {kind} name {name!r}: it holds a backtick.",
+            code="MA-SR-103",
             next_step=_RENAME,
         )
     if not re.fullmatch(named.value, name, re.ASCII | re.DOTALL):
         raise UnsupportedError(
-            f"StarRocks does not accept the {kind} name {name!r}.", next_step=_RENAME
+            f"StarRocks does not accept the {kind} name {name!r}.",
+            code="MA-SR-103",
+            next_step=_RENAME,
         )
     lowered = name.lower()
     reserved = lowered in _RESERVED_COLUMNS or lowered.startswith(_RESERVED_PREFIX)
     if named is Named.COLUMN and reserved:
         raise UnsupportedError(
-            f"StarRocks keeps the column name {name!r} for itself.", next_step=_RENAME
+            f"StarRocks keeps the column name {name!r} for itself.",
+            code="MA-SR-103",
+            next_step=_RENAME,
         )
     return f"`{name}`"
 

@@ -67,6 +67,7 @@ def read_back(
                     raise StatementError(
                         f"{about}: a value of column {column.name} is no {column.starrocks_type} "
                         f"({error}).",
+                        code="MA-SR-119",
                         next_step="Compare the type of the column in StarRocks with the plan.",
                     ) from error
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -113,6 +113,7 @@ class StarRocks:
             raise ConnectionLimitError(
                 f"All {self.settings.pool_size} connections to StarRocks at {self.server} stayed in "
                 f"use for {self.settings.pool_timeout_s} s.",
+                code="MA-SR-101",
                 next_step="Raise STARROCKS_POOL_SIZE or STARROCKS_POOL_TIMEOUT_S.",
             ) from None
         wire: Wire = lent.dbapi_connection  # type: ignore[assignment] # our creator makes Wires

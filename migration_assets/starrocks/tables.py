@@ -92,11 +92,13 @@ def ensure_table(client: StarRocks, table: TablePlan) -> None:
                 raise SchemaDriftError(
                     f"{subject(table)} has the columns of an earlier plan: its table id is "
                     f"{ddl.table_id_of(found.comment)}, that of the plan is {table.table_id}.",
+                    code="MA-SR-111",
                     next_step=f"Run `migration-assets evolve {table.full_name}`: its rows stay.",
                 )
             raise SchemaDriftError(
                 f"{subject(table)} was made under another plan: its table id is "
                 f"{ddl.table_id_of(found.comment)}, that of the plan is {table.table_id}.",
+                code="MA-SR-110",
                 next_step=_RESET,
             )
         _take(client, table, found)
@@ -182,6 +184,7 @@ def _take(client: StarRocks, table: TablePlan, found: ExistingTable) -> None:
             if differences:
                 raise ExistingObjectError(
                     f"{subject(table)} cannot be adopted: {'; '.join(differences)}.",
+                    code="MA-SR-112",
                     next_step="Alter the table, or set on_existing: replace in migration.yaml.",
                 )
             client.execute(ddl.set_comment_sql(table), about=subject(table))
@@ -200,6 +203,7 @@ def _refuse_drift(table: TablePlan, found: ExistingTable) -> None:
     if differences:
         raise SchemaDriftError(
             f"{subject(table)} was altered since it was made: {'; '.join(differences)}.",
+            code="MA-SR-109",
             next_step=f"Undo the change. Or: {_RESET}",
         )
 
@@ -209,5 +213,6 @@ def _not_ours(table: TablePlan, found: ExistingTable) -> ExistingObjectError:
     origin = f"it is the copy of {source}" if source else "no migration made it"
     return ExistingObjectError(
         f"{subject(table)} exists already and is not ours: it is a {found.kind.lower()}, {origin}.",
+        code="MA-SR-108",
         next_step=_CHOICES,
     )

@@ -72,6 +72,7 @@ def _verifying_context(settings: StarRocksSettings) -> ssl.SSLContext:
         raise ConfigurationError(
             f"Settings: STARROCKS_TLS_CA_FILE names {settings.tls_ca_file}, which cannot be read "
             f"as certificates: {error.strerror or error}.",
+            code="MA-CF-005",
             next_step="Let it name a file of trusted authorities in PEM format, or unset it.",
         ) from None
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from migration_assets.error_codes.registry import CODES
+from migration_assets.errors import code_of
 from migration_assets_tests.bad_input import (
     access_cases,
     command_cases,
@@ -55,6 +57,8 @@ def assert_ended(case: Case, ended: Ended, bench: Bench) -> None:
         spoken = lines[-1] if case.lines < 2 else ended.err
         assert re.match(r"Error: |Interrupted\.|Nothing was written", lines[-1]), str(ended)
         assert case.lines in {0, len(lines)}, str(ended)
+        of_ours = lines[-1].startswith("Error: ") and "Usage: " not in ended.err
+        assert not of_ours or code_of(lines[-1].removeprefix("Error: ")) in CODES, str(ended)
     for word in case.said:
         assert word in spoken, str(ended)
 

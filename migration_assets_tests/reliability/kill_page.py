@@ -157,6 +157,7 @@ a lifecycle rule of the bucket (`AbortIncompleteMultipartUpload`) remove it.
 | Dagster's daemon | the run under way ends by itself; the next daemon makes those that are queued | `sandbox/test_killed_daemon.py` |
 | the code server with a run in it | the daemon's monitoring fails that run within 10 s, starts another code server and goes on; `run --failed` makes the rest | `sandbox/test_killed_daemon.py` |
 | the JVM of Spark | the partitions are extracted again in another one | `spark/test_ranges.py` |
+| an executor of Spark | Spark starts another one and repeats the tasks that it had begun, within the run | `spark/test_cluster.py` |
 
 The daemon retries a run by itself where it has the tag `dagster/max_retries`, but none of `dagster job
 backfill`: Dagster counts such a backfill as over once its runs are queued.

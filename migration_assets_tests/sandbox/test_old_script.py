@@ -2,9 +2,9 @@
 
 It died at table 315 of 342 with `2003 (HY000): Can't connect to MySQL server (111)`: each table that
 had failed had left its connections open, until StarRocks refused the next. Started again with
-`resume`, it appended what it had already loaded of the table in which it had been broken off. (It also
-kept what it had read of each table: whether memory grows with their number shows in `make soak` only,
-a database as small as this one is all warm-up.)
+`resume`, it appended what it had already loaded of the table in which it had been broken off. It also
+kept what it had read of each table: `test_reader.py` reads forty and looks at its memory, `make soak`
+looks at that of all processes.
 
 One database with many tables is migrated as `make soak` does it, and a third of the tables fail.
 """

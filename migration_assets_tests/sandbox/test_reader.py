@@ -433,3 +433,26 @@ def test_rows_of_1_mib_do_not_multiply(client, tables, tmp_path, monkeypatch):
     again = [batch.num_rows for batch in read_files(lake, table, [file.path])]
     assert sum(again) == 200
     assert max(again) == max(rows)
+
+
+def test_memory_does_not_grow_with_the_number_of_tables(client, tables, tmp_path):
+    """The script that this replaces kept what it had read of each table."""
+    lake = Lake(LakeSettings(_env_file=None, catalog_type="sql", warehouse_path=str(tmp_path)))
+    plan = sources.plan_of(tables["many"])
+    arrow_bytes, resident = [], []
+    for number in range(40):
+        table = plan.replaced(
+            location=f"file://{tmp_path}/many{number}", iceberg_table=f"many_{number}"
+        )
+        extraction = Extraction(
+            table=table, run_id="r", level=VerificationLevel.FULL,
+            standpoint=Standpoint(snapshot=False), batch_rows=4096, memory=MemoryLimit(128 * MIB),
+        )  # fmt: skip
+        assert extraction.read(client, lake, "p000").rows == ROWS
+        arrow_bytes.append(pa.total_allocated_bytes())
+        resident.append(kibibytes("VmRSS") if sys.platform == "linux" else 0)
+    kept = ROWS * (4 + 4 + 41)
+    """Bytes of one table's rows."""
+    assert max(arrow_bytes[10:]) - arrow_bytes[9] < kept / 2
+    # Thirty tables were read since the tenth, forty megabytes in all.
+    assert (resident[-1] - resident[9]) * 1024 < 10 * kept

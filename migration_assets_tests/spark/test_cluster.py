@@ -6,7 +6,10 @@ project itself: it can only come from the driver.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import signal
 import subprocess
 import venv
 from collections.abc import Iterator
@@ -14,10 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from migration_assets.sandbox.control import Fault
 from migration_assets.sandbox.launcher import Sandbox
 from migration_assets.sandbox.spark_cluster import SparkCluster
 from migration_assets.spark.java import Java
-from migration_assets_tests.sandbox.project import Project, iceberg_catalog, wait_until
+from migration_assets_tests.sandbox.project import Project, iceberg_catalog, kill, wait_until
 from migration_assets_tests.spark.sessions import QUICK_JVM
 
 ROWS = 400
@@ -123,6 +127,57 @@ def test_both_workers_extract_and_the_cap_holds(
     assert_no_secret(project, cluster)
     catalog = iceberg_catalog(project.settings)
     catalog.drop_table(("dbo", "wide"))
+
+
+def test_an_executor_that_is_killed_costs_its_tasks(
+    cluster: SparkCluster,
+    sandbox: Sandbox,
+    equipment: tuple[Java, list[Path]],
+    tmp_path: Path,
+) -> None:
+    """Spark starts another one and repeats what the dead one had begun: no retry of ours."""
+    java, jars = equipment
+    project = project_in(
+        tmp_path / "killed",
+        cluster,
+        sandbox,
+        JAVA_HOME=str(java.home),
+        JAVA_TOOL_OPTIONS=QUICK_JVM,
+        MIGRATION_JARS=str(jars[0].parent),
+    )
+    server = sandbox.control("sqlserver")
+    server.arm(
+        Fault("delay", match=r"AS \[name\] FROM \[dbo\]\.\[Wide\]", seconds=120, times=CONNECTIONS)
+    )
+    before = cluster.executors()
+    process = project.start_run("--until", "iceberg")
+    try:
+        wait_until(lambda: server.faults()[0].times == 0, "as many tasks that read as may")
+        victim, *others = executors_of(cluster)
+        assert len(others) == 1
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: sum(cluster.executors()) == sum(before) + 3, "another executor")
+        server.arm()
+        assert process.wait(120) == 0, (project.folder / "output").read_text()
+    finally:
+        server.arm()
+        kill(process)
+    assert "retrying" not in (project.folder / "output").read_text()
+    rows = iceberg_catalog(project.settings).load_table(("dbo", "wide")).scan().to_arrow()
+    assert sorted(rows["id"].to_pylist()) == list(range(ROWS))
+    iceberg_catalog(project.settings).drop_table(("dbo", "wide"))
+
+
+def executors_of(cluster: SparkCluster) -> list[int]:
+    """The processes of the cluster's executors."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().decode(errors="replace")
+            is_ours = (path.parent / "cwd").readlink().is_relative_to(cluster.folder)
+            if "CoarseGrainedExecutorBackend" in words and is_ours:
+                found.append(int(path.parent.name))
+    return found
 
 
 def task_hosts(project: Project) -> set[str]:

@@ -139,7 +139,7 @@ def test_without_a_plan_it_is_2_and_says_what_to_run(call: Call, arguments: list
     ended = call(*arguments)
     assert ended.code == WRONG_USE
     assert ended.err.strip() == (
-        "Error: There is no plan at migration_plan.json. "
+        "Error: MA-PL-001: There is no plan at migration_plan.json. "
         "Run `migration-assets plan`, or set MIGRATION_PLAN."
     )
 

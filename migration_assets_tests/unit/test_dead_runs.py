@@ -82,6 +82,6 @@ def test_the_daemon_is_told_of_the_dead_and_of_nobody_else(
     mine = os.getpid()
     told = launcher.check_run_worker_health(run_of(instance, dead, STARTED))
     assert told.status is WorkerStatus.FAILED
-    assert told.msg == f"Its process {dead} on {socket.gethostname()} is gone."
+    assert told.msg == f"MA-DG-004: Its process {dead} on {socket.gethostname()} is gone."
     for run in (run_of(instance, mine, STARTED), run_of(instance, dead, STARTED, host="another")):
         assert launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING

@@ -294,7 +294,7 @@ def test_the_job_without_a_plan_fails_with_what_to_run(no_plan: Path) -> None:
     assert not ended.success
     assert failed.step_failure_data.user_failure_data is not None
     assert failed.step_failure_data.user_failure_data.description == (
-        f"There is no plan at {no_plan.name}: run `migration-assets plan`, then reload."
+        f"MA-PL-001: There is no plan at {no_plan.name}: run `migration-assets plan`, then reload."
     )
 
 

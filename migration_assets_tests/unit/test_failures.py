@@ -125,7 +125,9 @@ def test_what_nobody_foresaw_is_one_line_too_and_is_not_retried() -> None:
     assert not [e for e in told if e.event_type_value == "STEP_UP_FOR_RETRY"]
     data = failure_of(result)
     first = data.user_failure_data.description
-    assert first.startswith("dbo.t p000: unexpected KeyError: 'no such\\nthing'. It is not retried")
+    assert first.startswith(
+        "MA-DG-001: dbo.t p000: unexpected KeyError: 'no such\\nthing'. It is not retried"
+    )
     assert "migration-assets run --failed --tables dbo.t --partitions p000" in first
     assert data.user_failure_data.metadata["error"].value == "KeyError"
     assert data.error.cause.cls_name == "KeyError"  # its stack trace is there

@@ -99,7 +99,8 @@ def test_a_sentence_means_the_same_as_its_number(number: int, sentence: str) -> 
         assert type(ours) is rule.error
         assert (ours.next_step, ours.wait_s) == (rule.next_step, rule.wait_s)
         assert "\n" not in str(ours)
-        assert str(ours).startswith("Reading dbo.Orders")
+        assert ours.code == rule.code
+        assert ours.found.startswith("Reading dbo.Orders")
 
 
 @pytest.mark.parametrize(

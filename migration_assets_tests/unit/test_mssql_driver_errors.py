@@ -65,7 +65,7 @@ def test_a_statement_error_has_place_words_and_number_and_no_bytes():
         freetds(8134, "Divide by zero error encountered."), doing="Reading a.b", **WHERE
     )
     assert str(ours) == (
-        "Reading a.b failed: SQL Server db.example,1433, database shop: "
+        "MA-MS-029: Reading a.b failed: SQL Server db.example,1433, database shop: "
         "Divide by zero error encountered (error 8134)."
     )
 

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 import pytest
@@ -12,8 +12,11 @@ import pytest
 from migration_assets.assets import pace
 from migration_assets.assets.failures import failures
 from migration_assets.assets.pace import ask_for_patience, be_patient
+from migration_assets.assets.receipt_store import ReceiptIOManager
+from migration_assets.assets.spark import _conclude_range
 from migration_assets.assets.translator import Stage
-from migration_assets.errors import MigrationError
+from migration_assets.errors import MigrationError, ServerBusyError, StatementError
+from migration_assets.spark.extract import Extracted
 from migration_assets.starrocks.server_errors import understand
 from migration_assets_tests.unit.tables import INT, table_plan
 
@@ -121,3 +124,27 @@ def test_a_step_of_another_run_begins_later_and_says_so(
     (made,) = result.get_asset_materialization_events()
     assert ("slowed down (s)" in made.materialization.metadata) == is_heeded
     assert len(clock.slept) == is_heeded
+
+
+def test_a_step_of_many_partitions_slows_others_down_too(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIGRATION_RETRIES", "0")
+    errors: dict[str, MigrationError] = {
+        "p000": StatementError("Broken."), "p001": ServerBusyError("Throttled.", wait_s=10),
+    }  # fmt: skip
+
+    @dg.asset(partitions_def=dg.StaticPartitionsDefinition(["p000"]))
+    def orders(context: dg.AssetExecutionContext) -> None:
+        extracted, receipts = (
+            Extracted(errors=errors),
+            cast("ReceiptIOManager", None),
+        )  # nothing to store
+        with failures(context, Stage.MSSQL, TABLE, None) as attempt:
+            _conclude_range(context, TABLE, (), extracted, lambda _: [], receipts, attempt)
+
+    with warnings.catch_warnings(), dg.DagsterInstance.ephemeral() as instance:
+        assert not dg.materialize(
+            [orders], instance=instance, partition_key="p000", raise_on_error=False
+        ).success
+        assert 10 <= be_patient(instance, Stage.MSSQL) <= 15

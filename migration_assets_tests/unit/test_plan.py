@@ -101,7 +101,7 @@ def test_an_unreadable_plan_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_plan_is_refused(text: str, message: str) -> None:
-    with pytest.raises(PlanError, match=f"^plan.json {message}"):
+    with pytest.raises(PlanError, match=f"^MA-PL-003: plan.json {message}"):
         MigrationPlan.from_json(text, origin="plan.json")
 
 

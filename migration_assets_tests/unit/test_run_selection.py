@@ -207,7 +207,7 @@ def test_a_batch_has_the_stages_in_flow_order_and_the_plan_as_a_tag() -> None:
 
 def failure() -> FailedStep:
     return FailedStep(
-        table="dbo.a", partition_key="p000", stage=ICEBERG, cause="Gone.", next_step="Wait.",
+        table="dbo.a", partition_key="p000", stage=ICEBERG, cause="MA-IC-109: Gone.", next_step="Wait.",
         retry="migration-assets run --failed --tables dbo.a --partitions p000", run_id="r", error="E",
     )  # fmt: skip
 
@@ -237,7 +237,7 @@ def test_the_report_has_tables_and_failures(tmp_path: Path) -> None:
     assert (one["table"], one["status"], one["done"], one["attempts"]) == ("dbo.a", "failed", 1, 7)
     (why,) = found["failures"]
     assert why == {
-        "table": "dbo.a", "partition": "p000", "stage": "iceberg", "cause": "Gone.",
+        "table": "dbo.a", "partition": "p000", "stage": "iceberg", "cause": "MA-IC-109: Gone.", "code": "MA-IC-109",
         "next_step": "Wait.", "run_id": "r",
         "retry": "migration-assets run --failed --tables dbo.a --partitions p000",
     }  # fmt: skip

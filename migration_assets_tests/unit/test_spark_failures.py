@@ -11,6 +11,7 @@ from migration_assets.errors import (
     ConfigurationError,
     ConnectionLostError,
     MigrationError,
+    OperationTimeoutError,
     ReceiptError,
     ServerBusyError,
     StatementError,
@@ -54,6 +55,11 @@ DOING = "Extracting dbo.Orders with Spark"
             "MSSQL_TRUST_SERVER_CERTIFICATE",
         ),
         (
+            Exception("x\nCaused by: SQLServerException: The query has timed out.\n"),
+            OperationTimeoutError,
+            "The query has timed out.",
+        ),
+        (
             Exception("SQLServerException: Transaction was deadlocked on lock resources"),
             ServerBusyError,
             "deadlocked",
@@ -68,7 +74,7 @@ DOING = "Extracting dbo.Orders with Spark"
 def test_kinds(error: Exception, kind: type[MigrationError], said: str) -> None:
     found = translate(error, DOING)
     assert type(found) is kind
-    assert str(found).startswith(f"{DOING}: ")
+    assert found.found.startswith(f"{DOING}: ")
     assert said in str(found)
 
 

@@ -88,7 +88,7 @@ def test_answers_are_understood(number, message, kind):
     error = understand(number, message, subject="Table a.b", server="sr:9030")
     assert type(error) is kind
     assert "sr:9030" in str(error)
-    assert str(error).startswith("Table a.b: ")
+    assert error.found.startswith("Table a.b: ")
 
 
 @pytest.mark.parametrize(

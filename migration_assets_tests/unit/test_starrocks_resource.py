@@ -197,7 +197,7 @@ def test_the_client_waits_longer_than_the_server(server):
 
 def test_errors_name_object_and_server_and_no_secret(server):
     client = StarRocks(settings())
-    with pytest.raises(StatementError, match=r"^Table a\.b: .*sr:9030") as caught:
+    with pytest.raises(StatementError, match=r"^MA-SR-020: Table a\.b: .*sr:9030") as caught:
         client.query("fail", about="Table a.b")
     assert "pw" not in str(caught.value)
     assert "pw" not in repr(client.settings)
