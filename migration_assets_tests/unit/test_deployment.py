@@ -97,6 +97,10 @@ def test_the_settings_of_the_try_are_valid(monkeypatch: pytest.MonkeyPatch) -> N
     assert try_env()["AWS_SECRET_ACCESS_KEY"] == try_env()["MINIO_ROOT_PASSWORD"]
 
 
+def test_the_workspace_of_the_image_is_ours() -> None:
+    assert (DEPLOY / "workspace.yaml").read_text() == (ROOT / "workspace.yaml").read_text()
+
+
 def images() -> Iterator[str]:
     for service in COMPOSE["services"].values():
         yield service["image"]
