@@ -29,10 +29,10 @@ from migration_assets.settings import export_env_file, warn_of_renamed_settings
 
 def main() -> None:
     """Entry point: our errors become one sentence and an exit code, never a stack trace."""
-    from migration_assets.terminal import errors, print_error
+    from migration_assets.terminal import errors, print_error, print_misuse, wrapped
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        errors.print(f"Warning: {message}", style="yellow", markup=False)
+        errors.print(wrapped(f"Warning: {message}", errors), style="yellow", markup=False)
 
     try:
         with warnings.catch_warnings():
@@ -50,7 +50,7 @@ def main() -> None:
         print_error(error)
         code = FAILED
     except click.ClickException as error:
-        error.show()
+        print_misuse(error)
         code = WRONG_USE
     except (KeyboardInterrupt, click.Abort):
         errors.print("Interrupted.")

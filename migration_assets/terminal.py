@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +26,8 @@ from migration_assets.errors import MigrationError
 from migration_assets.trial import trial_plan
 
 if TYPE_CHECKING:
+    import click
+
     from migration_assets.assets.validation import TableValidation
     from migration_assets.evidence.model import Tail
     from migration_assets.operations.doctor import Finding
@@ -45,7 +49,38 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def print_error(error: MigrationError) -> None:
     """Print an error as one paragraph on standard error."""
-    errors.print(Text("Error: ", style="bold red") + Text(str(error)))
+    text = Text(wrapped(f"Error: {error}", errors))
+    text.stylize("bold red", 0, len("Error:"))
+    errors.print(text)
+
+
+def print_misuse(error: click.ClickException) -> None:
+    """Print what click says of wrong words, usage included."""
+    said = io.StringIO()
+    error.show(file=said)
+    for line in said.getvalue().splitlines():
+        errors.print(wrapped(line, errors), markup=False)
+
+
+_UNBROKEN = re.compile(r"\S*`[^`\n]*`\S*|\S+")
+"""A word, or a command in backquotes with what clings to it: to be copied as a whole."""
+
+
+def wrapped(text: str, to: Console) -> str:
+    """Break a paragraph between words where it goes to a terminal; commands and paths stay whole.
+
+    Elsewhere it stays one line, which can be searched for. Lines keep the indentation of the first.
+    """
+    if not to.is_terminal:
+        return text
+    indent = text[: len(text) - len(text.lstrip(" "))]
+    lines: list[str] = []
+    for word in _UNBROKEN.findall(text):
+        if lines and len(lines[-1]) + 1 + len(word) <= to.width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(indent + word)
+    return "\n".join(lines)
 
 
 @contextmanager
@@ -179,9 +214,9 @@ def print_failures(failures: Sequence[FailedStep], limit: int = 20) -> None:
     for failure in failures[:limit]:
         where = f"{failure.table} {failure.partition_key} ({failure.stage.value})"
         console.print(Text(where, style="bold red"), soft_wrap=True)
-        console.print(f"  {failure.cause}", markup=False, soft_wrap=True)
+        console.print(wrapped(f"  {failure.cause}", console), markup=False, soft_wrap=True)
         if failure.next_step and failure.next_step not in failure.cause:
-            console.print(f"  {failure.next_step}", markup=False, soft_wrap=True)
+            console.print(wrapped(f"  {failure.next_step}", console), markup=False, soft_wrap=True)
         console.print(f"  {failure.retry}", markup=False, style="cyan", soft_wrap=True)
     if len(failures) > limit:
         console.print(f"and {len(failures) - limit} more; see `migration-assets status --failed`")
@@ -271,11 +306,21 @@ def _megabytes(jar: Jar) -> str:
 
 
 def print_finding(finding: Finding) -> None:
-    """Print one line of the doctor."""
+    """Print one line of the doctor; in a terminal what to do has lines of its own."""
     mark = {True: ("ok  ", "green"), False: ("FAIL", "bold red"), None: ("-   ", "dim")}[finding.ok]
-    line = Text(mark[0], style=mark[1]) + Text(f" {finding.system}: {finding.check}")
-    if finding.found:
-        line += Text(f" - {finding.found}")
-    if finding.remedy:
-        line += Text(f" {finding.remedy}", style="yellow")
+    found = f" - {finding.found}" if finding.found else ""
+    said = f"{mark[0]} {finding.system}: {finding.check}{found}"
+    remedy = f" {finding.remedy}" if finding.remedy else ""
+    if console.is_terminal:
+        # What follows the mark is kept in its column.
+        said = (
+            mark[0]
+            + wrapped(" " * len(mark[0] + " ") + said[len(mark[0]) :].strip(), console)[
+                len(mark[0]) :
+            ]
+        )
+        remedy = "\n" + wrapped(f"     {finding.remedy}", console) if finding.remedy else ""
+    line = Text(said + remedy)
+    line.stylize(mark[1], 0, len(mark[0]))
+    line.stylize("yellow", len(said))
     console.print(line, soft_wrap=True)

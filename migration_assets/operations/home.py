@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -24,7 +24,7 @@ _DAGSTER_YAML = """\
 # For more than a few concurrent runs, or several hosts, use Postgres:
 # storage:
 #   postgres:
-#     postgres_url: {{env: DAGSTER_PG_URL}}
+#     postgres_url: {{env: DAGSTER_PG_URL}}   # postgresql+psycopg2://user:password@host/database
 concurrency:
   runs:
     max_concurrent_runs: {run_slots}   # processes; one core each
@@ -150,6 +150,26 @@ def _warn_of_lines(path: Path, text: str, concurrent_runs: int) -> None:
 def _warn_once(text: str) -> None:
     """A command looks at the file more than once."""
     warnings.warn(text, UserWarning, stacklevel=1)
+
+
+def make_pools(instance: dg.DagsterInstance, pools: Iterable[str]) -> None:
+    """Make the pools that are not there yet, before several processes do so at once.
+
+    A step makes the pool that it finds missing. With Postgres as storage, of two that do so at the
+    same time one fails, and its run: Dagster goes on in a transaction that the duplicate has ended
+    (`SqlEventLogStorage.initialize_concurrency_limit_to_default`). The daemon makes them itself
+    before it starts a run.
+    """
+    storage = instance.event_log_storage
+    if (
+        instance.global_op_concurrency_default_limit is None
+        or not storage.supports_global_concurrency_limits
+    ):
+        return
+    known = {limit.name for limit in storage.get_pool_limits()}
+    for pool in pools:
+        if pool not in known:
+            storage.initialize_concurrency_limit_to_default(pool)
 
 
 def environment(settings: ProjectSettings) -> dict[str, str]:

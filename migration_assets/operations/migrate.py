@@ -13,7 +13,7 @@ from migration_assets.iceberg.driver_errors import translate_errors
 from migration_assets.iceberg.lake import Lake
 from migration_assets.mssql.client import SqlServer
 from migration_assets.operations.database_snapshot import ensure_snapshot
-from migration_assets.operations.home import environment, open_instance
+from migration_assets.operations.home import environment, make_pools, open_instance
 from migration_assets.operations.results import MigrationResult, Report
 from migration_assets.operations.run import Selection, run_migration
 from migration_assets.plan import MigrationPlan, TablePlan
@@ -72,6 +72,7 @@ def migrate(
     # The worker processes read these; the runs use the same instance and plan as the UI.
     os.environ.update(environment(settings))
     with open_instance(settings) as instance:
+        make_pools(instance, ["spark", *(stage.value for stage in STAGES)])
         if first is Stage.MSSQL:
             ensure_snapshot(plan, instance, selection)
         return run_migration(

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 
+from migration_assets.cli import cli
 from migration_assets.error_codes.registry import CODES
 from migration_assets.errors import code_of
+from migration_assets.terminal import _UNBROKEN
 from migration_assets_tests.bad_input import (
     access_cases,
     command_cases,
@@ -117,3 +121,40 @@ def test_there_are_enough_cases_of_each_kind_and_no_two_alike() -> None:
         labels = Counter((case.kind, getattr(case, label)) for case in every)
         assert [found for found, number in labels.items() if number > 1] == []
     assert [case.name for case in every if not case.said and getattr(case, "code", 1)] == []
+
+
+def misuses() -> Iterator[tuple[str, ...]]:
+    """A word that no command knows, after each command there is, those of groups included."""
+
+    def below(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        for name, command in group.commands.items():
+            if isinstance(command, click.Group):
+                yield from below(command, (*path, name))
+            yield (*path, name, "--nonsense")
+
+    yield from below(cli, ())
+
+
+def test_no_failure_is_wider_than_a_terminal_of_80_columns(bench: Bench, tmp_path: Path) -> None:
+    """Each command's usual mistakes, and some of every other kind of case, as a person sees them."""
+    in_terminal = {"TTY_COMPATIBLE": "1", "COLUMNS": "80", "NO_COLOR": "1"}
+    mistakes = [Case(Kind.ARGUMENT, " ".join(words), (), words) for words in misuses()]
+    assert len(mistakes) > 15
+    by_kind: dict[Kind, list[Case]] = {}
+    for case in CASES:
+        is_quick = case.code and not case.faults and "{silent}" not in str(case.env)
+        if is_quick and case.kind not in {Kind.HOST, Kind.PORT, Kind.CERTIFICATE}:
+            by_kind.setdefault(case.kind, []).append(case)
+    some = [case for cases in by_kind.values() for case in cases[:: max(1, len(cases) // 12)]]
+    wide = []
+    for number, case in enumerate([*mistakes, *some]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        ended = bench.enter(replace(case, env={**case.env, **in_terminal}), folder)
+        assert ended.code == case.code, str(ended)
+        assert_clean(ended.out + ended.err, bench)
+        lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", ended.out + ended.err).splitlines()
+        assert lines
+        # A path or a command that is longer has a line of its own, so that it can be copied.
+        wide += [line for line in lines if len(line) > 80 and len(_UNBROKEN.findall(line)) > 1]
+    assert wide == []

@@ -215,7 +215,7 @@ class TestSession:
 
     def test_the_unknown_is_said(self, sr: Client) -> None:
         for statement in (
-            "BEGIN", "UPDATE t SET a = 1", "SHOW NONSENSE", "SELECT nonsense(1)", "GRANT x TO y",
+            "BEGIN", "UPDATE t SET a = 1", "SHOW NONSENSE", "SELECT nonsense(1)", "CALL x()",
             "SELECT 1; SELECT 2", "SELECT /*+ SET_VAR(query_timeout=1) */ 1", "SUBMIT TASK AS x",
             "SELECT * FROM information_schema.nonsense",
         ):  # fmt: skip

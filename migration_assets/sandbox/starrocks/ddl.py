@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from migration_assets.sandbox.starrocks import catalogs
+from migration_assets.sandbox.starrocks import catalogs, privileges
 from migration_assets.sandbox.starrocks.column_types import INTEGERS
 from migration_assets.sandbox.starrocks.create_table import (
     Definition,
@@ -26,6 +26,7 @@ from migration_assets.sandbox.starrocks.errors import (
 from migration_assets.sandbox.starrocks.expressions import literal, name
 from migration_assets.sandbox.starrocks.lexer import Reader
 from migration_assets.sandbox.starrocks.tables import (
+    INTERNAL_CATALOG,
     Alteration,
     Column,
     Database,
@@ -41,7 +42,7 @@ SCHEMA_CHANGE_SECONDS = 1.0  # MODIFY COLUMN is a job in StarRocks; it is "in pr
 
 
 def create(session: Session, reader: Reader) -> None:
-    """Run CREATE DATABASE, TABLE, USER or EXTERNAL CATALOG."""
+    """Run CREATE DATABASE, TABLE, USER, ROLE or EXTERNAL CATALOG."""
     if reader.take("DATABASE") or reader.take("SCHEMA"):
         exists = reader.take("IF", "NOT", "EXISTS")
         database = reader.name()
@@ -53,12 +54,15 @@ def create(session: Session, reader: Reader) -> None:
         _create_catalog(session, reader)
     elif reader.take("USER"):
         _create_user(session, reader)
+    elif reader.take("ROLE"):
+        privileges.create_role(session, reader)
     else:
         raise unsupported(f"CREATE {reader.rest[:100]}")
 
 
 def _create_database(session: Session, database: str, exists: bool) -> None:  # noqa: FBT001
     check_database_name(database)
+    session.require("CREATE DATABASE", "CATALOG", session.catalog)
     metadata = session.server.metadata
     with metadata.lock:
         if database in metadata.databases:
@@ -72,6 +76,7 @@ def _create_database(session: Session, database: str, exists: bool) -> None:  # 
 
 def _create_table(session: Session, read: Definition) -> None:
     database = session.database_of(read.name)
+    session.require("CREATE TABLE", "DATABASE", INTERNAL_CATALOG, database)
     metadata = session.server.metadata
     with metadata.lock:
         owner = metadata.database(database)
@@ -95,6 +100,7 @@ def _create_catalog(session: Session, reader: Reader) -> None:
     properties = reader.properties()
     reader.end()
     catalogs.check_properties(properties)
+    session.require("CREATE EXTERNAL CATALOG", "SYSTEM")
     if catalog in session.server.catalogs:
         if exists:
             return
@@ -107,11 +113,13 @@ def _create_user(session: Session, reader: Reader) -> None:
     user = _user(reader)
     password = reader.string() if reader.take("IDENTIFIED", "BY") else ""
     reader.end()
+    session.server.privileges.check_admin(session.user)
     if user in session.server.users:
         if exists:
             return
         raise StarRocksError(f"Operation CREATE USER failed for '{user}'@'%' : user already exists")
     session.server.users.add(user, password)
+    session.server.privileges.restricted.add(user)
 
 
 def _user(reader: Reader) -> str:
@@ -132,6 +140,7 @@ def alter(session: Session, reader: Reader) -> None:
     elif reader.take("TABLE"):
         names = reader.dotted_name()
         owner, table = session.table(names)
+        session.require("ALTER", "TABLE", INTERNAL_CATALOG, owner.name, table.name)
         with session.server.metadata.lock:
             _alter_table(session, owner, table, reader)
     else:
@@ -295,7 +304,10 @@ def drop(session: Session, reader: Reader) -> None:
         raise unsupported(f"DROP {reader.rest[:100]}")
     exists = reader.take("IF", "EXISTS")
     if kind == "USER":
-        session.server.users.drop(_user(reader))
+        session.server.privileges.check_admin(session.user)
+        user = _user(reader)
+        session.server.users.drop(user)
+        session.server.privileges.forget(user)
         return
     names = reader.dotted_name()
     if kind in ("TABLE", "DATABASE", "SCHEMA"):
@@ -311,9 +323,10 @@ def drop(session: Session, reader: Reader) -> None:
 
 
 def _drop_table(session: Session, names: list[str], exists: bool) -> None:  # noqa: FBT001
-    metadata = session.server.metadata
+    metadata, database = session.server.metadata, session.database_of(names)
+    session.require("DROP", "TABLE", INTERNAL_CATALOG, database, names[-1])
     with metadata.lock:
-        found = metadata.find(session.database_of(names), names[-1])
+        found = metadata.find(database, names[-1])
         if found is None:
             if exists:
                 return
@@ -325,6 +338,7 @@ def _drop_table(session: Session, names: list[str], exists: bool) -> None:  # no
 
 
 def _drop_database(session: Session, database: str, exists: bool) -> None:  # noqa: FBT001
+    session.require("DROP", "DATABASE", INTERNAL_CATALOG, database)
     metadata = session.server.metadata
     with metadata.lock:
         if database not in metadata.databases:
@@ -343,6 +357,7 @@ def truncate(session: Session, reader: Reader) -> None:
     wanted = reader.names() if reader.take("PARTITION") else None
     reader.end()
     owner, table = session.table(names)
+    session.require("DELETE", "TABLE", INTERNAL_CATALOG, owner.name, table.name)
     stored = f"{name(owner.storage)}.{name(table.storage)}"
     with table.lock:
         for partition in wanted or list(table.partitions):
@@ -366,4 +381,5 @@ def refresh(session: Session, reader: Reader) -> None:
     catalog, database, table = session.qualified(names)
     if catalog is None:
         raise table_not_found(table)
+    session.require("ALTER", "TABLE", catalog.name, database, table)
     catalog.refresh(database, table)

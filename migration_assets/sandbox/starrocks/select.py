@@ -373,3 +373,16 @@ def _filters(condition: exp.Expr) -> list[Filter]:
 
 
 __all__ = ["Compiled", "OutputColumn", "Scope", "SelectCompiler", "Source", "literal", "parse"]
+
+
+def pinned_version(node: exp.Table) -> int | str | None:
+    """Which snapshot, by id or by name, FOR VERSION AS OF asks for; None without it."""
+    clause = node.args.get("version")
+    if clause is None:
+        return None
+    if clause.this != "VERSION" or clause.args.get("kind") != "AS OF":
+        raise unsupported(f"time travel {clause.sql()}")
+    value = clause.expression
+    if not isinstance(value, exp.Literal):
+        raise unsupported(f"time travel to {value.sql()}")
+    return value.name if value.is_string else int(value.name)

@@ -19,6 +19,7 @@ from migration_assets.sandbox.starrocks import functions
 from migration_assets.sandbox.starrocks.catalogs import ExternalCatalog
 from migration_assets.sandbox.starrocks.connection import Connection
 from migration_assets.sandbox.starrocks.errors import StarRocksError
+from migration_assets.sandbox.starrocks.privileges import Privileges
 from migration_assets.sandbox.starrocks.session import Session
 from migration_assets.sandbox.starrocks.tables import Metadata
 from migration_assets.sandbox.starrocks.users import Users
@@ -52,6 +53,7 @@ class Shared:
         self.log = log
         self.metadata = Metadata()
         self.users = Users(limit)
+        self.privileges = Privileges()
         self.catalogs: dict[str, ExternalCatalog] = {}
         self.variables = Variables()
         self.max_connections = DEFAULT_MAX_CONNECTIONS

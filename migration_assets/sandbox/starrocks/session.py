@@ -16,7 +16,14 @@ import duckdb
 from sqlglot import exp
 
 from migration_assets.sandbox.control import Fault
-from migration_assets.sandbox.starrocks import ddl, information_schema, insert, select, show
+from migration_assets.sandbox.starrocks import (
+    ddl,
+    information_schema,
+    insert,
+    privileges,
+    select,
+    show,
+)
 from migration_assets.sandbox.starrocks.catalogs import ExternalCatalog, ExternalSource
 from migration_assets.sandbox.starrocks.column_types import (
     BIGINT,
@@ -38,14 +45,13 @@ from migration_assets.sandbox.starrocks.expressions import literal, name
 from migration_assets.sandbox.starrocks.functions import Typed
 from migration_assets.sandbox.starrocks.lexer import Reader, clean, masked
 from migration_assets.sandbox.starrocks.select import OutputColumn, SelectCompiler, Source
-from migration_assets.sandbox.starrocks.tables import Database, Table
+from migration_assets.sandbox.starrocks.tables import INTERNAL_CATALOG, Database, Table
 from migration_assets.sandbox.starrocks.variables import VERSION, Variables, in_zone
 
 if TYPE_CHECKING:
     from migration_assets.sandbox.starrocks.server import Shared
 
 BATCH_ROWS = 10_000
-INTERNAL_CATALOG = "default_catalog"
 
 
 @dataclass
@@ -208,7 +214,12 @@ class Session:
         found = self.server.catalogs.get(catalog)
         if found is None:
             raise analysis_error(f"Unknown catalog '{catalog}'")
+        self.require("USAGE", "CATALOG", catalog)
         return found
+
+    def require(self, privilege: str, kind: str, *names: str) -> None:
+        """Let the user pass who has a privilege on an object; see `Privileges.check`."""
+        self.server.privileges.check(self.user, privilege, kind, *names)
 
     def table(self, names: list[str], *, described: bool = False) -> tuple[Database, Table]:
         """Find an internal table.
@@ -258,7 +269,7 @@ class Session:
     def _resolve(self, node: exp.Table) -> Source:
         names = [part.name for part in node.parts]
         alias = node.alias or node.name
-        version = _version(node)
+        version = select.pinned_version(node)
         if len(names) > 1 and names[-2].lower() == "information_schema":
             return self._information(names[-1], alias)
         if len(names) == 1 and (self.database or "").lower() == "information_schema":
@@ -272,12 +283,14 @@ class Session:
         if found is None:
             raise unknown_table(table)
         owner, definition = found
+        self.require("SELECT", "TABLE", INTERNAL_CATALOG, owner.name, definition.name)
         columns = {c.name.lower(): OutputColumn(c.name, c.type) for c in definition.columns}
         return Source(alias, f"{name(owner.storage)}.{name(definition.storage)}", columns)
 
     def _external_source(
         self, catalog: ExternalCatalog, database: str, table: str, alias: str, version: Any
     ) -> Source:
+        self.require("SELECT", "TABLE", catalog.name, database, table)
         self._statement.externals.append((catalog, database, table))
         zone = str(self.variables["time_zone"])
         source = catalog.source((database, table), alias, version, zone)
@@ -360,6 +373,7 @@ class Session:
     def insert(self, reader: Reader, *, only_analyse: bool = False) -> Done:
         """Run INSERT, or check it for EXPLAIN."""
         read = insert.read_insert(reader)
+        self.require("INSERT", "TABLE", INTERNAL_CATALOG, *self.qualified(read.target)[1:])
         try:
             job = insert.analyse(
                 read, self.server.metadata, self.database, self.compiler(), self.variables
@@ -402,6 +416,7 @@ class Session:
         """Run DELETE FROM t WHERE ...; duplicate key tables take plain comparisons only."""
         reader.expect("FROM")
         owner, table = self.table(reader.dotted_name())
+        self.require("DELETE", "TABLE", INTERNAL_CATALOG, owner.name, table.name)
         if not reader.at("WHERE"):
             raise unsupported("DELETE without WHERE, with PARTITION or USING")
         quoted = f"`{owner.name}`.`{table.name}`"
@@ -435,7 +450,9 @@ class Session:
 
     def set(self, reader: Reader) -> None:
         """Run SET."""
-        if reader.take("CATALOG"):
+        if reader.take("DEFAULT", "ROLE"):
+            privileges.set_default_role(self, reader)
+        elif reader.take("CATALOG"):
             self.set_catalog(reader.name_or_string())
         else:
             self.variables.assign(reader)
@@ -452,18 +469,6 @@ def text_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Rows:
     """Rows of text, as SHOW gives them."""
     shown = [[None if v is None else str(v) for v in row] for row in rows]
     return Rows([OutputColumn(c, STRING) for c in columns], iter([shown] if shown else []))
-
-
-def _version(node: exp.Table) -> int | str | None:
-    clause = node.args.get("version")
-    if clause is None:
-        return None
-    if clause.this != "VERSION" or clause.args.get("kind") != "AS OF":
-        raise unsupported(f"time travel {clause.sql()}")
-    value = clause.expression
-    if not isinstance(value, exp.Literal):
-        raise unsupported(f"time travel to {value.sql()}")
-    return value.name if value.is_string else int(value.name)
 
 
 def _nothing(_session: Session, _reader: Reader) -> None:
@@ -487,6 +492,8 @@ _STATEMENTS: dict[str, Callable[[Session, Reader], Any]] = {
     "SET": Session.set,
     "USE": lambda session, reader: session.use(reader.dotted_name()),
     "KILL": Session.kill,
+    "GRANT": privileges.grant,
+    "REVOKE": privileges.revoke,
     "COMMIT": _nothing,
     "ROLLBACK": _nothing,
 }

@@ -228,7 +228,7 @@ def _backends(_session: Session, _reader: Reader) -> Table:
 
 
 def _grants(session: Session, _reader: Reader) -> Table:
-    who = f"'{session.user}'@'%'"  # the stand-in has no privileges: everybody is root
+    who = f"'{session.user}'@'%'"  # of others than root it does not tell
     return ["UserIdentity", "Catalog", "Grants"], [[who, None, f"GRANT 'root' TO {who}"]]
 
 

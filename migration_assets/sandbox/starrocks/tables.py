@@ -19,6 +19,7 @@ from migration_assets.sandbox.starrocks.column_types import ColumnType
 from migration_assets.sandbox.starrocks.errors import StarRocksError, unknown_database
 from migration_assets.sandbox.starrocks.expressions import literal, name
 
+INTERNAL_CATALOG = "default_catalog"
 KeyModel = Literal["DUPLICATE", "PRIMARY", "UNIQUE"]
 
 _ids = itertools.count(10_001)

@@ -1,4 +1,4 @@
-"""Users: passwords and how many connections each may hold. There are no privileges."""
+"""Users: passwords and how many connections each may hold; `privileges.py` has what they may do."""
 
 from __future__ import annotations
 
