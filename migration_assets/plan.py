@@ -245,6 +245,10 @@ class TablePlan(FrozenModel):
             content.pop("create", None)
         return {k: v for k, v in content.items() if v or k not in _LATER_TABLE_FIELDS}
 
+    def __hash__(self) -> int:
+        """By its names: `properties` has no hash of its own."""
+        return hash((self.full_name, self.starrocks_database, self.starrocks_table))
+
     @property
     def full_name(self) -> str:
         """`schema.table` in SQL Server, for messages; a part with a dot stands in brackets."""

@@ -25,6 +25,7 @@ SETTINGS = (
     settings.StarRocksSettings,
     settings.SparkSettings,
     settings.RetrySettings,
+    settings.AlertSettings,
     settings.ProjectSettings,
 )
 """Every class that reads variables."""

@@ -28,7 +28,8 @@ def test_every_variable_has_a_line_with_its_type_default_and_secrecy() -> None:
     assert lines.keys() == fields().keys()
     expected = {
         "MSSQL_PORT": "whole number from 1 to 65535 | `1433` | - |",
-        "MSSQL_PASSWORD": "text | required | secret |",
+        "MSSQL_HOST": "text | required | - |",
+        "MSSQL_PASSWORD": "text | - | secret |",
         "STARROCKS_PASSWORD": "text | - | secret |",
         "STARROCKS_TLS": "`no`, `prefer`, `yes` | `prefer` | - |",
         "MIGRATION_TABLE_JOBS": "`true`, `false` | `true` | - |",
