@@ -7,7 +7,7 @@ SYNCED := $(VENV)/.synced
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test dev jars ui lint format check types audit bench soak kill-matrix contracts clean
+.PHONY: help demo test dev jars docs ui lint format check types audit bench soak kill-matrix contracts clean
 
 ##@ Use
 demo: $(SYNCED) ## Migrate the sample database through the embedded sandbox and compare it
@@ -43,6 +43,9 @@ format: $(SYNCED) ## Format and fix what can be fixed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+docs: $(SYNCED) ## Build docs/ as a site into site/; a warning is an error
+	@$(BIN)/mkdocs build --strict --quiet
+
 ui: $(SYNCED) ## Click through the UI in headless Chromium; screenshots go to docs/
 	@$(BIN)/python docs/screenshots.py
 
@@ -59,7 +62,7 @@ contracts: $(SYNCED) ## Take each contract out of the code and see its test fail
 	@$(BIN)/python -m migration_assets_tests.contracts $(RULES)
 
 clean: ## Remove what make made
-	rm -rf $(VENV) .sandbox .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) site .sandbox .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 $(SYNCED): pyproject.toml uv.lock
 	@test -x "$(UV)" || { $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet uv; }

@@ -42,6 +42,17 @@ class OnExisting(StrEnum):
     REPLACE = "replace"
 
 
+class StarRocksModel(StrEnum):
+    """What a StarRocks table does with rows of one key.
+
+    https://docs.starrocks.io/docs/table_design/table_types/
+    """
+
+    DUPLICATE = "duplicate"
+    PRIMARY = "primary"
+    UNIQUE = "unique"
+
+
 class Consistency(StrEnum):
     """Which rows of the source belong together; see docs/consistency.md."""
 

@@ -14,10 +14,14 @@ from typing import Any
 import click
 
 from migration_assets.commands.arguments import FAILED, INTERRUPTED, OK, WRONG_USE, Group
+from migration_assets.commands.clean import clean
 from migration_assets.commands.environment import doctor, env, jars
+from migration_assets.commands.evidence import report
+from migration_assets.commands.explanation import explain
 from migration_assets.commands.migration import run, status, validate
 from migration_assets.commands.planning import plan
 from migration_assets.commands.stand_ins import demo, dev, sandbox
+from migration_assets.commands.start import init
 from migration_assets.commands.upkeep import evolve, maintain, reset, snapshot
 from migration_assets.errors import ConfigurationError, MigrationError, PlanError
 from migration_assets.settings import export_env_file, warn_of_renamed_settings
@@ -60,7 +64,8 @@ def cli() -> None:
 
 
 for _command in (
-    demo, dev, doctor, env, evolve, jars, maintain, plan, reset, run, sandbox, snapshot, status,
+    clean, demo, dev, doctor, env, evolve, explain, init, jars, maintain, plan, report, reset, run,
+    sandbox, snapshot, status,
     validate,
 ):  # fmt: skip
     cli.add_command(_command)

@@ -7,6 +7,7 @@ import warnings
 
 import dagster as dg
 
+from migration_assets.assets.alerts import build_alert_sensors
 from migration_assets.assets.barrier import build_barrier_asset
 from migration_assets.assets.iceberg import build_iceberg_asset
 from migration_assets.assets.mssql import build_mssql_asset
@@ -20,7 +21,8 @@ from migration_assets.jobs import build_jobs, build_schedules, build_sensors
 from migration_assets.mssql.resource import MssqlResource
 from migration_assets.plan import MigrationPlan, TablePlan
 from migration_assets.plan_source import read_plan
-from migration_assets.settings import LogFormat, ProjectSettings, RetrySettings
+from migration_assets.schedules import build_window_schedules
+from migration_assets.settings import AlertSettings, LogFormat, ProjectSettings, RetrySettings
 from migration_assets.starrocks.resource import StarRocksResource
 
 JOB_WITHOUT_PLAN = "make_a_plan"
@@ -46,8 +48,8 @@ def build_definitions(
     return dg.Definitions(
         assets=assets,
         jobs=jobs,
-        sensors=build_sensors(),
-        schedules=build_schedules(),
+        sensors=[*build_sensors(), *build_alert_sensors(plan, translator)],
+        schedules=[*build_schedules(), *build_window_schedules(plan, translator)],
         resources=build_resources(plan),
         executor=dg.in_process_executor,
         metadata={"plan": plan.plan_id, "tables": len(plan.tables)},
@@ -90,7 +92,6 @@ def build_resources(plan: MigrationPlan) -> dict[str, object]:
         **spark,
         "mssql": MssqlResource(
             host=dg.EnvVar("MSSQL_HOST"),
-            user=dg.EnvVar("MSSQL_USER"),
             database=dg.EnvVar("MSSQL_DATABASE"),
             database_snapshot=plan.database_snapshot.name if plan.database_snapshot else "",
         ),
@@ -106,11 +107,13 @@ def load_definitions() -> dg.Definitions:
     """Load the plan that `MIGRATION_PLAN` names; without one, a location that says what to run.
 
     Raises:
-        ConfigurationError: a setting of the project or of retries is malformed.
+        ConfigurationError: a setting of the project, of retries or of alerts is malformed.
         PlanError: there is a plan, and it is corrupt or of another version.
     """
     settings = ProjectSettings.load()
-    RetrySettings.load()  # a mistake in them is told now, not when a step has failed
+    # A mistake in these is told now, not when a step has failed.
+    RetrySettings.load()
+    AlertSettings.load()
     write_lines(as_json=settings.log_format is LogFormat.JSON)
     try:
         plan = read_plan(settings.plan)

@@ -76,9 +76,11 @@ def obstacles(old: TablePlan, new: TablePlan) -> list[str]:
     for name, (was, now) in {
         "the source is another one": (source_of(old), source_of(new)),
         "its query changes": (old.query, new.query),
+        "its condition changes": (old.where, new.where),
         "its targets change": (targets_of(old), targets_of(new)),
         "its key ranges change": (old.cut, new.cut),
         "the sort key changes": (old.sort_key, new.sort_key),
+        "the StarRocks model changes": (old.model, new.model),
         "the audit columns change": (old.audit_columns, new.audit_columns),
     }.items():
         if was != now:

@@ -217,7 +217,7 @@ def _time(piece: str, to_integer: str, column: ColumnPlan) -> Kind:
 
 def _utf16_units(column: ColumnPlan) -> str:
     """T-SQL for the length of a text in UTF-16 units, whatever its collation's encoding."""
-    if column.mssql_type.startswith(("nchar", "nvarchar", "ntext", "xml")):
+    if column.read_type.startswith(("nchar", "nvarchar", "ntext", "xml")):
         return "CAST(DATALENGTH({e}) / 2 AS bigint)"
     # One byte is one unit in these single-byte code pages; other collations may be UTF-8 or
     # double-byte (https://learn.microsoft.com/sql/relational-databases/collations).
@@ -285,7 +285,7 @@ def tsql_query(table: TablePlan, level: VerificationLevel) -> FingerprintQuery:
     def remainder(number: str) -> str:
         return f"CAST(({number}) % {SWAP_MODULUS} AS bigint)"
 
-    dialect = _Dialect("COUNT_BIG", tsql_kind, lambda c: c.select_expression, summed, remainder)
+    dialect = _Dialect("COUNT_BIG", tsql_kind, lambda c: c.expression, summed, remainder)
     return _query(table, level, dialect, table.columns)
 
 

@@ -48,6 +48,12 @@ ICEBERG_TABLE_PATTERN = r"^[a-z0-9_]{1,255}$"
 STARROCKS_DATABASE_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,255}$"
 STARROCKS_TABLE_PATTERN = r"^[A-Za-z0-9_]{1,255}$"
 
+ICEBERG_TEMPLATE_PATTERN = r"^(?:[a-z0-9_]|\{schema\}|\{table\}){1,255}$"
+"""A name, or a template of names: `{schema}_{table}`."""
+STARROCKS_TEMPLATE_PATTERN = r"^(?:[A-Za-z0-9_]|\{schema\}|\{table\}){1,255}$"
+MAX_NAMESPACE = 252
+"""Longest namespace in bytes; see the rule above."""
+
 RESERVED_DATABASES = frozenset({"information_schema", "sys"})
 """StarRocks' own databases that the rule could make."""
 
@@ -122,6 +128,36 @@ def legal_name(source: str, kind: NameKind) -> str:
     if kind is NameKind.COLUMN and name.startswith(_RESERVED_COLUMN_PREFIX):
         name = f"{kind.value}{name}"
     return name
+
+
+def is_template(text: str) -> bool:
+    """Whether a target name of a rule is one for many tables."""
+    return "{" in text
+
+
+def templated_name(template: str, schema: str, table: str) -> tuple[str, Claim]:
+    """The name that a template makes of a source table's, each part legal by rules 1 to 5.
+
+    Args:
+        template: with `{schema}` and `{table}`.
+        schema: the source's name of its schema.
+        table: its own name there.
+
+    Returns:
+        The name, cut to `MAX_BYTES`, and how strongly the table claims it.
+    """
+    parts = {
+        "schema": legal_name(schema, NameKind.TABLE),
+        "table": legal_name(table, NameKind.TABLE),
+    }
+    name = template.format(**parts)[:MAX_BYTES]
+    unchanged = name == template.format(schema=schema, table=table)
+    return name, Claim.UNCHANGED if unchanged else Claim.CHANGED
+
+
+def framed_name(prefix: str, name: str, suffix: str) -> str:
+    """A namespace between what goes before and after it; the name itself is cut where too long."""
+    return f"{prefix}{name[: MAX_NAMESPACE - len(prefix) - len(suffix)]}{suffix}"
 
 
 def comparable(name: str) -> str:

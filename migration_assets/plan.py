@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import (
+    Field,
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
@@ -23,6 +24,7 @@ from migration_assets.choices import (
     Engine,
     Fidelity,
     OnExisting,
+    StarRocksModel,
     TableConsistency,
     VerificationLevel,
 )
@@ -81,6 +83,10 @@ class ColumnPlan(TargetColumn):
         cut: StarRocks gets the beginning of texts that are too long for it.
         utf16: its text may be no valid UTF-16, which is not accepted.
         affected: rows whose value that changes, counted by `plan --measure`; None if not counted.
+        mask: how its values are masked: `hash`, `null`, `fixed` or `partial, first 1, last 2`; empty
+            when they are not.
+        masked_type: of a masked column, the T-SQL type of what is read.
+        named: its name is a rule's.
     """
 
     source_name: str
@@ -96,6 +102,28 @@ class ColumnPlan(TargetColumn):
     cut: bool = False
     utf16: bool = False
     affected: int | None = None
+    mask: str = ""
+    masked_type: str = ""
+    named: bool = False
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what older plans do not have, so that they keep their id."""
+        content: dict[str, Any] = handler(self)
+        return {k: v for k, v in content.items() if v or k not in _LATER_COLUMN_FIELDS}
+
+    @property
+    def read_type(self) -> str:
+        """T-SQL type of what is read: the column's own, or that of its mask."""
+        return self.masked_type or self.mssql_type
+
+    @property
+    def expression(self) -> str:
+        """T-SQL over the rows that statements read: masks stand there already, worked out once."""
+        return naming.bracketed(self.source_name) if self.mask else self.select_expression
+
+
+_LATER_COLUMN_FIELDS = frozenset({"mask", "masked_type", "named"})
 
 
 class Evolution(FrozenModel):
@@ -119,10 +147,21 @@ class TablePlan(FrozenModel):
         source_schema: SQL Server schema; `source_name` is the table there.
         kind: a table, a view or a query.
         query: the text of a query, which stands in parentheses where a table has its name.
-        rows: estimated rows when planned; `bytes` likewise, None if unknown.
+        where: a condition of the rules that rows must fulfil; empty for all rows.
+        mask_key: digest of the salt under which columns are masked by hash; empty without such.
+        rows: estimated rows when planned, those that `where` leaves out too; `bytes` likewise, None if
+            unknown.
         primary_key: source names of the key's columns, in key order; of a view or query those that
             rules name, which may be NULL and need not be unique.
         sort_key: target names of the StarRocks sort key, in order; they come first in its table.
+        model: what the StarRocks table does with rows of one key; unless it keeps all of them, the
+            key is the sort key and ends with `source_partition`.
+        distributed_by: target names of the columns by whose hash StarRocks spreads rows over the
+            buckets; empty for those of the sort key.
+        properties: of the StarRocks table, beside those of the settings.
+        create: the StarRocks table is made by the migration; else by somebody else.
+        owners: of the assets, as Dagster has them.
+        prevent_reset: rows that were migrated are not removed by any command.
         namespace: Iceberg namespace (Glue database); `iceberg_table` is the table in it.
         location: data location, an URI without a trailing slash, fixed for good.
         isolated: partition keys of its own, so that its runs are not shared with other tables.
@@ -146,6 +185,7 @@ class TablePlan(FrozenModel):
         consistency: instead of the plan's; None for that.
         block_writers: its barrier may keep writers waiting for as long as the extraction takes,
             where the database allows no SNAPSHOT transactions.
+        trial_rows: it is a trial of so many rows, as `trial.py` makes it; 0 for the table itself.
     """
 
     source_server: str
@@ -154,6 +194,8 @@ class TablePlan(FrozenModel):
     source_name: str
     kind: TableKind = TableKind.TABLE
     query: str = ""
+    where: str = ""
+    mask_key: str = ""
     rows: int
     bytes: int | None = None
     columns: tuple[ColumnPlan, ...]
@@ -183,6 +225,13 @@ class TablePlan(FrozenModel):
     target_rules: str = ""
     consistency: TableConsistency | None = None
     block_writers: bool = False
+    model: StarRocksModel = StarRocksModel.DUPLICATE
+    distributed_by: tuple[str, ...] = ()
+    properties: dict[str, str] = Field(default_factory=dict)
+    create: bool = True
+    owners: tuple[str, ...] = ()
+    prevent_reset: bool = False
+    trial_rows: int = 0
 
     @model_serializer(mode="wrap")
     def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -190,6 +239,10 @@ class TablePlan(FrozenModel):
         content: dict[str, Any] = handler(self)
         if self.kind is TableKind.TABLE:
             content.pop("kind", None)
+        if self.model is StarRocksModel.DUPLICATE:
+            content.pop("model", None)
+        if self.create:
+            content.pop("create", None)
         return {k: v for k, v in content.items() if v or k not in _LATER_TABLE_FIELDS}
 
     @property
@@ -314,12 +367,20 @@ class TablePlan(FrozenModel):
             ],
             "ranges": self.cut,
             **({"query": self.query} if self.query else {}),
+            **({} if self.model is StarRocksModel.DUPLICATE else {"model": self.model.value}),
+            **({"where": self.where} if self.where else {}),
+            # A hash's expression names its salt's digest, too: two salts never meet in one table.
+            **({"mask_key": self.mask_key} if self.mask_key else {}),
         }
         return content_hash(identity)
 
 
 _LATER_TABLE_FIELDS = frozenset(
-    {"cut_by", "range_rows", "consistency", "block_writers", "query", "window"}
+    {
+        *("cut_by", "range_rows", "consistency", "block_writers", "query", "window"),
+        *("where", "mask_key"),
+        *("distributed_by", "properties", "owners", "prevent_reset", "trial_rows"),
+    }
 )
 
 

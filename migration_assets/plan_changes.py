@@ -143,6 +143,7 @@ def _compare(old: TablePlan, new: TablePlan) -> TableChange | None:
     changes = (
         *_changed(Area.SOURCE, "table", _dotted(source_of(old)), _dotted(source_of(new))),
         *_changed(Area.SOURCE, "query", _one_line(old.query), _one_line(new.query)),
+        *_changed(Area.SOURCE, "where", _one_line(old.where), _one_line(new.where)),
         *_columns(old, new),
         *_ranges(old, new),
         *_targets(old, new),
@@ -204,6 +205,8 @@ def _described(column: ColumnPlan) -> str:
     targets = f"{column.iceberg_type}, {column.starrocks_type or 'not in StarRocks'}"
     plain = f"[{column.source_name.replace(']', ']]')}]"
     read = "" if column.select_expression == plain else f" as {column.select_expression}"
+    if column.mask == "hash":  # its text is long, and the salt's digest is told by itself
+        read = " masked by hash"
     renamed = "" if column.name == column.source_name else f"{column.source_name} "
     return f"{renamed}{column.mssql_type}{null}{read} -> {targets}"
 
@@ -256,8 +259,11 @@ def _target_texts(table: TablePlan) -> dict[str, str]:
         "Iceberg table": f"{table.namespace}.{table.iceberg_table}",
         "location": table.location,
         "StarRocks table": f"{table.starrocks_database}.{table.starrocks_table}",
+        "model": table.model.value,
         "sort key": ", ".join(table.sort_key),
+        "distributed by": ", ".join(table.distributed_by),
         "buckets": str(table.buckets),
+        "properties": ", ".join(f"{name} = {value}" for name, value in table.properties.items()),
         "audit columns": ", ".join(
             f"{column.name} (field {column.field_id})" for column in table.audit_columns
         ),
@@ -267,8 +273,10 @@ def _target_texts(table: TablePlan) -> dict[str, str]:
 _COMPARED = frozenset(
     {
         *("columns", "audit_columns", "key_ranges", "warnings", "sort_key", "buckets"),
+        *("model", "distributed_by", "properties"),
         *("namespace", "iceberg_table", "location", "starrocks_database", "starrocks_table"),
         *("source_server", "source_database", "source_schema", "source_name", "query"),
+        *("where",),
     }
 )
 _NO_CHANGES = frozenset(

@@ -47,6 +47,9 @@ def _of_table(table: TablePlan) -> Iterator[str]:
     for name in table.sort_key:
         if name not in names:
             yield f"the sort key {name}, which is no column of it"
+    for name in table.distributed_by:
+        if name not in names:
+            yield f"rows distributed by {name}, which is no column of it"
 
 
 def _twice(what: str, values: Iterable[Hashable]) -> Iterator[str]:

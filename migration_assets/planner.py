@@ -25,21 +25,23 @@ from migration_assets.consistency import (
 )
 from migration_assets.errors import ConfigurationError, UnsupportedError
 from migration_assets.key_range import KeyRange
+from migration_assets.masking import cuttable, refuse_masks_of_nothing, refuse_misplaced
 from migration_assets.naming import (
     Claim,
     NameKind,
     asset_names,
     claim,
     distinct_names,
+    framed_name,
+    is_template,
     legal_name,
+    templated_name,
 )
 from migration_assets.partitioning import (
     TARGET_BYTES,
     TARGET_ROWS,
 )
 from migration_assets.plan import (
-    SOURCE_PARTITION,
-    ColumnPlan,
     MigrationPlan,
     SkippedTable,
     TablePlan,
@@ -53,25 +55,24 @@ from migration_assets.schema import (
     SourceTable,
     TableKind,
 )
-from migration_assets.type_mapping import MAX_STARROCKS_BYTES, audit_columns
+from migration_assets.table_model import table_model
+from migration_assets.type_mapping import audit_columns
 from migration_assets.windows import WindowRequest, window_request
 
 _T = TypeVar("_T")
-
-MAX_SORT_COLUMNS = 3
-"""StarRocks' own default for DUPLICATE KEY takes no more leading columns either
-(https://docs.starrocks.io/docs/table_design/table_types/duplicate_key_table/)."""
 
 TABLET_BYTES = 10 << 30
 """StarRocks advises about 10 GB of raw data a tablet
 (https://docs.starrocks.io/docs/table_design/data_distribution/)."""
 
-_UNSORTABLE = ("FLOAT", "DOUBLE", "VARBINARY", "JSON", f"VARCHAR({MAX_STARROCKS_BYTES})")
-"""StarRocks types that DUPLICATE KEY refuses, and text of any length, which makes a useless key."""
-
 
 def plan(
-    database: SourceDatabase, rules: Rules, *, warehouse: str, has_cluster: bool = False
+    database: SourceDatabase,
+    rules: Rules,
+    *,
+    warehouse: str,
+    has_cluster: bool = False,
+    mask_key: str = "",
 ) -> MigrationPlan:
     """Plan the migration of a database.
 
@@ -81,14 +82,16 @@ def plan(
         rules: the user's wishes.
         warehouse: URI under which tables lie, without a trailing slash.
         has_cluster: whether there is a Spark cluster, to which large tables go by rule.
+        mask_key: digest of the salt of masks by hash; empty where there is none.
 
     Returns:
         The plan, tables in the order of schema and name. The same input gives the same plan id.
 
     Raises:
-        ConfigurationError: the rules name a key column that cannot be one, or send two tables to
-            the same place.
+        ConfigurationError: the rules name a key column that cannot be one, mask what cannot be
+            masked, or send two tables to the same place.
     """
+    refuse_masks_of_nothing(rules, database.tables)
     tables, skipped = _select(database, rules)
     targets = _targets(database, rules, warehouse)
     _refuse_shared_targets([(table, targets[table.full_name]) for table in tables])
@@ -97,7 +100,7 @@ def plan(
         wishes = rules.for_table(table.full_name)
         warnings = check_barrier(table, database, wishes, consistency=rules.consistency)
         try:
-            made = _plan_table(database, table, wishes, targets[table.full_name])
+            made = _plan_table(database, table, wishes, targets[table.full_name], mask_key)
         except UnsupportedError as error:
             skipped.append(_skip(table, error.message))
         else:
@@ -163,6 +166,8 @@ def keys_to_measure(database: SourceDatabase, rules: Rules) -> list[KeyRequest]:
     keys = []
     for table in _select(database, rules)[0]:
         wishes = rules.for_table(table.full_name)
+        refuse_misplaced(table, wishes)
+        table = cuttable(table, wishes)  # noqa: PLW2901 - no value of a masked column is asked for
         count = count_partitions(table, wishes)
         if count > 1 and wishes.split is not Split.HASH and wishes.window is None:
             choice, is_along = choose(table, wishes)
@@ -179,8 +184,14 @@ def windows_to_measure(database: SourceDatabase, rules: Rules) -> list[WindowReq
     Raises:
         ConfigurationError: a rule names a column that the table does not have or that has no dates.
     """
-    wished = [(t, rules.for_table(t.full_name).window) for t in _select(database, rules)[0]]
-    return [window_request(table, window) for table, window in wished if window is not None]
+    wished = [(t, rules.for_table(t.full_name)) for t in _select(database, rules)[0]]
+    for table, wishes in wished:
+        refuse_misplaced(table, wishes)
+    return [
+        window_request(cuttable(table, wishes), wishes.window)
+        for table, wishes in wished
+        if wishes.window is not None
+    ]
 
 
 def _select(database: SourceDatabase, rules: Rules) -> tuple[list[SourceTable], list[SkippedTable]]:
@@ -223,10 +234,15 @@ def _notes(database: SourceDatabase, rules: Rules) -> list[str]:
 
 
 def _plan_table(
-    database: SourceDatabase, table: SourceTable, wishes: TableRules, target: _Target
+    database: SourceDatabase,
+    table: SourceTable,
+    wishes: TableRules,
+    target: _Target,
+    mask_key: str,
 ) -> TablePlan:
-    columns, column_warnings = plan_columns(table, wishes)
-    cut = plan_ranges(table, wishes)
+    refuse_misplaced(table, wishes)
+    columns, column_warnings = plan_columns(table, wishes, mask_key)
+    cut = plan_ranges(cuttable(table, wishes), wishes)
     ranges = cut.ranges
     names = {column.source_name: column.name for column in columns}
     key = table.columns.primary_key
@@ -236,10 +252,13 @@ def _plan_table(
         missing = "primary key" if table.kind is TableKind.TABLE else "key"
         key_warnings.append(f"No {missing}: duplicate rows cannot be told apart.")
     elif not is_key_whole:
-        key_warnings.append("The primary key lost a column by exclude_columns: it is not used.")
+        key_warnings.append(
+            "The primary key lost a column that the rules leave out: it is not used."
+        )
         key = ()
     if wishes.key and table.kind is TableKind.TABLE:
         key_warnings.append("key has no effect: it is for views and queries.")
+    made_as = table_model(table, wishes, columns, key)
     return TablePlan(
         source_server=database.server,
         source_database=database.database,
@@ -247,6 +266,8 @@ def _plan_table(
         source_name=table.name,
         kind=table.kind,
         query=table.query,
+        where=wishes.where or "",
+        mask_key=mask_key if any(column.mask == "hash" for column in columns) else "",
         rows=table.rows,
         bytes=table.bytes,
         columns=columns,
@@ -264,16 +285,44 @@ def _plan_table(
         location=target.location,
         starrocks_database=target.starrocks_database,
         starrocks_table=target.starrocks_table,
-        sort_key=_sort_key(columns, key),
+        model=made_as.model,
+        sort_key=made_as.sort_key,
+        distributed_by=made_as.distributed_by,
         buckets=_chosen(wishes.buckets, _buckets(table.bytes, len(ranges))),
+        properties=dict(sorted(wishes.properties.items())),
+        create=_chosen(wishes.create, default=True),
+        owners=wishes.owners,
+        prevent_reset=bool(wishes.prevent_reset),
         warnings=(
             *table.warnings,
+            *([left_out_by(wishes.where)] if wishes.where else []),
             *key_warnings,
+            *made_as.warnings,
+            *_of_its_owner(wishes),
             *cut.warnings,
             *target.warnings,
             *column_warnings,
         ),
     )
+
+
+def _of_its_owner(wishes: TableRules) -> list[str]:
+    """What rules say of making a StarRocks table that somebody else makes."""
+    given = [name for name in ("buckets", "distributed_by", "properties") if getattr(wishes, name)]
+    if wishes.create is not False or not given:
+        return []
+    verb = "has" if len(given) == 1 else "have"
+    return [f"{', '.join(given)} {verb} no effect: create: false leaves that to the table's owner."]
+
+
+def left_out_by(where: str, counted: str = "") -> str:
+    """What the plan says of a condition.
+
+    Args:
+        where: the condition.
+        counted: what is known of the rows that it leaves out, the end of a sentence.
+    """
+    return f"Rows are left out{counted}: only those are migrated where {' '.join(where.split())}"
 
 
 def _engine(table: SourceTable, rules: Rules, *, has_cluster: bool) -> Engine:
@@ -299,20 +348,6 @@ def _buckets(size: int | None, partitions: int) -> int:
     return max(2, -int(-partition_bytes // TABLET_BYTES))
 
 
-def _sort_key(columns: tuple[ColumnPlan, ...], primary_key: tuple[str, ...]) -> tuple[str, ...]:
-    """The leading columns of the primary key that StarRocks can sort by, else the partition.
-
-    Only a leading run: a key sorted by its second column alone helps no query by key.
-    """
-    by_source = {column.source_name: column for column in columns if not column.added}
-    names = []
-    for name in primary_key[:MAX_SORT_COLUMNS]:
-        if by_source[name].starrocks_type.startswith(_UNSORTABLE):
-            break
-        names.append(by_source[name].name)
-    return tuple(names) or (SOURCE_PARTITION,)
-
-
 @dataclass(frozen=True)
 class _Target:
     """Where a table goes."""
@@ -332,26 +367,29 @@ def _targets(database: SourceDatabase, rules: Rules, warehouse: str) -> dict[str
     namespaces, databases = {}, {}
     for table in tables:
         wish, of_schema = wishes[table.full_name], rules.for_schema(table.schema)
+        made = legal_name(table.schema, NameKind.NAMESPACE)
         namespaces[table.full_name] = (
             wish.namespace
             or of_schema.namespace
-            or f"{rules.namespace_prefix}{legal_name(table.schema, NameKind.NAMESPACE)}"
+            or framed_name(rules.namespace_prefix, made, rules.namespace_suffix)
         )
         databases[table.full_name] = (
-            wish.starrocks_database or of_schema.database or namespaces[table.full_name]
+            wish.starrocks_database
+            or of_schema.database
+            or wish.namespace
+            or of_schema.namespace
+            or framed_name(rules.namespace_prefix, made, "")
         )
 
     def iceberg_wish(table: SourceTable) -> tuple[str, Claim]:
-        fixed = wishes[table.full_name].iceberg_table
-        name = fixed or legal_name(table.name, NameKind.TABLE)
-        return name, Claim.FIXED if fixed else claim(table.name, name)
+        given = wishes[table.full_name].iceberg_table
+        return _wished_name(table, given, legal_name(table.name, NameKind.TABLE))
 
     iceberg = _settle(tables, namespaces, iceberg_wish)
 
     def starrocks_wish(table: SourceTable) -> tuple[str, Claim]:
-        fixed = wishes[table.full_name].starrocks_table
-        name = fixed or iceberg[table.full_name]
-        return name, Claim.FIXED if fixed else claim(table.name, name)
+        given = wishes[table.full_name].starrocks_table
+        return _wished_name(table, given, iceberg[table.full_name])
 
     starrocks = _settle(tables, databases, starrocks_wish)
     targets = {}
@@ -378,6 +416,15 @@ def _targets(database: SourceDatabase, rules: Rules, warehouse: str) -> dict[str
             warnings=tuple(warnings),
         )
     return targets
+
+
+def _wished_name(table: SourceTable, given: str | None, default: str) -> tuple[str, Claim]:
+    """The name that a table wants, by a rule or without one."""
+    if given is None:
+        return default, claim(table.name, default)
+    if is_template(given):
+        return templated_name(given, table.schema, table.name)
+    return given, Claim.FIXED
 
 
 def _settle(

@@ -13,7 +13,7 @@ source or the rules have changed:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import count
 
 from migration_assets.errors import ConfigurationError
@@ -25,6 +25,8 @@ from migration_assets.evolution import (
     source_of,
 )
 from migration_assets.frozen_model import content_hash
+from migration_assets.masking import is_masked
+from migration_assets.naming import comparable
 from migration_assets.plan import ColumnPlan, MigrationPlan, TablePlan, TargetColumn
 from migration_assets.range_planner import ABOUT_RANGES
 from migration_assets.rules import Rules, TableRules
@@ -40,8 +42,10 @@ _NOT_ABOUT_CUTTING = frozenset(
     {
         *("namespace", "iceberg_table", "location", "starrocks_database", "starrocks_table"),
         *("isolated", "verification", "on_existing", "engine", "buckets", "consistency"),
+        *("model", "keys", "distributed_by", "properties", "create", "owners", "prevent_reset"),
         *(
             "block_writers",
+            "include_columns",
             "exclude_columns",
             "columns",
             "fractions",
@@ -133,6 +137,7 @@ def _target_rules(table: TablePlan, rules: Rules, warehouse: str) -> str:
         {
             "warehouse": warehouse,
             "prefix": rules.namespace_prefix,
+            **({"suffix": rules.namespace_suffix} if rules.namespace_suffix else {}),
             "schema": rules.for_schema(table.source_schema).model_dump(mode="json"),
             "table": wishes.model_dump(mode="json", include=set(_OF_TARGETS)),
         }
@@ -147,7 +152,7 @@ def _continued(made: TablePlan, old: TablePlan, wishes: TableRules) -> TablePlan
     keeps_windows = made.window is not None and made.window == old.window
     if keeps_windows:
         kept["key_ranges"] = continued(made, old)
-    elif _keeps_ranges(made, old):
+    elif _keeps_ranges(made, old) and not _tells_masked(old, wishes):
         kept |= {name: getattr(old, name) for name in _OF_RANGES}
         kept["warnings"] = _warnings(made, old)
     if "key_ranges" in kept:
@@ -162,6 +167,7 @@ def _continued(made: TablePlan, old: TablePlan, wishes: TableRules) -> TablePlan
         audit_columns=audit,
         last_field_id=last,
         sort_key=tuple(renamed.get(name, name) for name in made.sort_key),
+        distributed_by=tuple(renamed.get(name, name) for name in made.distributed_by),
     )
     if merged.table_id == old.table_id:
         evolutions = old.evolutions
@@ -198,6 +204,12 @@ def _keeps_ranges(made: TablePlan, old: TablePlan) -> bool:
     return True
 
 
+def _tells_masked(old: TablePlan, wishes: TableRules) -> bool:
+    """Whether the bounds of ranges are values of a column that is masked from now on."""
+    cut = {name for key_range in old.key_ranges for name in key_range.key_columns}
+    return any(is_masked(wishes.column(name).mask) for name in cut)
+
+
 def _warnings(made: TablePlan, old: TablePlan) -> tuple[str, ...]:
     """What a new plan says, but of the ranges that stay what was said when they were cut."""
     of_made, of_old = (
@@ -214,6 +226,11 @@ def _identity(column: ColumnPlan) -> tuple[str, str]:
     return column.source_name, column.select_expression if column.added else ""
 
 
+def _is_renamed(was: ColumnPlan, now: ColumnPlan, ruled: Collection[str]) -> bool:
+    """Whether a rule names a column, did so, or gives its old name to another one."""
+    return now.named or was.named or comparable(was.name) in ruled
+
+
 def _columns(
     made: TablePlan, old: TablePlan
 ) -> tuple[tuple[ColumnPlan, ...], tuple[TargetColumn, ...], int]:
@@ -221,12 +238,13 @@ def _columns(
     before = {_identity(column): column for column in old.columns}
     fresh_ids = count(highest_field_id(old) + 1)
     kept, new = {}, []
+    ruled = {comparable(column.name) for column in made.columns if column.named}
     for column in made.columns:
         was = before.get(_identity(column))
         if was is not None and is_wider(was.iceberg_type, column.iceberg_type):
             # A column that takes NULL no more may go on to do so: old rows may have some.
             update = {
-                "name": was.name,
+                "name": column.name if _is_renamed(was, column, ruled) else was.name,
                 "field_id": was.field_id,
                 "nullable": column.nullable or was.nullable,
                 "affected": was.affected,  # counted again only where that is asked for

@@ -4,6 +4,8 @@
 include: ["*"]                 # patterns of schema.table; default: everything
 exclude: ["dbo.tmp*"]          # taken out again
 namespace_prefix: shop_        # before every name made from a schema (Glue is shared by an account)
+namespace_suffix: _glue        # after the namespaces made from a schema, not after databases
+iceberg_table: "{schema}_{table}"   # names of target tables; also in defaults and tables
 schemas:
   dbo: core                    # Iceberg namespace and StarRocks database of a schema
   hr: {namespace: people, database: hr}
@@ -25,9 +27,16 @@ tables:
     partitions: 64
   sales.Orders:
     exclude_columns: [Shape]
+    model: primary             # duplicate | primary | unique
+    properties: {compression: ZSTD}
+    owners: [team:sales, ann@example.com]
+    prevent_reset: true
     window: {column: PlacedAt, by: month}   # day | month | year, from:, until: docs/windows.md
+    where: Status <> 'draft'
     columns:
       PlacedAt: {fractions: text}
+      Email: {mask: hash}      # hash | null | {fixed: x} | {partial: {last: 4}}: docs/masking.md
+      CustomerName: {name: customer}
 ```
 
 Patterns are shell patterns (`*`, `?`, `[ab]`) over `schema.table` without quotes, compared without
@@ -54,6 +63,7 @@ from migration_assets.choices import (
     Consistency,
     Engine,
     OnExisting,
+    StarRocksModel,
     TableConsistency,
     VerificationLevel,
 )
@@ -66,15 +76,17 @@ from migration_assets.conversions import (
 )
 from migration_assets.frozen_model import FrozenModel
 from migration_assets.key_range import Period
+from migration_assets.mask_rules import ColumnName, MaskChoice
 from migration_assets.naming import (
-    ICEBERG_TABLE_PATTERN,
+    ICEBERG_TEMPLATE_PATTERN,
     NAMESPACE_PATTERN,
     RESERVED_DATABASES,
     STARROCKS_DATABASE_PATTERN,
-    STARROCKS_TABLE_PATTERN,
+    STARROCKS_TEMPLATE_PATTERN,
 )
 from migration_assets.schema import SourceTable, TableKind
-from migration_assets.source_query import single_select
+from migration_assets.source_query import single_condition, single_select
+from migration_assets.table_properties import Owners, Properties
 
 MAX_IDENTIFIER = 128
 """SQL Server's limit of a name's length in characters."""
@@ -128,6 +140,18 @@ def _distinct_names(queries: dict[str, QueryRules]) -> dict[str, QueryRules]:
 _QUERY_NAME = re.compile(r"[^\s.\[\]](?:[^.\[\]]*[^\s.\[\]])?\.[^\s.\[\]](?:[^.\[\]]*[^\s.\[\]])?")
 
 
+def _condition(text: str | None) -> str | None:
+    return None if text is None else single_condition(text)
+
+
+def _new_names(columns: dict[str, ColumnRules]) -> dict[str, ColumnRules]:
+    """Refuse a new name for all columns that a pattern matches."""
+    for name, wishes in columns.items():
+        if wishes.name is not None and ("*" in name or "?" in name):
+            raise ValueError(f"{name} is a pattern, and a new name belongs to one column")
+    return columns
+
+
 def _no_switch(value: object) -> object:
     if isinstance(value, bool):
         # Python takes yes for 1.
@@ -135,8 +159,29 @@ def _no_switch(value: object) -> object:
     return value
 
 
+def _of_many_tables(template: str | None) -> str | None:
+    if template is not None and "{table}" not in template:
+        raise ValueError(
+            "all tables would have this name; put {table} into it, as in '{schema}_{table}', or "
+            "write the name of one table under `tables`"
+        )
+    return template
+
+
 Number = Annotated[int, BeforeValidator(_no_switch)]
-Patterns = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+Patterns = Annotated[
+    tuple[str, ...], BeforeValidator(_as_list, json_schema_input_type=str | list[str])
+]
+IcebergTemplate = Annotated[str, Field(pattern=ICEBERG_TEMPLATE_PATTERN)]
+StarRocksTemplate = Annotated[str, Field(pattern=STARROCKS_TEMPLATE_PATTERN)]
+_FOR_MANY = {"pattern": r"\{table\}"}
+"""What `_of_many_tables` asks for, in the JSON schema's words."""
+IcebergTemplateOfMany = Annotated[
+    IcebergTemplate | None, AfterValidator(_of_many_tables), Field(json_schema_extra=_FOR_MANY)
+]
+StarRocksTemplateOfMany = Annotated[
+    StarRocksTemplate | None, AfterValidator(_of_many_tables), Field(json_schema_extra=_FOR_MANY)
+]
 Namespace = Annotated[str, Field(pattern=NAMESPACE_PATTERN), AfterValidator(_not_reserved)]
 Database = Annotated[str, Field(pattern=STARROCKS_DATABASE_PATTERN), AfterValidator(_not_reserved)]
 
@@ -146,7 +191,7 @@ class SchemaRules(FrozenModel):
 
     Attributes:
         namespace: Iceberg namespace; default: the schema's name, made legal.
-        database: StarRocks database; default: the namespace's name.
+        database: StarRocks database; default: as the namespace.
     """
 
     namespace: Namespace | None = None
@@ -170,27 +215,50 @@ class DefaultRules(FrozenModel):
 
     Attributes:
         namespace: Iceberg namespace.
-        starrocks_database: StarRocks database; default: that of the schema, else the namespace.
+        starrocks_database: StarRocks database; default: that of the schema, else as the namespace.
         partitions: number of key ranges, rounded up to one of 1, 8, 16, 32, 64 ... so that tables
             share runs; default: by rows and bytes.
-        target_rows: most rows of a partition; `target_bytes` likewise. The number of partitions is
-            rounded up as well.
+        target_rows: most rows of a partition, of which the number of partitions follows, rounded
+            up as well; default: up to 2 million.
+        target_bytes: most bytes of a partition, likewise; default: 1 GiB.
         split: `hash` divides a table without a usable key by a checksum over its columns; each
             partition then reads the whole table. `partition_function` cuts a table that SQL Server
             itself partitions at its boundaries.
         isolated: partition keys of its own, so that no other table waits for its runs; default:
-            only big tables of one partition.
-        verification: how much of each partition is compared: `full`, `count` or `none`.
-        on_existing: what to do with a target object that is not ours: `refuse`, `adopt`, `replace`.
+            `true` for big tables of one partition.
+        verification: how much of each partition is compared: `rows`, `full`, `count` or `none`
+            (docs/verification.md); default: `full`.
+        on_existing: what to do with a target object that is not ours: `refuse`, `adopt`, `replace`;
+            default: `refuse`.
         engine: who extracts: `arrow` (in the run's process) or `spark`; default: `spark` for the
             tables above `spark_from` when SPARK_MASTER names a cluster, else `arrow`.
-        exclude_columns: columns left out, by name without case; the only way to migrate a table
-            that has a column of a refused type.
+        include_columns: the only columns that are migrated, by name or pattern without case;
+            default: all.
+        exclude_columns: columns left out of those, by name or pattern without case; the only way to
+            migrate a table that has a column of a refused type.
+        iceberg_table: names of the Iceberg tables, in which `{schema}` and `{table}` stand for the
+            source's names, made legal; default: `{table}`.
+        starrocks_table: names of the StarRocks tables, written the same way; default: those in
+            Iceberg.
+        model: `duplicate` keeps every row as it is; `primary` and `unique` are StarRocks' tables of
+            one row for each key, for tables whose rows the source keeps distinct by it; default:
+            `duplicate`.
         buckets: StarRocks buckets of each partition; default: by bytes.
-        fractions: what becomes of 100 ns digits; see `conversions.py`, like the next two.
-        offsets: what becomes of the offsets of datetimeoffset.
-        long_values: what becomes of values that are too long for StarRocks.
-        invalid_text: what becomes of unpaired surrogates in nvarchar.
+        properties: of the StarRocks table, as its documentation names them; merged name by name.
+        create: `false` leaves making the StarRocks table to somebody else: it is compared with the
+            plan before rows are read, never altered but for its comment, and never dropped;
+            default: `true`.
+        owners: email addresses or `team:name`, shown as owners of the assets.
+        prevent_reset: rows that were migrated are not removed, by `reset` nor by anything else,
+            as long as this stands here; default: `false`.
+        fractions: what becomes of 100 ns digits: `cut` drops the seventh one, `column` puts it into
+            an integer column beside, `text` keeps the value as text; default: `cut`.
+        offsets: what becomes of the offset of a datetimeoffset: `drop` keeps the instant, `column`
+            puts minutes into a column beside, `text` keeps the value as text; default: `drop`.
+        long_values: what becomes of values above 1 MiB, which StarRocks does not take: `stop` the
+            load, `cut` texts there, leave the column to `iceberg`; default: `stop`.
+        invalid_text: what becomes of unpaired surrogates in nvarchar: `stop` the extraction, or
+            `replace` them by another character; default: `stop`.
     """
 
     namespace: Namespace | None = None
@@ -203,8 +271,16 @@ class DefaultRules(FrozenModel):
     verification: VerificationLevel | None = None
     on_existing: OnExisting | None = None
     engine: Engine | None = None
+    include_columns: Patterns = ()
     exclude_columns: Patterns = ()
+    iceberg_table: IcebergTemplateOfMany = None
+    starrocks_table: StarRocksTemplateOfMany = None
+    model: StarRocksModel | None = None
     buckets: Number | None = Field(None, ge=1, le=MAX_BUCKETS)
+    properties: Properties = Field(default_factory=dict)
+    create: bool | None = None
+    owners: Owners = ()
+    prevent_reset: bool | None = None
     fractions: Fractions | None = None
     offsets: Offsets | None = None
     long_values: LongValues | None = None
@@ -215,12 +291,21 @@ class ColumnRules(FrozenModel):
     """Wishes about one column, which go before those about its table.
 
     Attributes:
-        fractions: what becomes of 100 ns digits.
-        offsets: what becomes of the offsets of datetimeoffset.
-        long_values: what becomes of values that are too long for StarRocks.
-        invalid_text: what becomes of unpaired surrogates in nvarchar.
+        name: its name in Iceberg and StarRocks, whose change makes the table be migrated anew;
+            default: the column's own, made legal.
+        mask: what is read instead of its values, in SQL Server itself: `hash` (64 hexadecimal digits
+            of a keyed SHA-256, the key is MIGRATION_MASK_SALT), `null`, `{fixed: value}` (one value
+            of the column's type), `{partial: {first: 1, last: 2}}` (the ends of a text, `***`
+            between), or `off` against an earlier pattern. Not for columns of a primary key, nor for
+            those that the table is cut by. Changing it makes the table be migrated anew.
+        fractions: what becomes of 100 ns digits; default: that of the table.
+        offsets: what becomes of the offsets of datetimeoffset; default: that of the table.
+        long_values: what becomes of values that are too long for StarRocks; default: that of the table.
+        invalid_text: what becomes of unpaired surrogates in nvarchar; default: that of the table.
     """
 
+    name: ColumnName | None = None
+    mask: MaskChoice = None
     fractions: Fractions | None = None
     offsets: Offsets | None = None
     long_values: LongValues | None = None
@@ -241,7 +326,13 @@ def _as_day(value: object) -> object:
         return value
 
 
-Day = Annotated[date, BeforeValidator(_as_day)]
+Day = Annotated[
+    date,
+    BeforeValidator(
+        _as_day,
+        json_schema_input_type=int | Annotated[str, Field(pattern=rf"^{_DAY.pattern}$")],
+    ),
+]
 
 
 class WindowRules(FrozenModel):
@@ -251,9 +342,9 @@ class WindowRules(FrozenModel):
         column: a column of type date, datetime, datetime2, smalldatetime or datetimeoffset (whose
             instants count in UTC), without case.
         by: `day`, `month` or `year`.
-        first: `from` in migration.yaml: the first window has this day; default: the first period
+        first: the first window has this day, month or year (`from`); default: the first period
             with rows.
-        last: `until`: the last window has this day, and all that is later; default: the current
+        last: the last window has this day, month or year, and all that is later (`until`); default: the current
             period by SQL Server's clock.
     """
 
@@ -269,32 +360,61 @@ class TableRules(DefaultRules):
     """Wishes about the tables of a pattern; also what holds for one table, all patterns merged.
 
     Attributes:
-        iceberg_table: name in Iceberg; default: the table's name, made legal.
-        starrocks_table: name in StarRocks; default: that in Iceberg.
+        iceberg_table: name of the Iceberg table, in which `{schema}` and `{table}` stand for the
+            source's names, made legal; default: `{table}`.
+        starrocks_table: name of the StarRocks table, written the same way; default: that in
+            Iceberg.
+        keys: source columns of StarRocks' key, in order; default: the primary key, of which a table
+            of model `duplicate` takes the first ones.
+        distributed_by: source columns by whose hash rows are spread over the buckets; default:
+            those of the key.
         partition_column: column that is cut into key ranges; default: the primary key's first.
-        window: partition by day, month or year of a column instead.
+        window: partition by day, month or year of a column instead (docs/windows.md).
         key: columns that identify a row of a view or query, by which it is cut and compared.
         location: URI of the data; default: `<warehouse>/<namespace>/<iceberg_table>`.
-        columns: source column (without case) to wishes about it alone.
-        consistency: `barrier`: all partitions show one point in time; default: the plan's.
+        where: a T-SQL condition that rows must fulfil to be migrated, over the columns of the source
+            (`Status <> 'draft' AND PlacedAt >= '2020-01-01'`); subqueries may stand in it, clocks and
+            random numbers may not, since it must choose the same rows each time. Changing it makes
+            the table be migrated anew.
+        columns: source column, or a pattern (without case), to wishes about it alone; later ones
+            win, key by key.
+        consistency: `barrier`: all partitions show one point in time (docs/consistency.md);
+            default: that of the plan.
         block_writers: a barrier may keep writers waiting until the table is extracted, where the
-            database allows no SNAPSHOT transactions.
+            database allows no SNAPSHOT transactions; default: `false`, such a barrier is refused.
     """
 
-    iceberg_table: str | None = Field(None, pattern=ICEBERG_TABLE_PATTERN)
-    starrocks_table: str | None = Field(None, pattern=STARROCKS_TABLE_PATTERN)
+    iceberg_table: IcebergTemplate | None = None
+    starrocks_table: StarRocksTemplate | None = None
+    keys: Patterns = ()
+    distributed_by: Patterns = ()
     partition_column: str | None = Field(None, min_length=1)
     window: WindowRules | None = None
     key: Patterns = ()
     location: str | None = Field(None, pattern=r"^[a-z][a-z0-9+.-]*://.*[^/]/*$")
-    columns: dict[str, ColumnRules] = Field(default_factory=dict)
+    where: Annotated[str | None, AfterValidator(_condition)] = None
+    columns: Annotated[dict[str, ColumnRules], AfterValidator(_new_names)] = Field(
+        default_factory=dict
+    )
     consistency: Annotated[TableConsistency | None, BeforeValidator(_of_a_table)] = None
     block_writers: bool | None = None
 
+    def takes_column(self, column: str) -> bool:
+        """Whether a source column is migrated, by `include_columns` and `exclude_columns`."""
+        included = not self.include_columns or any(matches(p, column) for p in self.include_columns)
+        return included and not any(matches(p, column) for p in self.exclude_columns)
+
+    def column(self, column: str) -> ColumnRules:
+        """What is wished about a source column alone; later patterns win, key by key."""
+        merged: dict[str, Any] = {}
+        for pattern, wishes in self.columns.items():
+            if matches(pattern, column):
+                merged |= wishes.model_dump(exclude_unset=True)
+        return ColumnRules.model_validate(merged)
+
     def conversions(self, column: str) -> Conversions:
         """What is chosen for a source column: its own wishes, else the table's, else the default."""
-        by_folded_name = {name.casefold(): wishes for name, wishes in self.columns.items()}
-        own = by_folded_name.get(column.casefold(), ColumnRules())
+        own = self.column(column)
         wishes = {
             choice: getattr(own, choice) or getattr(self, choice)
             for choice in Conversions.model_fields
@@ -318,8 +438,8 @@ class SparkFrom(FrozenModel):
     """Above which size a table is one for Spark, where there is a cluster.
 
     Attributes:
-        rows: estimated rows.
-        bytes: estimated bytes.
+        rows: estimated rows; default: 20,000,000.
+        bytes: estimated bytes; default: 5,000,000,000.
     """
 
     rows: Number = Field(20_000_000, ge=1)
@@ -330,20 +450,31 @@ class Rules(FrozenModel):
     """The whole of migration.yaml; all of it may be missing.
 
     Attributes:
-        include: tables to migrate.
-        exclude: tables to leave out of those.
+        include: patterns of `schema.table`: the tables to migrate; default: `*`, all.
+        exclude: patterns of tables to leave out of those.
         namespace_prefix: put before each namespace and database that is made from a schema's name,
             not before one that a rule names.
+        namespace_suffix: put after each namespace (Glue database) that is made from a schema's
+            name, not after StarRocks databases nor after a name that a rule gives.
+        iceberg_table: names of the Iceberg tables, in which `{schema}` and `{table}` stand for the
+            source's names, made legal (that in `defaults` and `tables` goes before); default:
+            `{table}`.
+        starrocks_table: names of the StarRocks tables, written the same way; default: those in
+            Iceberg.
         spark_from: size above which a table goes through Spark, when SPARK_MASTER names a cluster.
         consistency: which rows are read as of one point in time: `none`, `statement` (those of a
-            partition, where the database allows it) or `database_snapshot` (all of all tables).
-            A table may have `barrier` instead.
-        database_snapshot: name of one that somebody else has made; default: the tool makes it.
-        database_snapshot_folder: where the tool's has its files, on the server; default: beside
-            those of the database.
-        schemas: SQL Server schema (without case) to where its tables go.
-        views: views to migrate as if they were tables; `exclude` takes out again.
-        queries: `schema.name`, which no table has, to a query that is migrated under it.
+            partition, where the database allows it) or `database_snapshot` (all of all tables), and
+            a table may have `barrier` instead (docs/consistency.md); default: `statement`.
+        database_snapshot: name of a database snapshot that somebody else has made, where
+            `consistency` asks for one; default: one is made.
+        database_snapshot_folder: folder on the server for the files of the one that is made;
+            default: beside those of the database.
+        schemas: SQL Server schema (without case) to one name for its Iceberg namespace and
+            StarRocks database, or to `{namespace: ..., database: ...}`.
+        views: patterns of views to migrate as if they were tables (docs/views.md); `exclude` takes
+            out again.
+        queries: `schema.name`, which no table has, to a query that is migrated under it
+            (docs/views.md).
         defaults: wishes for all tables.
         tables: pattern to wishes for the tables it matches; later patterns win, key by key.
     """
@@ -351,6 +482,9 @@ class Rules(FrozenModel):
     include: Patterns = ("*",)
     exclude: Patterns = ()
     namespace_prefix: str = Field("", pattern=r"^([a-z][a-z0-9_]{0,50})?$")
+    namespace_suffix: str = Field("", pattern=r"^[a-z0-9_]{0,50}$")
+    iceberg_table: IcebergTemplateOfMany = None
+    starrocks_table: StarRocksTemplateOfMany = None
     schemas: dict[str, Annotated[SchemaRules, BeforeValidator(_as_schema_rules)]] = Field(
         default_factory=dict
     )
@@ -390,17 +524,25 @@ class Rules(FrozenModel):
         Args:
             full_name: `schema.table`.
         """
-        merged = self.defaults.model_dump(exclude_unset=True)
+        templates = {"iceberg_table": self.iceberg_table, "starrocks_table": self.starrocks_table}
+        merged: dict[str, Any] = {name: text for name, text in templates.items() if text}
+        merged |= self.defaults.model_dump(exclude_unset=True)
+        properties: dict[str, str] = dict(merged.pop("properties", {}))
         columns: dict[str, dict[str, Any]] = {}
         for pattern, wishes in self.tables.items():
             if matches(pattern, full_name):
                 given = wishes.model_dump(exclude_unset=True)
                 for name, of_column in given.pop("columns", {}).items():
-                    columns.setdefault(name.casefold(), {}).update(of_column)
+                    # The last one written goes before the patterns ahead of it.
+                    earlier = columns.pop(name.casefold(), {})
+                    columns[name.casefold()] = {**earlier, **of_column}
+                properties |= given.pop("properties", {})
                 merged |= given
         for name, query in self.queries.items():
             if query.key and name.casefold() == full_name.casefold():
                 merged["key"] = query.key
+        if properties:
+            merged["properties"] = properties
         return TableRules.model_validate({**merged, "columns": columns})
 
     def for_schema(self, schema: str) -> SchemaRules:

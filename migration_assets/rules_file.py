@@ -106,7 +106,7 @@ def _content_error(path: Path, root: yaml.Node | None, entry: dict[str, Any]) ->
     line = _line(root, loc)
     where = f"{path}, line {line}" if line else str(path)
     key = ".".join(str(part) for part in loc)
-    if loc[-1] == "[key]" or entry["type"] == "invalid_key":
+    if entry["type"] == "invalid_key" or (loc[-1] == "[key]" and entry["type"] == "string_type"):
         return ConfigurationError(
             f"{where}: the key {entry['input']} is no text.",
             code="MA-CF-014",

@@ -192,6 +192,8 @@ class SourceTable:
             windows; `window_notes` has sentences about them.
         object_id: None where the server has no `sys.tables`.
         query: of a query, its text, as `source_query.single_select` gives it.
+        where: a condition of the rules that rows must fulfil; `rows` and what the catalog says count
+            the others too.
         is_taken_in: of a view, that the rules name it.
         indexes: rowstore indexes over all rows, in the order of their ids.
         partitioned: how SQL Server partitions it; None when it does not, or does not say.
@@ -218,6 +220,7 @@ class SourceTable:
     warnings: tuple[str, ...] = ()
     refusal: str | None = None
     query: str = ""
+    where: str = ""
     is_taken_in: bool = False
 
     @property

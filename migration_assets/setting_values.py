@@ -8,8 +8,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
+
+from migration_assets.extraction_hours import ExtractionHours, time_zone
 
 MAX_SECONDS = 2_147_483
 """Timeouts reach drivers as milliseconds in 32 bits; this is 24 days."""
@@ -95,8 +98,36 @@ def _file_location(value: str) -> str:
     return str(Path(value).expanduser()) if value.startswith("~") else value
 
 
+def _secret_url(value: SecretStr) -> SecretStr:
+    """An address of a web service, of which no error may show more."""
+    text = value.get_secret_value().strip()
+    try:
+        parts = urlsplit(text)
+        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address or re.search(r"\s", text) or not text.isascii():
+        raise ValueError("an address is needed that begins with https:// or http://")
+    return SecretStr(text)
+
+
+def _hours(value: str) -> str:
+    """Hours of the day."""
+    ExtractionHours.parse(value)
+    return value
+
+
+def _time_zone(value: str) -> str:
+    """The name of a time zone."""
+    time_zone(value)
+    return value
+
+
 Host = Annotated[str, AfterValidator(_host)]
 MssqlHost = Annotated[str, AfterValidator(_mssql_host)]
 Bucket = Annotated[str, AfterValidator(_bucket)]
 WarehousePath = Annotated[str, AfterValidator(_path)]
 FileLocation = Annotated[str, AfterValidator(_file_location)]
+Hours = Annotated[str, AfterValidator(_hours)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
+SecretUrl = Annotated[SecretStr, AfterValidator(_secret_url)]

@@ -22,10 +22,12 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from migration_assets.env_file import read_env_file
 from migration_assets.errors import ConfigurationError
+from migration_assets.extraction_hours import ExtractionHours
 from migration_assets.setting_values import (
     DEFAULT_MEMORY_MB,
     LEAST_MEMORY_MB,
@@ -33,23 +35,44 @@ from migration_assets.setting_values import (
     Bucket,
     FileLocation,
     Host,
+    Hours,
     MssqlHost,
     Seconds,
+    SecretUrl,
+    TimeZone,
     WarehousePath,
 )
 
 DEFAULT_TIMEOUT_S = 30
 MAX_CONCURRENT_RUNS = 1024
 """Each run is a process."""
+MAX_POOL_LIMIT = 1000
+"""Of a pool of Dagster's."""
 _HOST_NAME = r"^[^\s;{}\[\]]+$"
 """Host names and addresses, without what would end a value in a driver's configuration."""
 RENAMED = {
     "MSSQL_DRIVER": "nothing: the ODBC driver comes with mssql-python",
-    "SPARK_JDBC_NUM_PARTITIONS": "`partitions` in migration.yaml",
-    "BATCH_SIZE": "MSSQL_BATCH_ROWS",
+    "MSSQL_SCHEMA": "`include` in migration.yaml",
     "STARROCKS_JDBC_PORT": "STARROCKS_PORT",
     "STARROCKS_HTTP_PORT": "nothing: StarRocks reads Iceberg by itself",
+    "STARROCKS_DATABASE": "`starrocks_database` in migration.yaml",
     "GLUE_DATABASE": "`namespace` in migration.yaml",
+    "TARGET_SCHEMA_SUFFIX": "`namespace_suffix` in migration.yaml",
+    "SPARK_APP_NAME": "nothing: the name is chosen",
+    "SPARK_EXECUTOR_CORES": "`spark.executor.cores` in spark_conf/spark-defaults.conf",
+    "SPARK_JDBC_NUM_PARTITIONS": "`partitions` in migration.yaml",
+    "JDBC_NUM_PARTITIONS": "`partitions` in migration.yaml",
+    "JDBC_PARTITION_COLUMN": "`partition_column` in migration.yaml",
+    "JDBC_LOWER_BOUND": "nothing: the plan finds where rows lie",
+    "JDBC_UPPER_BOUND": "nothing: the plan finds where rows lie",
+    "BATCH_SIZE": "MSSQL_BATCH_ROWS",
+    "MAX_RETRY_ATTEMPTS": "MIGRATION_RETRIES",
+    "RETRY_DELAY_SECONDS": "MIGRATION_RETRY_FIRST_WAIT_S",
+    "PROCESS_TIMEOUT_SECONDS": "MSSQL_QUERY_TIMEOUT_S and STARROCKS_INSERT_TIMEOUT_S",
+    **{
+        f"MYSQL_SOURCE_{name}": "nothing: SQL Server is the only source"
+        for name in ("HOST", "PORT", "USER", "PASSWORD", "DATABASE", "CHARSET")
+    },
 }
 """Variables of the old script that no longer do anything, and what took their place."""
 
@@ -97,6 +120,46 @@ class ApplicationIntent(StrEnum):
 
     READ_WRITE = "ReadWrite"
     READ_ONLY = "ReadOnly"
+
+
+class Authentication(StrEnum):
+    """How we sign in to SQL Server: by its own logins, Entra ID, or a Kerberos ticket.
+
+    Entra ID's are mssql-python's `Authentication`
+    (https://learn.microsoft.com/sql/connect/odbc/using-azure-active-directory).
+    """
+
+    SQL_PASSWORD = "SqlPassword"  # noqa: S105 - a name
+    ENTRA_PASSWORD = "ActiveDirectoryPassword"  # noqa: S105 - likewise
+    SERVICE_PRINCIPAL = "ActiveDirectoryServicePrincipal"
+    MANAGED_IDENTITY = "ActiveDirectoryMSI"
+    ENTRA_DEFAULT = "ActiveDirectoryDefault"
+    KERBEROS = "Kerberos"
+
+    @property
+    def has_password(self) -> bool:
+        """Whether a name and a password are sent."""
+        return self in {
+            Authentication.SQL_PASSWORD,
+            Authentication.ENTRA_PASSWORD,
+            Authentication.SERVICE_PRINCIPAL,
+        }
+
+    @property
+    def is_entra(self) -> bool:
+        """Whether Entra ID is asked."""
+        return self.value.startswith("ActiveDirectory")
+
+
+def _authentication(value: object) -> object:
+    """Accept any case, and say why what asks a person is none."""
+    text = str(value).strip()
+    if text.lower() in {"activedirectoryinteractive", "activedirectorydevicecode"}:
+        raise ValueError(
+            f"{text} would ask a person in each process of a run; sign in with `az login` and use "
+            "ActiveDirectoryDefault"
+        )
+    return {one.value.lower(): one.value for one in Authentication}.get(text.lower(), text)
 
 
 class _Settings(BaseSettings):
@@ -172,15 +235,22 @@ class _PasswordSettings(_Settings):
         return given
 
 
+LEAST_SALT = 16
+"""Characters of a salt: fewer could be tried."""
+
+
 class MssqlSettings(_PasswordSettings):
-    """How to reach SQL Server. Timeouts are in seconds."""
+    """How to reach SQL Server, and the salt that goes there. Timeouts are in seconds."""
 
     model_config = SettingsConfigDict(env_prefix="MSSQL_")
 
     host: MssqlHost
     port: int = Field(1433, ge=1, le=65535)
-    user: str = Field(min_length=1)
-    password: SecretStr
+    authentication: Annotated[Authentication, BeforeValidator(_authentication)] = (
+        Authentication.SQL_PASSWORD
+    )
+    user: str = Field("", validate_default=True)
+    password: SecretStr = Field(SecretStr(""), validate_default=True)
     database: str = Field(min_length=1)
     encrypt: Annotated[EncryptMode, BeforeValidator(_mode)] = EncryptMode.YES
     trust_server_certificate: bool = False
@@ -193,6 +263,50 @@ class MssqlSettings(_PasswordSettings):
     pool_timeout_s: Seconds = DEFAULT_TIMEOUT_S
     lock_timeout_s: Seconds = 5
     batch_rows: int = Field(65_536, ge=1)
+    mask_salt: SecretStr | None = Field(None, validation_alias="MIGRATION_MASK_SALT")
+    mask_salt_secret_id: str | None = Field(None, validation_alias="MIGRATION_MASK_SALT_SECRET_ID")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_salt(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Fetch the salt that a secret's id stands for; one that is given goes before it."""
+        # By their variables where they come from the environment, by their fields from a caller.
+        secret_id = given.get("MIGRATION_MASK_SALT_SECRET_ID") or given.get("mask_salt_secret_id")
+        if secret_id and not given.get("MIGRATION_MASK_SALT") and not given.get("mask_salt"):
+            from migration_assets.secrets_source import read_password
+
+            return {**given, "MIGRATION_MASK_SALT": read_password(secret_id, LakeSettings.load())}
+        return given
+
+    @field_validator("mask_salt")
+    @classmethod
+    def _long_enough(cls, salt: SecretStr | None) -> SecretStr | None:
+        if salt is not None and len(salt.get_secret_value()) < LEAST_SALT:
+            raise ValueError(f"a salt has {LEAST_SALT} characters or more")
+        return salt
+
+    @field_validator("user", mode="before")
+    @classmethod
+    def _is_no_blank(cls, value: object) -> object:
+        """Refuse blanks before they are cut off: then it looks as if no user were given."""
+        if isinstance(value, str) and value and not value.strip():
+            raise PydanticCustomError("string_too_short", "String should have at least 1 character")
+        return value
+
+    @field_validator("user", "password")
+    @classmethod
+    def _is_needed(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse to go without what the way to sign in needs."""
+        way = info.data.get("authentication")
+        is_given = bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
+        if not is_given and way is not None and way.has_password:
+            raise PydanticCustomError("missing", "Field required")
+        return value
+
+    @property
+    def login(self) -> str:
+        """Who signs in, for messages."""
+        return self.user or self.authentication.value
 
     @property
     def server(self) -> str:
@@ -333,6 +447,24 @@ class RetrySettings(_Settings):
         return min(wait_s, self.longest_wait_s / 1.5)
 
 
+class AlertFormat(StrEnum):
+    """What a webhook understands."""
+
+    JSON = "json"
+    SLACK = "slack"
+    TEAMS = "teams"
+
+
+class AlertSettings(_Settings):
+    """Where alerts go; docs/alerts.md."""
+
+    model_config = SettingsConfigDict(env_prefix="MIGRATION_ALERT_")
+
+    webhook_url: SecretUrl | None = None
+    format: AlertFormat = AlertFormat.JSON
+    timeout_s: Seconds = 10
+
+
 class LogFormat(StrEnum):
     """How log lines look."""
 
@@ -351,6 +483,11 @@ class ProjectSettings(_Settings):
     memory_mb: int = Field(
         DEFAULT_MEMORY_MB, ge=LEAST_MEMORY_MB, validation_alias="MIGRATION_MEMORY_MB"
     )
+    window: Hours | None = Field(None, validation_alias="MIGRATION_WINDOW")
+    window_timezone: TimeZone = Field("UTC", validation_alias="MIGRATION_WINDOW_TIMEZONE")
+    max_extractions: int | None = Field(
+        None, ge=1, le=MAX_POOL_LIMIT, validation_alias="MSSQL_MAX_EXTRACTIONS"
+    )
     table_jobs: bool = Field(True, validation_alias="MIGRATION_TABLE_JOBS")  # noqa: FBT003
     jars: str | None = Field(None, validation_alias="MIGRATION_JARS")
     log_format: LogFormat = Field(LogFormat.TEXT, validation_alias="MIGRATION_LOG_FORMAT")
@@ -360,6 +497,13 @@ class ProjectSettings(_Settings):
     def run_slots(self) -> int:
         """How many runs go at once: as many as there are cores, unless set."""
         return self.concurrent_runs or os.cpu_count() or 1
+
+    @property
+    def hours(self) -> ExtractionHours | None:
+        """When extractions may begin; None for always."""
+        if self.window is None:
+            return None
+        return ExtractionHours.parse(self.window, self.window_timezone)
 
 
 def export_env_file(path: Path = Path(".env")) -> None:
@@ -375,7 +519,7 @@ def export_env_file(path: Path = Path(".env")) -> None:
         _variable(settings, field)
         for settings in (
             *(MssqlSettings, LakeSettings, StarRocksSettings),
-            *(SparkSettings, RetrySettings, ProjectSettings),
+            *(SparkSettings, RetrySettings, AlertSettings, ProjectSettings),
         )
         for field in settings.model_fields
     }
@@ -393,4 +537,6 @@ def warn_of_renamed_settings() -> None:
     """Give one warning for each variable of the old script that no longer does anything."""
     for old, new in RENAMED.items():
         if os.environ.get(old):
-            warnings.warn(f"{old} has no effect any more; use {new}.", UserWarning, stacklevel=2)
+            reason = new.removeprefix("nothing")
+            instead = f"; use {new}" if reason == new else reason
+            warnings.warn(f"{old} has no effect any more{instead}.", UserWarning, stacklevel=2)

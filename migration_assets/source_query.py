@@ -11,7 +11,7 @@ around it, and that the commonest mistakes are told before a server is asked.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 ALIAS = "[q]"
@@ -71,6 +71,71 @@ def single_select(text: str) -> str:
         raise ValueError("a parenthesis is not closed")
     _refuse_order({token.text for token in tokens if token.depth == 0})
     return text.strip()
+
+
+def single_condition(text: str) -> str:
+    """Check the text of a condition, and return it without blanks around it.
+
+    Args:
+        text: T-SQL, as `where` in migration.yaml has it.
+
+    Raises:
+        ValueError: it is not one condition that can stand in parentheses after WHERE, or chooses
+            other rows each time; says what was found.
+    """
+    if re.search(r"\r(?!\n)|[\0\x85\u2028\u2029]", text):
+        raise ValueError("it has a control character that servers read differently")
+    tokens = list(_tokens(text))
+    if not tokens:
+        raise ValueError("it holds no condition")
+    if tokens[0].text == "WHERE":
+        raise ValueError("it begins with WHERE, which is put before it anyway")
+    for before, token in zip([None, *tokens], tokens, strict=False):
+        if token.text == ";":
+            raise ValueError("it holds a semicolon, and only one condition is taken")
+        if token.text in _NO_PART_OF_A_CONDITION and token.depth == 0:
+            raise ValueError(f"it holds {token.text}, and only one condition is taken")
+        if token.text.startswith("@"):
+            raise ValueError(f"it holds the variable {token.text}, which nobody sets")
+        _refuse_unsteady(token, before)
+        _refuse(token, "(" if before is None else before.text)
+    if tokens[-1].depth + (tokens[-1].text == "(") - (tokens[-1].text == ")"):
+        raise ValueError("a parenthesis is not closed")
+    return text.strip()
+
+
+_NO_PART_OF_A_CONDITION = frozenset(
+    {"SELECT", "UNION", "EXCEPT", "INTERSECT", "ORDER", "GROUP", "HAVING", "OPTION"}
+)
+_UNSTEADY = frozenset(
+    {
+        *("GETDATE", "GETUTCDATE", "SYSDATETIME", "SYSUTCDATETIME", "SYSDATETIMEOFFSET"),
+        *("CURRENT_TIMESTAMP", "CURRENT_DATE", "NEWID", "NEWSEQUENTIALID", "RAND"),
+        "CRYPT_GEN_RANDOM",
+    }
+)
+
+
+def _refuse_unsteady(token: _Token, before: _Token | None) -> None:
+    """Refuse clocks and random numbers: rows and their fingerprint are read one after the other."""
+    if token.text in _UNSTEADY and (before is None or before.text != "."):
+        raise ValueError(
+            f"it holds {token.text}, so it would choose other rows each time; write a fixed value"
+        )
+
+
+def filtered(source: str, columns: Sequence[str], condition: str, alias: str) -> str:
+    """The FROM item of the rows of another one that fulfil a checked condition.
+
+    Args:
+        source: a quoted name, or another derived table.
+        columns: quoted names, or expressions with names; not `*`, which hidden columns are no part of.
+        condition: empty for all rows, else as `single_condition` gives it; a comment at its end does not swallow the
+            parenthesis.
+        alias: quoted name of the result.
+    """
+    where = f" WHERE (\n{condition}\n)" if condition else ""
+    return f"(SELECT {', '.join(columns)} FROM {source}{where}) AS {alias}"
 
 
 def derived_table(query: str) -> str:

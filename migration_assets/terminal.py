@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn
 from rich.progress import Progress as BarProgress
 from rich.progress_bar import ProgressBar
@@ -20,20 +21,27 @@ from rich.table import Table
 from rich.text import Text
 
 from migration_assets.assets.translator import STAGES, Stage
+from migration_assets.assets.validation import select_tables
 from migration_assets.errors import MigrationError
+from migration_assets.trial import trial_plan
 
 if TYPE_CHECKING:
     import click
 
     from migration_assets.assets.validation import TableValidation
+    from migration_assets.evidence.model import Tail
     from migration_assets.operations.doctor import Finding
+    from migration_assets.operations.report import Files
     from migration_assets.operations.results import MigrationResult, Progress, Report
     from migration_assets.operations.status import FailedStep, PartitionStatus
+    from migration_assets.plan import MigrationPlan
     from migration_assets.spark.jars import Jar, JarState
     from migration_assets.spark.jars import Report as JarReport
 
 LINE_EVERY_S = 5.0
 """How often progress is printed where the output is not a terminal."""
+PAUSE_EVERY_S = 600.0
+"""How often it is printed there while extractions wait for their hours."""
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -82,13 +90,14 @@ def progress() -> Iterator[Report]:
         with Live(console=console, transient=True, refresh_per_second=4) as live:
             yield lambda state: live.update(_progress_line(state))
         return
-    last = 0.0
+    last, told = 0.0, ""
 
     def line(state: Progress) -> None:
-        nonlocal last
-        if time.monotonic() - last < LINE_EVERY_S:
+        nonlocal last, told
+        is_told = state.pause and state.pause == told
+        if time.monotonic() - last < (PAUSE_EVERY_S if is_told else LINE_EVERY_S):
             return
-        last = time.monotonic()
+        last, told = time.monotonic(), state.pause
         console.print(_progress_text(state), soft_wrap=True)
         sys.stdout.flush()
 
@@ -108,13 +117,20 @@ def _progress_text(state: Progress) -> str:
     parts = [f"{state.done_steps}/{state.steps} asset partitions of {state.tables} tables"]
     if state.failed_steps:
         parts.append(f"{state.failed_steps} failed")
-    if state.seconds_left is not None:
-        parts.append(f"about {duration(state.seconds_left)} left")
+    if state.done_steps + state.failed_steps < state.steps and not state.pause:
+        parts.append(left(state.seconds_left))
     if state.is_draining:
         parts.append("stopping after what runs now; Ctrl-C again to abandon it")
+    elif state.pause:
+        parts.append(state.pause)
     elif state.message:
         parts.append(state.message[:120])
     return ", ".join(parts)
+
+
+def left(seconds: float | None) -> str:
+    """`about 3 min 20 s left`; `estimating` while too little is known."""
+    return "estimating the time left" if seconds is None else f"about {duration(seconds)} left"
 
 
 def duration(seconds: float) -> str:
@@ -165,6 +181,34 @@ def print_result(result: MigrationResult, *, only_problems: bool = False) -> Non
     console.print(Text(summary, style="bold green" if result.success else "bold red"))
 
 
+def print_trial(plan: MigrationPlan, tables: Sequence[str], rows: int) -> None:
+    """Print where the rows of a trial are, what to know of them, and how they go away."""
+    chosen = select_tables(plan, tables)
+    for table in trial_plan(plan, chosen, rows).tables:
+        where = f"Iceberg {table.namespace}.{table.iceberg_table}"
+        where += f", StarRocks {table.starrocks_database}.{table.starrocks_table}"
+        console.print(f"{table.full_name}: {where}", markup=False, soft_wrap=True)
+        for warning in table.warnings:
+            console.print(Padding(Text(warning, style="yellow"), (0, 0, 0, 2)))
+    console.print("`migration-assets clean --trial` removes them.")
+
+
+def print_report(tail: Tail, files: Files) -> None:
+    """Print what the report says, and where it is."""
+    from migration_assets.evidence.page import headline
+
+    is_good, sentence = headline(tail)
+    style = {True: "bold green", False: "bold red", None: "bold yellow"}[is_good]
+    console.print(Text(sentence, style=style), soft_wrap=True)
+    totals = tail.totals
+    counts = ", ".join(
+        f"{stage.value} {_count(getattr(totals.rows, stage.value))}" for stage in STAGES
+    )
+    console.print(f"Rows: {counts}. Checks passed: {totals.checks_passed:,} of {totals.checks:,}.")
+    for path in filter(None, (files.json, files.html)):
+        console.print(f"Wrote {path}.", markup=False, soft_wrap=True)
+
+
 def print_failures(failures: Sequence[FailedStep], limit: int = 20) -> None:
     """Print why partitions failed and the command that retries each."""
     for failure in failures[:limit]:
@@ -176,6 +220,9 @@ def print_failures(failures: Sequence[FailedStep], limit: int = 20) -> None:
         console.print(f"  {failure.retry}", markup=False, style="cyan", soft_wrap=True)
     if len(failures) > limit:
         console.print(f"and {len(failures) - limit} more; see `migration-assets status --failed`")
+    code = next((failure.code for failure in failures if failure.code), "")
+    if code:
+        console.print(f"`migration-assets explain {code}` says more of a code.", soft_wrap=True)
 
 
 def status_table(statuses: Iterable[PartitionStatus]) -> Table:

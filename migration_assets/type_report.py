@@ -1,5 +1,6 @@
-"""README's table of types, rendered from `TYPE_MAPPINGS`: `python -m migration_assets.type_report`.
+"""The table of types in docs/types.md, rendered from `TYPE_MAPPINGS`, and README's shorter one.
 
+`python -m migration_assets.type_report` writes the first to its output, with `--short` the second.
 Types that become the same share a line. `n`, `p` and `s` stand for the numbers of a declaration;
 the choices are those of `migration.yaml` (`conversions.py`).
 """
@@ -32,12 +33,17 @@ _DECLARED = {
 """How T-SQL declares a type where the name in `sys.types` says less."""
 
 
-def type_table() -> str:
-    """Render every row of `TYPE_MAPPINGS` as a Markdown table, in the order of first occurrence."""
+def type_table(*, short: bool = False) -> str:
+    """Render every row of `TYPE_MAPPINGS` as a Markdown table, in the order of first occurrence.
+
+    Args:
+        short: leave out notes and choices.
+    """
+    width = _HEAD.index("Note") if short else len(_HEAD)
     names: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for row in TYPE_MAPPINGS:
-        names[_target(row)].append(_DECLARED.get(row.mssql, row.mssql))
-    lines = [_line(_HEAD), _line(["---"] * len(_HEAD))]
+        names[_target(row)[: width - 1]].append(_DECLARED.get(row.mssql, row.mssql))
+    lines = [_line(_HEAD[:width]), _line(["---"] * width)]
     lines += [_line([", ".join(sources), *target]) for target, sources in names.items()]
     return "\n".join(lines) + "\n"
 
@@ -58,4 +64,4 @@ def _line(cells: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(type_table())
+    sys.stdout.write(type_table(short="--short" in sys.argv[1:]))

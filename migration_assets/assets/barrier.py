@@ -69,7 +69,7 @@ def build_barrier_asset(table: TablePlan, spec: dg.AssetSpec) -> dg.AssetsDefini
             if not context.has_partition_key_range:
                 ((key, receipt),) = made.items()
                 yield from conclude_partition(
-                    table, specs, receipt, verdicts[key], spec.key, attempt
+                    context, table, specs, receipt, verdicts[key], spec.key, attempt
                 )
                 return
             try:
@@ -81,7 +81,7 @@ def build_barrier_asset(table: TablePlan, spec: dg.AssetSpec) -> dg.AssetsDefini
                 receipts.store.save(context.asset_key.path, receipt)
             # Only now, so that what follows begins with all receipts of one set.
             for key, receipt in made.items():
-                context.log_event(materialization(context.asset_key, receipt, table))
+                context.log_event(materialization(context, receipt, table))
                 for result in results_of(specs, verdicts[key]):
                     context.log_event(evaluation(result, key))
 

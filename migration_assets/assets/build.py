@@ -52,11 +52,6 @@ def is_valid(version: str, table: TablePlan, partition_key: str) -> bool:
     return table.holds(table_id) and range_id == table.range_id(partition_key)
 
 
-def code(language: str, text: str) -> dg.MarkdownMetadataValue:
-    """Text that the UI shows as code, to be copied."""
-    return dg.MetadataValue.md(f"```{language}\n{text}\n```")
-
-
 class VerificationConfig(dg.Config):
     """Knobs of a single run; editable in the Launchpad.
 

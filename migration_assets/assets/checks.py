@@ -35,6 +35,8 @@ ROW_COUNT = "row_count"
 FINGERPRINT = "fingerprint"
 ROWS = "rows"
 CHECKS = (ROW_COUNT, FINGERPRINT, ROWS)
+COLUMN_NAMES = "column names"
+"""Metadata of a fingerprint's check: the columns that were compared."""
 REREAD_AFTER_S = 2.0
 """A load may be visible a moment later than it is acknowledged: look again before failing."""
 SHOWN_DIFFERENCES = 20
@@ -71,6 +73,7 @@ class Verdict:
         reason: why a difference is only a warning; empty when it is an error.
         counts: named numbers of what was compared, for the metadata.
         skipped: not looked at, by the run's config.
+        columns: target columns whose aggregates were compared.
     """
 
     check: str
@@ -79,6 +82,7 @@ class Verdict:
     counts: dict[str, int] = field(default_factory=dict)
     skipped: bool = False
     unequal: str = ""
+    columns: tuple[str, ...] = ()
 
     @property
     def equal(self) -> bool:
@@ -116,7 +120,10 @@ class Verdict:
             check_name=self.check,
             severity=dg.AssetCheckSeverity.WARN if warn else dg.AssetCheckSeverity.ERROR,
             description=self.describe(),
-            metadata=dict(self.counts),
+            metadata={
+                **self.counts,
+                **({COLUMN_NAMES: list(self.columns)} if self.columns else {}),
+            },
         )
 
 
@@ -220,7 +227,7 @@ def _verdicts(
     values = [d for d in differences if d.what != "rows"]
     counts = {sides[0]: expected.rows, sides[1]: found.rows}
     compared = expected.values.keys() & found.values.keys()
-    columns = {name.rpartition(".")[0] for name in compared}
+    columns = sorted({name.rpartition(".")[0] for name in compared})
     return [
         Verdict(ROW_COUNT, rows, reason, counts),
         Verdict(
@@ -230,6 +237,7 @@ def _verdicts(
             {"columns": len(columns), "aggregates": len(compared)},
             # One side was only counted: nothing was compared, which must not look like a success.
             skipped=not compared,
+            columns=tuple(columns),
         ),
     ]
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from migration_assets import events
+from migration_assets.assets.extraction_start import await_hours
 from migration_assets.assets.pace import ask_for_patience, be_patient
 from migration_assets.assets.translator import Stage
 from migration_assets.errors import MigrationError, TransientError, coded
@@ -74,6 +75,12 @@ _first_failed: dict[tuple[str, str], float] = {}
 """Run and step to when it failed first, by the clock that nobody sets."""
 
 
+def forgive(step: StepExecutionContext, seconds: float) -> None:
+    """Count what was waited for another reason not as time in which the step failed."""
+    if (key := (step.run_id, step.step.key)) in _first_failed:
+        _first_failed[key] += seconds
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One attempt of a step, while it goes on."""
@@ -122,6 +129,8 @@ def failures(
         events.event("started")
         retries = Retries.before(context.get_step_execution_context())
         try:
+            if stage is Stage.MSSQL:
+                forgive(context.get_step_execution_context(), await_hours(context.log))
             paused_s = be_patient(context.instance, stage)
             yield Attempt(retries, tally, paused_s)
         except dg.RetryRequested:
@@ -305,6 +314,8 @@ def retry_command(table: TablePlan, partition_key: str | None = None) -> str:
     A table at a barrier is extracted whole, if it has to be.
     """
     name = shlex.quote(table.full_name)
+    if table.trial_rows:
+        return f"migration-assets run --tables {name} --limit {table.trial_rows}"
     is_whole = partition_key is None or table.at_barrier
     partitions = "" if is_whole else f" --partitions {partition_key}"
     return f"migration-assets run --failed --tables {name}{partitions}"

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from migration_assets.assets.build import asset_arguments, code, data_version
+from migration_assets.assets.build import asset_arguments, data_version
 from migration_assets.assets.checks import check_specs, conclude, count_verdict
+from migration_assets.assets.directions import partition_directions
 from migration_assets.assets.failures import failures
 from migration_assets.assets.loaded_rows import replaces_foreign_rows
 from migration_assets.assets.receipt_store import ReceiptIOManager, check_receipt
+from migration_assets.assets.shares import pace_metadata
 from migration_assets.assets.translator import Stage
 from migration_assets.iceberg.resource import LakeResource
 from migration_assets.plan import TablePlan
@@ -48,16 +50,23 @@ def build_iceberg_asset(
                 metadata={
                     "dagster/partition_row_count": receipt.rows,
                     "snapshot id": str(receipt.snapshot_id),
-                    # As Spark, Trino and Athena understand it.
-                    "query": code(
-                        "sql",
-                        f"SELECT *\nFROM {table.namespace}.{table.iceberg_table} "
-                        f"FOR VERSION AS OF {receipt.snapshot_id}\n"
-                        f"WHERE source_partition = {receipt.source_partition}",
+                    **partition_directions(
+                        Stage.ICEBERG,
+                        table,
+                        partition_key,
+                        context.run.tags,
+                        snapshot_id=receipt.snapshot_id,
                     ),
                     "files": len(receipt.files),
                     "bytes": sum(file.bytes for file in receipt.files),
-                    "seconds": round(receipt.seconds, 3),
+                    **pace_metadata(
+                        context.instance,
+                        spec.key,
+                        table,
+                        partition_key,
+                        rows=receipt.rows,
+                        seconds=receipt.seconds,
+                    ),
                     **attempt.metadata(),
                 },
                 data_version=data_version(receipt),

@@ -1,6 +1,6 @@
 """The mssql asset: rows of a key range become data files and a receipt."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,6 @@ from migration_assets.assets.build import (
     POINT_IN_TIME_TAG,
     ExtractConfig,
     asset_arguments,
-    code,
     data_version,
     memory_limit,
     point_tag,
@@ -21,15 +20,15 @@ from migration_assets.assets.checks import (
     describe_moved,
     source_verdicts,
 )
+from migration_assets.assets.directions import partition_directions
 from migration_assets.assets.extractor import Extraction
 from migration_assets.assets.failures import failures
+from migration_assets.assets.shares import pace_metadata
 from migration_assets.assets.translator import Stage
 from migration_assets.choices import Consistency
 from migration_assets.fingerprint import CUT
 from migration_assets.iceberg.resource import LakeResource
 from migration_assets.mssql.resource import MssqlResource
-from migration_assets.mssql.select import source_sql
-from migration_assets.partitioning import predicate
 from migration_assets.plan import TablePlan
 from migration_assets.receipts import ExtractReceipt
 
@@ -75,7 +74,18 @@ def build_mssql_asset(
             verdicts = source_verdicts(receipt, again)
             result = dg.MaterializeResult(
                 value=receipt,
-                metadata={**extract_metadata(receipt, table), **attempt.metadata()},
+                metadata={
+                    **extract_metadata(receipt, table, context.run.tags),
+                    **pace_metadata(
+                        context.instance,
+                        spec.key,
+                        table,
+                        partition_key,
+                        rows=receipt.rows,
+                        seconds=receipt.seconds,
+                    ),
+                    **attempt.metadata(),
+                },
                 data_version=data_version(receipt),
                 tags={POINT_IN_TIME_TAG: point_tag(receipt.point_in_time)},
             )
@@ -99,10 +109,16 @@ def consistency_metadata(receipt: ExtractReceipt) -> dict[str, Any]:
     }
 
 
-def extract_metadata(receipt: ExtractReceipt, table: TablePlan) -> dict[str, Any]:
-    """Metadata of a materialized partition."""
-    condition = predicate(table.key_range(receipt.partition_key))
-    where = "" if condition is None else f"\nWHERE {condition}"
+def extract_metadata(
+    receipt: ExtractReceipt, table: TablePlan, run_tags: Mapping[str, str]
+) -> dict[str, Any]:
+    """Metadata of a materialized partition.
+
+    Args:
+        receipt: of its extraction.
+        table: the plan of its table.
+        run_tags: of the run.
+    """
     cut = {
         column.name: receipt.fingerprint.values.get(f"{column.name}.{CUT}", 0)
         for column in table.columns
@@ -110,11 +126,11 @@ def extract_metadata(receipt: ExtractReceipt, table: TablePlan) -> dict[str, Any
     }
     return {
         "dagster/partition_row_count": receipt.rows,
-        "query": code("sql", f"SELECT *\nFROM {source_sql(table)}{where}"),
         "files": len(receipt.files),
         "bytes": sum(file.bytes for file in receipt.files),
         "seconds": round(receipt.seconds, 3),
         "rows per second": int(receipt.rows / max(receipt.seconds, 1e-6)),
         **consistency_metadata(receipt),
         **{f"values of {name} cut in StarRocks": count for name, count in cut.items()},
+        **partition_directions(Stage.MSSQL, table, receipt.partition_key, run_tags),
     }

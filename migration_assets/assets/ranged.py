@@ -60,6 +60,7 @@ def refuse_checks_alone(
 
 
 def conclude_partition(  # noqa: PLR0917 - what such a step is made of
+    context: dg.AssetExecutionContext,
     table: TablePlan,
     specs: Sequence[dg.AssetCheckSpec],
     receipt: ExtractReceipt,
@@ -75,7 +76,7 @@ def conclude_partition(  # noqa: PLR0917 - what such a step is made of
     result = dg.MaterializeResult(
         asset_key=asset_key,
         value=receipt,
-        metadata={**extract_metadata(receipt, table), **attempt.metadata()},
+        metadata={**extract_metadata(receipt, table, context.run.tags), **attempt.metadata()},
         data_version=data_version(receipt),
         tags={POINT_IN_TIME_TAG: point_tag(receipt.point_in_time)},
     )
@@ -85,13 +86,13 @@ def conclude_partition(  # noqa: PLR0917 - what such a step is made of
 
 
 def materialization(
-    asset_key: dg.AssetKey, receipt: ExtractReceipt, table: TablePlan
+    context: dg.AssetExecutionContext, receipt: ExtractReceipt, table: TablePlan
 ) -> dg.AssetMaterialization:
     """The event of an extracted partition."""
     return dg.AssetMaterialization(
-        asset_key,
+        context.asset_key,
         partition=receipt.partition_key,
-        metadata=extract_metadata(receipt, table),
+        metadata=extract_metadata(receipt, table, context.run.tags),
         tags={
             DATA_VERSION_TAG: data_version(receipt).value,
             CODE_VERSION_TAG: table.table_id,

@@ -113,9 +113,13 @@ class ReceiptStore:
         else:
             self._lake.store.write(uri, text.encode())
 
+    def listed(self, asset_path: Sequence[str]) -> list[str]:
+        """URIs of all receipts, intents and notes of an asset."""
+        return [entry.uri for entry in self._lake.store.list(self._folder(asset_path) + "/")]
+
     def delete(self, asset_path: Sequence[str]) -> int:
         """Remove all receipts and intents of an asset; returns how many."""
-        uris = [entry[0] for entry in self._lake.store.list(self._folder(asset_path) + "/")]
+        uris = self.listed(asset_path)
         self._lake.store.delete(uris)
         return len(uris)
 

@@ -45,7 +45,7 @@ from migration_assets.mssql.point_in_time import Standpoint
 from migration_assets.mssql.resource import MssqlResource
 from migration_assets.plan import TablePlan
 from migration_assets.receipts import ExtractReceipt
-from migration_assets.settings import Reader
+from migration_assets.settings import ProjectSettings, Reader
 from migration_assets.spark.extract import Extracted, extract_with_arrow, extract_with_jdbc
 from migration_assets.spark.resource import POOL, SparkResource
 from migration_assets.timeout_advice import explained
@@ -98,7 +98,7 @@ def build_spark_asset(
                     raise error
                 (receipt,) = extracted.receipts.values()
                 yield from conclude_partition(
-                    table, specs, receipt, compare(receipt), spec.key, attempt
+                    context, table, specs, receipt, compare(receipt), spec.key, attempt
                 )
             else:
                 _conclude_range(context, table, specs, extracted, compare, receipts, attempt)
@@ -119,6 +119,7 @@ def extract_with_spark(
     What concerns the whole table, or Spark itself, is every partition's error.
     """
     from migration_assets.mssql.introspection import check_columns
+    from migration_assets.mssql.jdbc import jdbc_table
     from migration_assets.mssql.point_in_time import start_watch
 
     reader, standpoint = spark.settings.reader, extraction.standpoint
@@ -126,6 +127,8 @@ def extract_with_spark(
         check_columns(mssql, extraction.table)
         if not partition_keys:
             return Extracted()
+        if reader is Reader.JDBC:
+            jdbc_table(extraction.table)  # refuses what it cannot read before a session is started
         # The arrow reader's tasks look at the counters by themselves.
         is_watched = reader is Reader.JDBC and standpoint.watched
         watch = start_watch(mssql, extraction.table) if is_watched else None
@@ -170,9 +173,15 @@ def _spark_job(
     return spark.run(
         doing,
         lambda session: readers[spark.settings.reader](
-            session, partition_keys, connections=spark.settings.mssql_connections
+            session, partition_keys, connections=_connections(spark)
         ),
     )
+
+
+def _connections(spark: SparkResource) -> int:
+    """How many ranges are read at once."""
+    most, own = ProjectSettings.load().max_extractions, spark.settings.mssql_connections
+    return own if most is None else min(own, most)
 
 
 _ROWS_OF_A_BATCH = "spark.sql.execution.arrow.maxRecordsPerBatch"
@@ -294,7 +303,7 @@ def _conclude_range(  # noqa: PLR0917 - what such a step is made of
                 errors[partition_key] = differs(table, verdicts)
             else:
                 receipts.store.save(context.asset_key.path, receipt)
-                context.log_event(materialization(context.asset_key, receipt, table))
+                context.log_event(materialization(context, receipt, table))
         except MigrationError as error:
             errors[partition_key] = error
         else:

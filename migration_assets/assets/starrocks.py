@@ -9,7 +9,6 @@ import dagster as dg
 from migration_assets.assets.build import (
     VerificationConfig,
     asset_arguments,
-    code,
     data_version,
 )
 from migration_assets.assets.checks import (
@@ -19,6 +18,7 @@ from migration_assets.assets.checks import (
     rows_verdict,
     target_verdicts,
 )
+from migration_assets.assets.directions import partition_directions
 from migration_assets.assets.failures import failures
 from migration_assets.assets.loaded_rows import LoadedRows, replaces_foreign_rows
 from migration_assets.assets.receipt_store import (
@@ -27,6 +27,7 @@ from migration_assets.assets.receipt_store import (
     check_receipt,
 )
 from migration_assets.assets.rows import compare_loaded
+from migration_assets.assets.shares import pace_metadata
 from migration_assets.assets.translator import Stage
 from migration_assets.assets.windows import loading_window
 from migration_assets.choices import VerificationLevel
@@ -35,7 +36,6 @@ from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.resource import LakeResource
 from migration_assets.plan import TablePlan
 from migration_assets.receipts import CommitReceipt, LoadReceipt
-from migration_assets.starrocks.names import native_table
 from migration_assets.starrocks.resource import StarRocksResource
 
 
@@ -99,12 +99,21 @@ def build_starrocks_asset(
                 metadata={
                     "dagster/partition_row_count": receipt.rows,
                     "snapshot id": str(snapshot_id),
-                    "query": code(
-                        "sql",
-                        f"SELECT *\nFROM {native_table(table)}\n"
-                        f"WHERE source_partition = {receipt.source_partition}",
+                    **partition_directions(
+                        Stage.STARROCKS,
+                        table,
+                        partition_key,
+                        context.run.tags,
+                        snapshot_id=snapshot_id,
                     ),
-                    "seconds": round(receipt.seconds, 3),
+                    **pace_metadata(
+                        context.instance,
+                        spec.key,
+                        table,
+                        partition_key,
+                        rows=receipt.rows,
+                        seconds=receipt.seconds,
+                    ),
                     **({"foreign rows replaced": replaced} if replaced else {}),
                     **attempt.metadata(),
                 },

@@ -9,7 +9,8 @@ from typing import Any
 
 import dagster as dg
 
-from migration_assets.choices import Engine
+from migration_assets.assets.directions import asset_directions
+from migration_assets.choices import Engine, StarRocksModel
 from migration_assets.losses import table_losses
 from migration_assets.naming import asset_names
 from migration_assets.partitioning import predicate
@@ -39,7 +40,8 @@ class MigrationTranslator:
         """`mssql/<schema>/<table>`, `iceberg/<namespace>/<table>`, `starrocks/<database>/<table>`.
 
         A name of SQL Server that Dagster cannot take (letters, digits and underscores only, once
-        it has checks) appears as its Iceberg name, which is legal and unique.
+        it has checks) appears as its Iceberg name, which is legal and unique. A trial's keys begin
+        with `trial`: receipts lie under them too, and those of the tables themselves must stay.
         """
         source = (table.source_schema, table.source_name)
         names = {
@@ -47,7 +49,8 @@ class MigrationTranslator:
             Stage.ICEBERG: (table.namespace, table.iceberg_table),
             Stage.STARROCKS: (table.starrocks_database, table.starrocks_table),
         }
-        return dg.AssetKey([stage.value, *names[stage]])
+        trial = ["trial"] if table.trial_rows else []
+        return dg.AssetKey([*trial, stage.value, *names[stage]])
 
     def asset_spec(self, stage: Stage, table: TablePlan) -> dg.AssetSpec:
         """Return key, partitions, group, kinds, owners, code version and metadata of an asset."""
@@ -58,6 +61,7 @@ class MigrationTranslator:
             description=_description(stage, table),
             group_name=dagster_name(table.source_schema),
             kinds=_kinds(stage, table),
+            owners=list(table.owners),
             # That of the rows: an evolved table is not to be made again.
             code_version=table.generation,
             partitions_def=partitions_definition(table.partition_keys),
@@ -65,6 +69,7 @@ class MigrationTranslator:
             metadata={
                 **_location(stage, table),
                 **_facts(stage, table),
+                **asset_directions(table),
                 "dagster/column_schema": _column_schema(stage, table),
                 **(
                     {}
@@ -143,6 +148,10 @@ def _location(stage: Stage, table: TablePlan) -> dict[str, str]:
 def _facts(stage: Stage, table: TablePlan) -> dict[str, Any]:
     """What an operator looks up in the plan."""
     facts: dict[str, Any] = {}
+    if table.owners:
+        facts["owners"] = ", ".join(table.owners)
+    if table.prevent_reset:
+        facts["prevent_reset"] = "its rows are not removed by any command"
     match stage:
         case Stage.MSSQL:
             if table.kind is not TableKind.TABLE:
@@ -161,8 +170,13 @@ def _facts(stage: Stage, table: TablePlan) -> dict[str, Any]:
         case Stage.ICEBERG:
             facts["partitioned by"] = "source_partition"
         case Stage.STARROCKS:
+            if table.model is not StarRocksModel.DUPLICATE:
+                facts["model"] = table.model.value
             facts["sort key"] = ", ".join(table.sort_key)
-            facts["buckets per partition"] = table.buckets
+            if table.create:
+                facts["buckets per partition"] = table.buckets
+            else:
+                facts["made by"] = "its owner in StarRocks (create: false)"
     came = dict.fromkeys(name for evolution in table.evolutions for name in evolution.added)
     if came:
         facts["columns that came later"] = (

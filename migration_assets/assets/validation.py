@@ -427,14 +427,15 @@ def _evaluations(
             )
 
 
-def _observation(translator: MigrationTranslator, found: TableValidation) -> dg.AssetObservation:
-    """What `run` reads its report's row counts from."""
+def observation(translator: MigrationTranslator, found: TableValidation) -> dg.AssetObservation:
+    """A whole table's comparison, as `run` and the report read it."""
     return dg.AssetObservation(
         asset_key=translator.asset_key(Stage.STARROCKS, found.table),
         description=found.describe() or "equal",
         metadata={
             "table": found.table.full_name,
             "difference": found.describe(),
+            "level": found.level.value,
             **{stage.value: rows for stage, rows in found.rows.items()},
         },
     )
@@ -465,7 +466,7 @@ def validate_in_run(
             table, mssql, lake, starrocks, level, translator=translator, sample=config.sample
         )
         record(context.instance, translator, found, context.run.run_id)
-        context.log_event(_observation(translator, found))
+        context.log_event(observation(translator, found))
         said = " ".join([found.describe() or "equal", *filter(None, [found.note])])
         context.log.info("%s: %s", table.full_name, said)
         if not found.valid:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,28 @@ class Group(click.Group):
 
 tables_option = click.option(
     "--tables", multiple=True, metavar="PATTERN", help="schema.table patterns; all unless given."
+)
+
+
+def _use_plan(_: click.Context, __: click.Parameter, file: str | None) -> None:
+    """Have this command, and the processes that it starts, mean another plan than the settings.
+
+    Dagster's home stays the one that it is without the option: the history of a migration does not
+    depend on where somebody has put the plan that was reviewed.
+    """
+    if file is not None:
+        from migration_assets.operations.home import home_of
+
+        os.environ.setdefault("DAGSTER_HOME", str(home_of(ProjectSettings.load())))
+        os.environ["MIGRATION_PLAN"] = file
+
+
+plan_option = click.option(
+    "--plan",
+    metavar="FILE",
+    expose_value=False,
+    callback=_use_plan,
+    help="The plan to go by, a path or s3:// URI [MIGRATION_PLAN].",
 )
 
 

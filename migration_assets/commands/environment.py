@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 
 import click
 
@@ -15,20 +16,35 @@ from migration_assets.settings import ProjectSettings
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 @click.option("--fix", is_flag=True, help="Create StarRocks' external catalog when missing.")
 @click.option("--until", type=click.Choice(["iceberg", "starrocks"]), default="starrocks")
-def doctor(*, as_json: bool, fix: bool, until: str) -> int:
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    metavar="FILE.zip",
+    help="Write what a support case needs, without secrets.",
+)
+def doctor(*, as_json: bool, fix: bool, until: str, bundle: Path | None) -> int:
     """Try every setting, connection and permission; one line each, with the remedy."""
     import dataclasses
 
+    from migration_assets.operations.bundle import check_bundle, examined, write_bundle
     from migration_assets.operations.doctor import examine
-    from migration_assets.terminal import print_finding
+    from migration_assets.terminal import console, errors, print_finding
 
-    is_fine = True
-    for finding in examine(fix=fix, until_iceberg=until == "iceberg"):
+    if bundle is not None:
+        check_bundle(bundle)
+    is_fine, findings = True, []
+    found = examine(fix=fix, until_iceberg=until == "iceberg")
+    for finding in found if bundle is None else examined(found):
+        findings.append(finding)
         is_fine = is_fine and bool(finding.ok)
         if as_json:
             click.echo(json.dumps(dataclasses.asdict(finding), ensure_ascii=False))
         else:
             print_finding(finding)
+    if bundle is not None:
+        inside = ", ".join(write_bundle(bundle, findings))
+        text = f"Wrote {bundle}: {inside}. Read them before you send it: only secrets are masked."
+        (errors if as_json else console).print(text, markup=False, soft_wrap=True)
     return OK if is_fine else FAILED
 
 

@@ -13,6 +13,7 @@ from migration_assets.commands.arguments import (
     INTERRUPTED,
     OK,
     Command,
+    plan_option,
     planned,
     tables_option,
 )
@@ -32,11 +33,22 @@ REPEAT_EVERY_S = 60
     "--from", "first", type=click.Choice(["mssql", "iceberg", "starrocks"]), default="mssql"
 )
 @click.option(
+    "--window",
+    metavar="HOURS",
+    help="Extract only in these, as 20:00-06:00 [MIGRATION_WINDOW]; commits and loads go on.",
+)
+@click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False, writable=True),
-    default=Path("report.json"),
-    show_default=True,
+    help="Where the result goes  [default: report.json; of a trial trial-report.json]",
 )
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="ROWS",
+    help="A trial: so many rows of each table, into targets named …_trial.",
+)
+@plan_option
 def run(
     *,
     tables: tuple[str, ...],
@@ -44,16 +56,24 @@ def run(
     failed: bool,
     until: str,
     first: str,
-    report: Path,
+    window: str | None,
+    report: Path | None,
+    limit: int | None,
 ) -> int:
     """Migrate: the same runs in the same Dagster instance as a click in the UI.
 
-    The first Ctrl-C lets what runs now finish, the second abandons it; `run --failed` goes on.
+    With --limit nothing of the tables' own targets and history is touched. The first Ctrl-C lets
+    what runs now finish, the second abandons it; `run --failed` goes on.
     """
     from migration_assets.assets.translator import Stage
     from migration_assets.operations.migrate import migrate
-    from migration_assets.terminal import print_result, progress
+    from migration_assets.operations.report import Files, report_run
+    from migration_assets.terminal import print_result, print_trial, progress
 
+    if limit and (
+        partitions is not None or failed or window or first != "mssql" or until == "mssql"
+    ):
+        raise click.UsageError("--limit goes with --tables, --until iceberg and --report alone.")
     keys = [key for part in (partitions or "").split(",") if (key := part.strip())]
     if partitions is not None and not keys:
         # A script whose variable is empty must not migrate everything.
@@ -62,24 +82,51 @@ def run(
             code="MA-CF-025",
             next_step="Leave it out to run all of them.",
         )
-    if not report.parent.is_dir():
-        raise ConfigurationError(
-            f"--report {report}: there is no folder {report.parent}.", code="MA-CF-028"
-        )
+    report = report or Path("trial-report.json" if limit else "report.json")
+    files = Files(json=report)
+    if window is not None:
+        _refuse_bad_window(window)
+    files.check()
     with progress() as show:
-        result = migrate(
-            tables=tables,
-            partitions=keys,
-            failed=failed,
-            first=Stage(first),
-            until=Stage(until),
-            report=show,
-        )
+        if limit:
+            from migration_assets.operations.trial import try_out
+
+            result = try_out(
+                rows=limit, tables=tables, until=Stage(until), report=show, report_file=report
+            )
+        else:
+            result = migrate(
+                tables=tables,
+                partitions=keys,
+                failed=failed,
+                first=Stage(first),
+                until=Stage(until),
+                window=window,
+                report=show,
+                report_file=report,
+            )
     print_result(result)
-    result.write(report)
+    if limit:
+        print_trial(planned(), tables, limit)
+    else:
+        report_run(result, files)
     if result.interrupted:
         return INTERRUPTED
     return OK if result.success else FAILED
+
+
+def _refuse_bad_window(text: str) -> None:
+    """Refuse hours that are none, by the name of the option.
+
+    Raises:
+        ConfigurationError: they are not.
+    """
+    from migration_assets.extraction_hours import ExtractionHours
+
+    try:
+        ExtractionHours.parse(text)
+    except ValueError as error:
+        raise ConfigurationError(f"--window: {error}.", code="MA-CF-025") from None
 
 
 @click.command(cls=Command)
@@ -87,6 +134,7 @@ def run(
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per partition.")
 @click.option("--failed", is_flag=True, help="Only what is not done, with cause and command.")
 @click.option("--watch", is_flag=True, help="Until nothing runs; exits 1 unless all is done.")
+@plan_option
 def status(*, tables: tuple[str, ...], as_json: bool, failed: bool, watch: bool) -> int:
     """Show where each table stands, from Dagster's records."""
     from migration_assets.assets.translator import MigrationTranslator
@@ -98,10 +146,11 @@ def status(*, tables: tuple[str, ...], as_json: bool, failed: bool, watch: bool)
         is_busy,
         partition_statuses,
     )
-    from migration_assets.terminal import console, print_failures, status_table
+    from migration_assets.operations.watching import Watcher, outstanding
+    from migration_assets.terminal import console, left, print_failures, status_table
 
     chosen, translator = select_tables(planned(), tables), MigrationTranslator()
-    shown_line, shown_at = "", 0.0
+    shown_done, shown_at, watcher = -1, 0.0, Watcher(translator)
     with open_instance(ProjectSettings.load()) as instance:
         while True:
             is_running = watch and is_busy(instance)
@@ -110,10 +159,11 @@ def status(*, tables: tuple[str, ...], as_json: bool, failed: bool, watch: bool)
             if not is_running:
                 break
             done = sum(one.state() is State.DONE for one in statuses)
-            text = f"{done}/{len(statuses)} partitions done"
-            if text != shown_line or time.monotonic() - shown_at >= REPEAT_EVERY_S:
+            seconds = watcher.look(statuses, outstanding(instance), time.monotonic())
+            text = f"{done}/{len(statuses)} partitions done, {left(seconds)}"
+            if done != shown_done or time.monotonic() - shown_at >= REPEAT_EVERY_S:
                 console.print(text, soft_wrap=True)
-                shown_line, shown_at = text, time.monotonic()
+                shown_done, shown_at = done, time.monotonic()
             time.sleep(5)
         shown = [one for one in statuses if not failed or one.state() is not State.DONE]
         failures = failed_steps(instance, statuses, translator)
@@ -153,6 +203,7 @@ def status(*, tables: tuple[str, ...], as_json: bool, failed: bool, watch: bool)
     metavar="ROWS",
     help="At level rows, compare about as many rows of each table.",
 )
+@plan_option
 def validate(*, tables: tuple[str, ...], level: str, until: str, sample: int | None) -> int:
     """Compare the three systems afresh, whatever Dagster remembers."""
     if sample and (level, until) != ("rows", "starrocks"):

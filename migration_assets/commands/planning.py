@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from migration_assets.commands.arguments import FAILED, OK, Command
+from migration_assets.commands.arguments import FAILED, OK, Command, tables_option
 from migration_assets.errors import MigrationError
 
 CHANGES = 2
@@ -34,12 +34,29 @@ CHANGES = 2
     metavar="NAME=VALUE",
     help="What the report estimates from, as extract_rows_per_s=100000.",
 )
+@click.option(
+    "--show-sql", is_flag=True, help="Only print the SQL of the plan there is, or of one."
+)
+@tables_option
 @click.option("-v", "--verbose", is_flag=True, help="Show what the queries cost, and the cuts.")
-def plan(*, detailed_exitcode: bool, **options: Any) -> int:
+def plan(
+    *, detailed_exitcode: bool, show_sql: bool, tables: tuple[str, ...], **options: Any
+) -> int:
     """Introspect SQL Server, apply migration.yaml, write and show the plan.
 
     Over a plan that is there: show what changes, and ask before a table's rows stop being valid.
+    --show-sql and --tables show what it will have each system do, and write nothing.
     """
+    if show_sql:
+        with_it = {"output", "fresh"}
+        if detailed_exitcode or any(options[name] for name in options.keys() - with_it):
+            raise click.UsageError("--show-sql goes with --tables, --output and --fresh alone.")
+        from migration_assets.commands.shown_statements import show_statements
+
+        show_statements(tables, options["output"], fresh=options["fresh"])
+        return OK
+    if tables:
+        raise click.UsageError("--tables goes with --show-sql: a plan is of all tables.")
     from migration_assets.commands.plan_again import PlanOptions, plan_again
 
     chosen = PlanOptions(**options)

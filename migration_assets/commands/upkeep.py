@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import click
 
-from migration_assets.commands.arguments import FAILED, OK, Command, Group, planned, tables_option
+from migration_assets.commands.arguments import (
+    FAILED,
+    OK,
+    Command,
+    Group,
+    plan_option,
+    planned,
+    tables_option,
+)
 from migration_assets.settings import ProjectSettings
 
 
@@ -32,14 +40,17 @@ def maintain(*, tables: tuple[str, ...], compact: bool, engine: str | None) -> i
 @click.command(cls=Command)
 @click.argument("tables", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@plan_option
 def reset(*, tables: tuple[str, ...], yes: bool) -> int:
     """Empty TABLES in Iceberg and StarRocks, so that a changed plan is valid again."""
     from migration_assets.assets.validation import select_tables
     from migration_assets.operations.home import open_instance
     from migration_assets.operations.reset import reset_tables
+    from migration_assets.protection import refuse_removal
 
     migration_plan = planned()
     chosen = select_tables(migration_plan, tables)
+    refuse_removal(chosen, doing="reset")
     names = ", ".join(table.full_name for table in chosen)
     if not yes:
         click.confirm(f"Delete all migrated rows of {names} in Iceberg and StarRocks?", abort=True)

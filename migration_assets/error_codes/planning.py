@@ -20,7 +20,7 @@ ENTRIES = (
         "Restore the file, or write a new one with `migration-assets plan --fresh`."),
     Entry("MA-PL-004", "the plan was written by another release",
         "The plan has a format version that this release does not read.",
-        "`grep -m1 version` of the file, and `migration-assets --version` of both installations.",
+        "The message has both format versions; `pip show migration-assets` shows the release.",
         "Use the release that wrote it, or write a new one with `migration-assets plan --fresh`."),
     Entry("MA-PL-005", "the plan was changed by hand",
         "The content of the plan does not match its id: somebody edited it, or two were merged.",

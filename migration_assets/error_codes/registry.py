@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from migration_assets.error_codes import configuration, lake, planning, runs, source, spark, target
+from migration_assets.error_codes.answers import ANSWERS
 from migration_assets.error_codes.entry import ErrorCode
 from migration_assets.faults import FaultRule
 from migration_assets.iceberg.faults import FAULTS as ICEBERG
@@ -27,7 +28,7 @@ AREAS: Mapping[str, str] = {
 
 _FAULTS: Mapping[str, Sequence[FaultRule]] = {
     "SQL Server": MSSQL,
-    "the service or its driver": ICEBERG,
+    "S3 or the catalog": ICEBERG,
     "StarRocks": STARROCKS,
 }
 
@@ -41,21 +42,14 @@ def _of_faults(system: str, rules: Sequence[FaultRule]) -> Iterator[ErrorCode]:
         rule = same[0]
         signs = ", ".join(f"`{sign}`" for one in same for sign in one.signs)
         again = " It is tried again by itself before it is shown." if rule.transient else ""
+        known = f" Recognized by {signs} ([source]({rule.source}))." if signs else ""
+        cause, see = ANSWERS[code]
         yield ErrorCode(
             code=code,
             title=rule.meaning,
-            cause=f"What {system} answered means: {rule.meaning}.{again}",
-            see=(
-                f"The message quotes {system}"
-                + (
-                    f"; it is recognized by {signs}"
-                    if signs
-                    else ", in words that no other code has"
-                )
-                + f". [What the answer means]({rule.source})."
-            ),
-            remedy=rule.next_step
-            or "The quoted words are all there is to say: do what they ask for.",
+            cause=f"{cause}{again}",
+            see=f"{see if see.endswith('.') else f'{see}.'} The message quotes {system}.{known}",
+            remedy=rule.next_step or "Do what the quoted words ask for.",
         )
 
 

@@ -86,5 +86,9 @@ ENTRIES = (
         "Compaction was asked of the engine pyiceberg, which cannot.",
         "The command's `--engine`, or the job's configuration.",
         "Use engine spark."),
+    Entry("MA-SP-050", "Spark's JDBC reader cannot read a mask by hash",
+        "SPARK_READER=jdbc reads a table that has columns masked by `hash`: its statements have no parameters, and the salt must not stand in their text.",
+        "The message names the columns; `mask` of the columns in migration_plan.json.",
+        "Set SPARK_READER=arrow, or `engine: arrow` for the table."),
 )
 # fmt: on

@@ -82,5 +82,17 @@ ENTRIES = (
         "What StarRocks sent for a column cannot be read as the planned type: the column was altered, or is shown in another form.",
         "The message names column and value.",
         "Compare the type of the column in StarRocks with the plan."),
+    Entry("MA-SR-140", "a StarRocks table that its owner makes is not there",
+        "`create: false` of migration.yaml leaves making the table to somebody else, who has not made it yet, or made it in another database.",
+        "`migration-assets plan --report plan.md` shows the statement that makes it; `SHOW TABLES FROM database` what there is.",
+        "Let its owner make it, or take `create: false` out of migration.yaml."),
+    Entry("MA-SR-141", "a StarRocks table that its owner makes is not as planned",
+        "The table of `create: false` has other columns, types, another key or other partitions than the plan.",
+        "The message lists what differs; `SHOW CREATE TABLE` shows the table.",
+        "Let its owner alter it, or say in migration.yaml what it is (`model`, `keys`, rules of columns)."),
+    Entry("MA-SR-142", "a StarRocks table is its owner's to change",
+        "The table of `create: false` would have to be altered or dropped, which only its owner does.",
+        "The message has the statements.",
+        "Let its owner run them; `migration-assets reset` empties the table."),
 )
 # fmt: on

@@ -21,6 +21,7 @@ from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.schema import iceberg_schema, partition_spec
 from migration_assets.iceberg.windows import LAST_WINDOW_PROPERTY
 from migration_assets.plan import SOURCE_PARTITION, TablePlan
+from migration_assets.protection import refuse_removal
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 TABLE_ID_PROPERTY = "migration.table-id"
 """Table property that says whose table it is, and under which plan its rows are valid."""
 
+
+TRIAL_PROPERTY = "migration.trial-rows"
+"""Table property of a trial's table, and of no other: how many rows it is of."""
 
 RESET_ID_PROPERTY = "migration.reset-id"
 """Table property: unique id of the last reset."""
@@ -57,6 +61,7 @@ def table_properties(table: TablePlan) -> dict[str, str]:
         "commit.retry.num-retries": "100",
         "commit.retry.min-wait-ms": "50",
         "commit.retry.max-wait-ms": "2000",
+        **({TRIAL_PROPERTY: str(table.trial_rows)} if table.trial_rows else {}),
     }
 
 
@@ -165,8 +170,10 @@ def reset_table(lake: Lake, table: TablePlan) -> bool:
 
     Raises:
         ExistingObjectError: it is not ours (`on_existing: replace` allows it).
+        ConfigurationError: `prevent_reset` protects it.
         CommitConflictError: other writers were first, time and again.
     """
+    refuse_removal([table], doing="reset")
     reset_id = str(uuid.uuid4())
 
     @retry_conflicts

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 
 from migration_assets.inventory_page.balance import UNEVEN, Balance
 from migration_assets.inventory_page.content import MOST_BARS, MOST_PLOTS, SPREAD_NOTE, Page
@@ -22,7 +22,7 @@ def html(page: Page) -> str:
     """Write the page down."""
     return _template().render(
         page=page,
-        plots=[_Plot(balance) for balance in page.balances[:MOST_PLOTS]],
+        plots=[BalancePlot(balance) for balance in page.balances[:MOST_PLOTS]],
         more_balances=page.balances[MOST_PLOTS:],
         most_bars=MOST_BARS,
         spread_note=SPREAD_NOTE,
@@ -30,10 +30,11 @@ def html(page: Page) -> str:
     )
 
 
-class _Plot:
+class BalancePlot:
     """A bar for each partition of a table, in SVG coordinates."""
 
     def __init__(self, balance: Balance) -> None:
+        """Lay the bars out."""
         self.table = visible(balance.table)
         self.partitions = counted(len(balance.rows), "partition")
         self.estimated = balance.estimated
@@ -59,14 +60,25 @@ class _Plot:
         self.limit_y = round(PLOT_HEIGHT * (1 - UNEVEN * balance.mean / top), 2)
 
 
-@cache
-def _template() -> Template:
+def templates(*packages: str) -> Environment:
+    """What templates are rendered by: they find those of the packages, and the parts of this one.
+
+    Args:
+        packages: names of packages beside this one, looked through first.
+    """
     environment = Environment(
-        loader=PackageLoader("migration_assets", "inventory_page"),
+        loader=ChoiceLoader(
+            [PackageLoader("migration_assets", name) for name in (*packages, "inventory_page")]
+        ),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"duration": duration, "visible": visible, "counted": counted}
-    return environment.get_template("page.html.j2")
+    return environment
+
+
+@cache
+def _template() -> Template:
+    return templates().get_template("page.html.j2")

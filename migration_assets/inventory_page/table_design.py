@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from migration_assets.choices import StarRocksModel
 from migration_assets.errors import MigrationError
 from migration_assets.plan import SOURCE_PARTITION, TablePlan
-from migration_assets.planner import MAX_SORT_COLUMNS, TABLET_BYTES
+from migration_assets.planner import TABLET_BYTES
 from migration_assets.schema import TableKind
 from migration_assets.starrocks.ddl import create_table_sql
+from migration_assets.table_model import MAX_SORT_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -46,29 +48,40 @@ def table_design(table: TablePlan, replication_num: int) -> TableDesign:
         ddl=ddl,
         refusal=refusal,
         reasons=(
-            ("Model", _model()),
+            ("Model", _model(table)),
             ("Sort key", _key(table)),
             ("Partitions", _partitions(table)),
             ("Buckets", _buckets(table)),
             ("Replicas", f"{replication_num}, as STARROCKS_REPLICATION_NUM says."),
         ),
         summary=(
-            f"DUPLICATE KEY ({', '.join(table.sort_key)}), {_counted(ranges, 'partition')}, "
+            f"{table.model.value.upper()} KEY ({', '.join(table.sort_key)}), {_counted(ranges, 'partition')}, "
             f"{_counted(table.buckets, 'bucket')} each, {_counted(tablets, 'tablet')}"
         ),
     )
 
 
-def _model() -> str:
+def _model(table: TablePlan) -> str:
+    made_by = "" if table.create else " Its owner makes the table (create: false)."
+    if table.model is not StarRocksModel.DUPLICATE:
+        return (
+            f"{table.model.value.upper()} KEY, as migration.yaml says: one row for each key, which the "
+            f"source keeps distinct. {SOURCE_PARTITION} is part of the key, as StarRocks wants of "
+            f"the column that partitions it, so rows are distinct within a partition.{made_by}"
+        )
     return (
         "DUPLICATE KEY: every row arrives as it is, also twice if the source has it twice, and a "
-        "partition can be replaced in one step (INSERT OVERWRITE)."
+        f"partition can be replaced in one step (INSERT OVERWRITE).{made_by}"
     )
 
 
 def _key(table: TablePlan) -> str:
     key = ", ".join(table.sort_key)
     kind = "primary key" if table.kind is TableKind.TABLE else "key"
+    sources = {column.name: column.source_name for column in table.columns}
+    named = tuple(sources[name] for name in table.sort_key if name in sources)
+    if named and named != table.primary_key[: len(named)]:
+        return f"{key}: the keys that migration.yaml names."
     if table.sort_key == (SOURCE_PARTITION,) or not table.sort_key:
         why = (
             f"the {table.kind.value} has no {kind}"
@@ -76,7 +89,7 @@ def _key(table: TablePlan) -> str:
             else f"StarRocks cannot sort by the {kind} ({', '.join(table.primary_key)})"
         )
         return f"{key or SOURCE_PARTITION}: {why}, so rows are spread over the buckets at random."
-    if len(table.sort_key) == len(table.primary_key):
+    if len(named) == len(table.primary_key):
         return f"{key}: the {kind} of the source, so that look-ups by it read little."
     limit = (
         f"StarRocks advises no more than {MAX_SORT_COLUMNS}"
@@ -123,6 +136,8 @@ _HOW = {
 
 def _buckets(table: TablePlan) -> str:
     spread = "at random" if table.sort_key in {(), (SOURCE_PARTITION,)} else "by the sort key"
+    if table.distributed_by:
+        spread = f"by {', '.join(table.distributed_by)}"
     if table.buckets == 1:
         return f"1 for each partition: below 1 GiB one tablet is enough; rows are spread {spread}."
     return (

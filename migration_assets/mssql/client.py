@@ -1,5 +1,7 @@
 """Connections to SQL Server: pooled pymssql for metadata and counts, mssql-python for Arrow.
 
+Where pymssql cannot sign in (Entra ID, Kerberos), mssql-python is used for both.
+
 Drivers are imported inside methods: `definitions.py` imports this module, and loading definitions
 must not load a driver. Dagster is not imported at all: Spark's executors use this client, too.
 """
@@ -19,6 +21,7 @@ from migration_assets.errors import (
     ConnectionLostError,
     MigrationError,
     ObjectNotFoundError,
+    PermanentError,
     ServerBusyError,
 )
 from migration_assets.mssql import freetds
@@ -28,14 +31,28 @@ from migration_assets.mssql.driver_errors import (
     is_wordless,
     translate,
 )
-from migration_assets.mssql.odbc import connection_string, odbc_error, require_odbc_libraries
-from migration_assets.settings import ApplicationIntent, EncryptMode, MssqlSettings
+from migration_assets.mssql.odbc import (
+    connection_string,
+    odbc_error,
+    require_odbc_libraries,
+    run_through_odbc,
+    token_error,
+)
+from migration_assets.mssql.select import GIVE_WAY
+from migration_assets.settings import (
+    ApplicationIntent,
+    Authentication,
+    EncryptMode,
+    MssqlSettings,
+)
 
 if TYPE_CHECKING:
     import mssql_python
     import pymssql
 
     from migration_assets.mssql.costs import QueryCosts
+
+    Borrowed = pymssql.Connection | mssql_python.Connection
 
 APPLICATION_NAME = "migration_assets"
 MAX_IDLE_S = 30.0
@@ -56,7 +73,7 @@ class SqlServer:
         self.settings = settings
         self._slots = threading.BoundedSemaphore(settings.pool_size)
         self._lock = threading.Lock()
-        self._idle: list[tuple[float, pymssql.Connection]] = []
+        self._idle: list[tuple[float, Borrowed]] = []
         self._closings = 0
         self.costs: QueryCosts | None = None
 
@@ -80,8 +97,8 @@ class SqlServer:
             _close(connection)
 
     @contextmanager
-    def connection(self, doing: str = "") -> Iterator[pymssql.Connection]:
-        """Lend a pymssql connection in autocommit mode.
+    def connection(self, doing: str = "") -> Iterator[Borrowed]:
+        """Lend a connection in autocommit mode: pymssql's, or mssql-python's where that cannot.
 
         It goes back to the pool, or is closed when the block raised: its state is unknown then.
 
@@ -114,7 +131,7 @@ class SqlServer:
 
         Args:
             sql: T-SQL; with `params`, `%s` marks each and `%%` is a percent sign.
-            params: values that pymssql quotes.
+            params: values that the driver quotes, or sends apart.
             doing: what for, for messages.
 
         Raises:
@@ -155,7 +172,7 @@ class SqlServer:
             error,
             server=settings.server,
             database=settings.database,
-            user=settings.user,
+            user=settings.login,
             doing=doing,
         )
 
@@ -184,7 +201,7 @@ class SqlServer:
         finally:
             self._slots.release()
 
-    def _reuse(self) -> pymssql.Connection | None:
+    def _reuse(self) -> Borrowed | None:
         while True:
             with self._lock:
                 if not self._idle:
@@ -194,13 +211,28 @@ class SqlServer:
                 return connection
             _close(connection)
 
-    def _connect(self) -> pymssql.Connection:
+    def _connect(self) -> Borrowed:
+        if self.settings.authentication is not Authentication.SQL_PASSWORD:
+            return self._connect_odbc()
         import pymssql
 
         try:
-            return self._open(self.settings.database)
+            connection = self._open(self.settings.database)
         except pymssql.Error as error:
             raise self._explained(self._asked_again(error)) from None
+        self._give_way(connection)
+        return connection
+
+    def _give_way(self, connection: Borrowed) -> None:
+        """Be the one that a deadlock ends; a server that knows no such wish is not asked twice."""
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(GIVE_WAY)
+        except Exception as error:
+            if is_driver_error(error) and isinstance(self.translated(error), PermanentError):
+                return
+            _close(connection)
+            raise
 
     def _asked_again(self, error: Exception) -> Exception:
         """What ODBC says, where pymssql does not say what the matter is.
@@ -229,11 +261,11 @@ class SqlServer:
         SQL Server refuses the login for both, with two messages of which the drivers keep one. A
         login without a database tells; it costs one more attempt, of a login that failed anyway.
         """
-        import pymssql
-
         settings = self.settings
         if not is_driver_error(error):
             return error
+        if (refused := token_error(error, settings)) is not None:
+            return refused
         meaning = self.translated(error)
         if settings.encrypt is EncryptMode.STRICT and isinstance(meaning, ConnectionLostError):
             hint = "MSSQL_ENCRYPT=strict needs SQL Server 2022 or later."
@@ -243,15 +275,30 @@ class SqlServer:
         if not isinstance(meaning, AccessDeniedError):
             return error
         try:
-            _close(self._open(""))
-        except pymssql.Error:
-            return error
+            _close(self._open_anywhere())
+        except Exception as other:
+            if not is_driver_error(other):
+                raise
+            if settings.authentication is Authentication.SQL_PASSWORD:
+                return error
+            return AccessDeniedError(
+                meaning.found,
+                code=meaning.code,
+                next_step="Check MSSQL_AUTHENTICATION, MSSQL_USER where it needs one, and that the "
+                "database has a user for it (docs/signing-in.md).",
+            )
         return ObjectNotFoundError(
             f"SQL Server {settings.server} has no database {settings.database!r} that user "
-            f"{settings.user!r} may open.",
+            f"{settings.login!r} may open.",
             code="MA-MS-004",
             next_step="Check MSSQL_DATABASE, and that the login has a user in it.",
         )
+
+    def _open_anywhere(self) -> Borrowed:
+        """Sign in to the login's own database."""
+        if self.settings.authentication is Authentication.SQL_PASSWORD:
+            return self._open("")
+        return self._open_odbc(self.settings.model_copy(update={"database": ""}))
 
     def _open(self, database: str) -> pymssql.Connection:
         import pymssql
@@ -283,22 +330,23 @@ class SqlServer:
                 raise
             raise self._explained(error) from None
         connection.timeout = self.settings.query_timeout_s
+        self._give_way(connection)
         return connection
 
-    def _open_odbc(self) -> mssql_python.Connection:
+    def _open_odbc(self, settings: MssqlSettings | None = None) -> mssql_python.Connection:
         freetds.export_authorities(self.settings)
         return _odbc_connect()(
-            connection_string(self.settings),
+            connection_string(settings or self.settings),
             autocommit=True,
             timeout=self.settings.login_timeout_s,
         )
 
 
-def run(
-    connection: pymssql.Connection, sql: str, params: Sequence[Any] = ()
-) -> list[tuple[Any, ...]]:
+def run(connection: Borrowed, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """Run one statement on a borrowed connection and fetch all its rows; none without a result."""
     with connection.cursor() as cursor:
+        if type(connection).__module__.startswith("mssql_python"):
+            return run_through_odbc(cursor, sql, params)
         if params:
             cursor.execute(sql, tuple(params))
         else:

@@ -13,6 +13,7 @@ from datetime import datetime
 from migration_assets.choices import Consistency
 from migration_assets.errors import (
     AccessDeniedError,
+    ConfigurationError,
     ExistingObjectError,
     MigrationError,
     PermanentError,
@@ -21,7 +22,7 @@ from migration_assets.errors import (
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.select import quote
 from migration_assets.plan import DatabaseSnapshot, MigrationPlan
-from migration_assets.settings import MssqlSettings
+from migration_assets.settings import ApplicationIntent, MssqlSettings
 
 _NOT_ON = {
     5: "Azure SQL Database",
@@ -95,6 +96,23 @@ def refuse_unsupported(client: SqlServer) -> None:
             "no database snapshots: before 2016 only the Enterprise edition does.",
             code="MA-MS-014",
             next_step=_OTHERWISE,
+        )
+
+
+def _refuse_secondary(client: SqlServer, what: str) -> None:
+    """Refuse to make or drop something on a server that a listener chose.
+
+    Raises:
+        ConfigurationError: the connection asks for any secondary.
+    """
+    if client.settings.application_intent is ApplicationIntent.READ_ONLY:
+        raise ConfigurationError(
+            f"With MSSQL_APPLICATION_INTENT=ReadOnly a listener may lead to another secondary each "
+            f"time, so there cannot be {what}.",
+            code="MA-MS-133",
+            next_step="Let MSSQL_HOST name the server that is read from, with "
+            "MSSQL_APPLICATION_INTENT=ReadWrite; or make the snapshot there and name it in "
+            "migration.yaml.",
         )
 
 
@@ -181,6 +199,7 @@ def create_snapshot(client: SqlServer, snapshot: DatabaseSnapshot) -> FoundSnaps
     found = find_snapshot(client, snapshot.name)
     if found is not None:
         return found
+    _refuse_secondary(client, f"the database snapshot {snapshot.name} made")
     refuse_unsupported(client)
     sql = create_sql(client, snapshot)
     doing = f"Making the database snapshot {snapshot.name}"
@@ -224,6 +243,7 @@ def drop_snapshot(client: SqlServer, snapshot: DatabaseSnapshot) -> bool:
         )
     if find_snapshot(client, snapshot.name) is None:
         return False
+    _refuse_secondary(client, f"the database snapshot {snapshot.name} dropped")
     client.query(
         f"DROP DATABASE {quote(snapshot.name)}",
         doing=f"Dropping the database snapshot {snapshot.name}",

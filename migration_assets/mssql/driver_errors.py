@@ -60,7 +60,9 @@ def translate(
     """
     number, state, text = _parts(error)
     fault = fault_of(number, state, text)
-    words = re.sub(r"Error code (0x[0-9A-Fa-f]+)", _winsock, text).strip()
+    words = re.sub(
+        r"Error code (0x[0-9A-Fa-f]+)", _winsock, _without_values(number, state, text)
+    ).strip()
     if fault.sentence:
         found = fault.sentence.format(server=server, database=database, user=user, text=words)
         found = f"{doing}: {found}" if doing else found
@@ -71,6 +73,25 @@ def translate(
     if not found.endswith((".", "!", "?")):
         found += "."
     return fault.raised(found)
+
+
+_VALUE = re.compile(r"(?P<before>\bvalue:? )(?:N?'(?:[^']|'')*'|= ?-?[\d.,]+)", re.IGNORECASE)
+"""Where SQL Server quotes data: `the varchar value 'abc'`, `value = 300`, `Truncated value: 'abc'`
+(errors 220, 232, 245, 248 and 2628,
+https://learn.microsoft.com/sql/relational-databases/errors-events/database-engine-events-and-errors)."""
+_QUOTED = re.compile(r"N?'(?:[^']|'')*'")
+_CONVERSION_STATES = ("Invalid character value for cast", "Numeric value out of range")
+_CONVERSION_NUMBERS = {220, 232, 245, 248, 2628}
+
+
+def _without_values(number: int | None, state: str, text: str) -> str:
+    """The server's words without the value that could not be converted: it may be masked data.
+
+    Whatever language they are in: where the fault is a conversion, nothing quoted stays.
+    """
+    is_conversion = number in _CONVERSION_NUMBERS or state.startswith(_CONVERSION_STATES)
+    text = _VALUE.sub(r"\g<before>(not shown)", text)
+    return _QUOTED.sub("(not shown)", text) if is_conversion else text
 
 
 def _parts(error: BaseException) -> tuple[int | None, str, str]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from migration_assets import partitioning
+from migration_assets.errors import UnsupportedError
 from migration_assets.mssql.jdbc_numbers import numbered
-from migration_assets.mssql.select import quote, source_sql
+from migration_assets.mssql.select import GIVE_WAY, masked_sql, quote
 from migration_assets.plan import TablePlan
-from migration_assets.settings import EncryptMode, MssqlSettings
+from migration_assets.settings import Authentication, EncryptMode, MssqlSettings
 
 DRIVER = "com.microsoft.sqlserver.jdbc.SQLServerDriver"
 KEY_ALIAS = "migration_assets_key"
@@ -54,15 +55,24 @@ def jdbc_options(
         settings: of the server.
         snapshot: read each range in a SNAPSHOT transaction.
         fetch_size: rows a round trip; only a server cursor heeds it, which is not the default.
+
+    Raises:
+        UnsupportedError: the driver would need libraries to sign in that Spark does not have.
     """
+    if settings.authentication is not Authentication.SQL_PASSWORD:
+        raise UnsupportedError(
+            f"SPARK_READER=jdbc signs in by SQL logins only, not by {settings.authentication.value}.",
+            code="MA-MS-132",
+            next_step="Use SPARK_READER=arrow.",
+        )
     options = {
         "driver": DRIVER,
         "user": settings.user,
         "password": settings.password.get_secret_value(),
         "queryTimeout": str(settings.query_timeout_s),
     }
-    if snapshot:
-        options["sessionInitStatement"] = "SET TRANSACTION ISOLATION LEVEL SNAPSHOT"
+    statements = [GIVE_WAY, *(["SET TRANSACTION ISOLATION LEVEL SNAPSHOT"] if snapshot else [])]
+    options["sessionInitStatement"] = "; ".join(statements)
     if fetch_size is not None:
         options["fetchsize"] = str(fetch_size)
     return options
@@ -72,10 +82,22 @@ def jdbc_table(table: TablePlan) -> str:
     """The derived table that Spark selects from: planned expressions under their target names.
 
     Dates and times are numbers in it, see `jdbc_numbers`. The raw key stands beside them, so that a predicate on it can still use an index.
+
+    Raises:
+        UnsupportedError: columns are masked by hash: this reader has no parameters, and the salt must
+            not stand in the text, which Spark shows in its UI.
     """
+    if table.mask_key:
+        hashed = [column.source_name for column in table.columns if column.mask == "hash"]
+        raise UnsupportedError(
+            f"{table.full_name}: {', '.join(hashed)} masked by hash cannot be read by Spark's JDBC "
+            "reader: the salt would stand in its statements.",
+            code="MA-SP-050",
+            next_step="Set SPARK_READER=arrow, or `engine: arrow` for the table.",
+        )
     columns = [f"{numbered(column)} AS {quote(column.name)}" for column in table.columns]
     columns += [f"{quote(key)} AS {quote(alias)}" for key, alias in _key_aliases(table).items()]
-    return f"(SELECT {', '.join(columns)} FROM {source_sql(table)}) AS source"
+    return f"(SELECT {', '.join(columns)} FROM {masked_sql(table)}) AS source"
 
 
 def jdbc_predicates(table: TablePlan, partition_keys: Sequence[str]) -> list[str]:

@@ -39,7 +39,7 @@ def numbered(column: ColumnPlan) -> str:
         bigint of microseconds since 1970-01-01 (UTC for the latter).
     """
     form = _NUMBERED.get(column.iceberg_type)
-    expression = column.select_expression
+    expression = column.expression
     return expression if form is None else form.replace("{c}", expression)
 
 

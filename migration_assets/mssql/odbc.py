@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import sys
+from collections.abc import Sequence
+from typing import Any
 
-from migration_assets.errors import ConfigurationError
-from migration_assets.settings import MssqlSettings
+from migration_assets.errors import (
+    AccessDeniedError,
+    ConfigurationError,
+    ConnectionLostError,
+    MigrationError,
+)
+from migration_assets.settings import Authentication, MssqlSettings
 
 LIBRARIES = ("libltdl.so.7", "libkrb5.so.3", "libgssapi_krb5.so.2")
 """System libraries that the driver is linked against and that its wheels do not bring."""
@@ -58,9 +66,8 @@ def connection_string(settings: MssqlSettings) -> str:
     """
     parts = {
         "Server": _braced(settings.server),
-        "Database": _braced(settings.database),
-        "UID": _braced(settings.user),
-        "PWD": _braced(settings.password.get_secret_value()),
+        **({"Database": _braced(settings.database)} if settings.database else {}),
+        **_signing_in(settings),
         "Encrypt": settings.encrypt.value,
         "TrustServerCertificate": "yes" if settings.trust_server_certificate else "no",
         **(
@@ -72,6 +79,71 @@ def connection_string(settings: MssqlSettings) -> str:
         "ConnectRetryCount": "0",
     }
     return ";".join(f"{key}={value}" for key, value in parts.items())
+
+
+def run_through_odbc(cursor: Any, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Run a statement written for pymssql on a cursor of mssql-python, and fetch all its rows.
+
+    Args:
+        cursor: of mssql-python; the caller closes it.
+        sql: T-SQL; with `params`, `%s` marks each and `%%` is a percent sign.
+        params: values.
+    """
+    if params:
+        cursor.execute(re.sub("%[s%]", lambda m: {"%s": "?", "%%": "%"}[m[0]], sql), tuple(params))
+    else:
+        cursor.execute(sql)
+    # pymssql passes over the statements of a batch that have no result by itself.
+    while cursor.description is None and cursor.nextset():
+        pass
+    return [] if cursor.description is None else [tuple(row) for row in cursor.fetchall()]
+
+
+_NO_TOKEN = "Failed to acquire an Entra ID access token"  # noqa: S105 - words
+_UNREACHABLE = {"ServiceRequestError", "ServiceResponseError", "ServiceRequestTimeoutError"}
+"""What azure-core calls it when there is no answer."""
+
+
+def token_error(error: BaseException, settings: MssqlSettings) -> MigrationError | None:
+    """What it means that Entra ID gave no token; None for any other error.
+
+    What azure-identity says names what it tried and why that failed, and no secret.
+    """
+    said = str(getattr(error, "driver_error", ""))
+    if not said.startswith(_NO_TOKEN):
+        return None
+    causes, cause = set(), error.__cause__
+    while cause is not None:
+        causes.add(type(cause).__name__)
+        cause = cause.__cause__ or cause.__context__
+    detail = " ".join(str(getattr(error, "ddbc_error", "") or said).split())[:_LONGEST]
+    found = (
+        f"Entra ID gave no token for SQL Server {settings.server} "
+        f"({settings.authentication.value}): {detail.rstrip('.')}."
+    )
+    if causes & _UNREACHABLE:
+        return ConnectionLostError(
+            found, code="MA-MS-131", next_step="Check the way to Entra ID, and proxies."
+        )
+    return AccessDeniedError(
+        found, code="MA-MS-130", next_step="See docs/signing-in.md for what each way needs."
+    )
+
+
+_LONGEST = 400
+
+
+def _signing_in(settings: MssqlSettings) -> dict[str, str]:
+    """Who we are, and how it is proved."""
+    way = settings.authentication
+    named = way.has_password or way is Authentication.MANAGED_IDENTITY
+    return {
+        **({"UID": _braced(settings.user)} if named and settings.user else {}),
+        **({"PWD": _braced(settings.password.get_secret_value())} if way.has_password else {}),
+        **({"Authentication": way.value} if way.is_entra else {}),
+        # The driver asks for a ticket of the Kerberos cache.
+        **({"Trusted_Connection": "yes"} if way is Authentication.KERBEROS else {}),
+    }
 
 
 def _braced(value: str) -> str:

@@ -20,6 +20,7 @@ from migration_assets.key_range import KeyRange
 from migration_assets.memory import FetchSize, MemoryLimit
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.driver_errors import is_driver_error
+from migration_assets.mssql.mask_salt import needs_salt, with_salt
 from migration_assets.mssql.select import fingerprint_sql, invalid_text_sql, select_sql
 from migration_assets.plan import TablePlan
 from migration_assets.receipts import READ_COMMITTED, SNAPSHOT, Fingerprint
@@ -178,8 +179,11 @@ class _Stream:
         """Run statements, the last of which gives the rows."""
         with self._translated():
             cursor = self._connection.cursor()
-            for statement in statements:
+            *before, rows = statements
+            for statement in before:
                 cursor.execute(statement)
+            salted, parameters = with_salt(rows, self._client.settings)
+            cursor.execute(salted, *parameters)
             # Only for their `close`, the driver's one way to cancel a fetch. It works once, so
             # whoever gives up the rows and the watchdog have one each.
             self._cancels = (cursor.arrow_reader(), cursor.arrow_reader())
@@ -217,7 +221,8 @@ class _Stream:
         with self._translated():
             cursor = self._connection.cursor()
             try:
-                cursor.execute(statement)
+                salted, parameters = with_salt(statement, self._client.settings)
+                cursor.execute(salted, *parameters)
                 return tuple(cursor.fetchall()[0])
             finally:
                 cursor.close()
@@ -423,7 +428,10 @@ _BEGIN_SNAPSHOT = ("SET TRANSACTION ISOLATION LEVEL SNAPSHOT", "BEGIN TRANSACTIO
 def measure_partition(
     client: SqlServer, table: TablePlan, key_range: KeyRange, level: VerificationLevel
 ) -> Fingerprint:
-    """SQL Server's aggregates of a range now, on a pooled connection; for `validate` and checks.
+    """SQL Server's aggregates of a range now; for `validate` and checks.
+
+    On a pooled connection, but where they need the salt of a mask: pymssql has no way to keep it out
+    of the statement's text.
 
     Raises:
         MigrationError: whatever the driver's error means.
@@ -432,7 +440,16 @@ def measure_partition(
     row: list[Any] = []
     try:
         for statement in fingerprint_sql(table, key_range, level):
-            row.extend(client.query(statement, doing=doing)[0])
+            row.extend(_only_row(client, statement, doing))
     except OperationTimeoutError as error:
         raise explained(error, table, key_range, query_timeout(client)) from None
     return tsql_query(table, level).decode(row)
+
+
+def _only_row(client: SqlServer, statement: str, doing: str) -> Sequence[Any]:
+    if not needs_salt(statement):
+        return client.query(statement, doing=doing)[0]
+    salted, parameters = with_salt(statement, client.settings)
+    with client.arrow_connection(doing) as connection, connection.cursor() as cursor:
+        cursor.execute(salted, *parameters)
+        return tuple(cursor.fetchall()[0])

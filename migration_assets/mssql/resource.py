@@ -20,7 +20,7 @@ class MssqlResource(dg.ConfigurableResource[SqlServer]):
     """
 
     host: str
-    user: str
+    user: str = ""
     password: str = Field(default="", repr=False)
     database: str
     database_snapshot: str = ""
@@ -38,8 +38,9 @@ class MssqlResource(dg.ConfigurableResource[SqlServer]):
         """
         with self._client_lock:
             if self._client is None:
-                given = {"host": self.host, "user": self.user, "database": self.database}
-                # Without one, the settings know it, or the secret that holds it.
+                given = {"host": self.host, "database": self.database}
+                # Not every way to sign in has both; the settings know, or the secret that holds it.
+                given |= {"user": self.user} if self.user else {}
                 given |= {"password": self.password} if self.password else {}
                 settings = MssqlSettings.load(**given)
                 if self.database_snapshot:

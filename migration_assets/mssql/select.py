@@ -11,11 +11,16 @@ from migration_assets.key_range import KeyRange
 from migration_assets.naming import bracketed
 from migration_assets.plan import TablePlan
 from migration_assets.schema import SourceTable
-from migration_assets.source_query import derived_table
+from migration_assets.source_query import derived_table, filtered
 
 MAX_SELECT_LIST = 4_000
 """SQL Server takes 4,096 expressions in a select list; a fingerprint may have more
 (https://learn.microsoft.com/sql/sql-server/maximum-capacity-specifications-for-sql-server)."""
+
+
+GIVE_WAY = "SET DEADLOCK_PRIORITY -10"
+"""What every session of ours begins with: in a deadlock it is the one that ends, and tries again
+(https://learn.microsoft.com/sql/t-sql/statements/set-deadlock-priority-transact-sql)."""
 
 
 def quote(name: str) -> str:
@@ -29,12 +34,53 @@ def table_name(schema: str, name: str) -> str:
 
 
 def source_sql(table: TablePlan | SourceTable) -> str:
-    """What stands behind FROM: the quoted name of a table or view, a query in parentheses."""
+    """What stands behind FROM: the quoted name of a table or view, a query in parentheses.
+
+    Where rules have a condition it is a derived table of the rows that fulfil it: SQL Server merges
+    that with the statement around it, and no statement can forget the condition.
+    """
+    source = unfiltered_sql(table)
+    if not table.where:
+        return source
+    return filtered(source, [quote(name) for name in _read(table)], table.where, _alias(table))
+
+
+def masked_sql(table: TablePlan) -> str:
+    """`source_sql` with masks in the place of the columns, for statements that read values.
+
+    Each mask stands there once, however often a statement names the column: a hash of each value is
+    dear, and no statement can forget it. One of a column that ranges are cut by there is none of.
+    """
+    if not any(column.mask for column in table.columns):
+        return source_sql(table)
+    masks = {c.source_name: c.select_expression for c in table.columns if c.mask}
+    columns = [quote(name) for name in _read(table) if name not in masks]
+    columns += [f"{mask} AS {quote(name)}" for name, mask in masks.items()]
+    return filtered(unfiltered_sql(table), columns, table.where, _alias(table))
+
+
+def unfiltered_sql(table: TablePlan | SourceTable) -> str:
+    """`source_sql` with the rows too that the condition of the rules leaves out."""
     if table.query:
         return derived_table(table.query)
     if isinstance(table, TablePlan):
         return table_name(table.source_schema, table.source_name)
     return table_name(table.schema, table.name)
+
+
+def _read(table: TablePlan | SourceTable) -> list[str]:
+    """Source columns that statements about a table name: no more, so that none is read for nothing."""
+    if isinstance(table, SourceTable):
+        # Nobody is sure to be allowed to read the others.
+        return [column.name for column in table.columns.columns if column.refusal is None]
+    names = [c.source_name for c in table.columns if c.mask not in {"null", "fixed"}]
+    for key_range in table.key_ranges:
+        names += [*key_range.key_columns, *key_range.hash_columns]
+    return list(dict.fromkeys(names))
+
+
+def _alias(table: TablePlan | SourceTable) -> str:
+    return quote(table.source_name if isinstance(table, TablePlan) else table.name)
 
 
 def select_sql(table: TablePlan, key_range: KeyRange, condition: str = "") -> str:
@@ -45,8 +91,8 @@ def select_sql(table: TablePlan, key_range: KeyRange, condition: str = "") -> st
         key_range: which partition.
         condition: T-SQL that rows must also fulfil; empty for all rows.
     """
-    columns = ", ".join(f"{c.select_expression} AS {quote(c.name)}" for c in table.columns)
-    return f"SELECT {columns} {_from(table, key_range, condition)}"
+    columns = ", ".join(f"{c.expression} AS {quote(c.name)}" for c in table.columns)
+    return f"SELECT {columns} {_from(masked_sql(table), key_range, condition)}"
 
 
 def fingerprint_sql(
@@ -56,7 +102,7 @@ def fingerprint_sql(
 
     It is one query unless the table is so wide that its aggregates exceed `MAX_SELECT_LIST`.
     """
-    source = _from(table, key_range)
+    source = _from(masked_sql(table), key_range)
     expressions = tsql_query(table, level).expressions
     return tuple(f"SELECT {', '.join(part)} {source}" for part in _pieces(expressions))
 
@@ -71,10 +117,10 @@ def invalid_text_sql(table: TablePlan, key_range: KeyRange, columns: Sequence[st
     """
     by_name = {column.name: column for column in table.columns}
     counts = [
-        f"COUNT_BIG(CASE WHEN {_invalid_text(by_name[name].select_expression)} THEN 1 END)"
+        f"COUNT_BIG(CASE WHEN {_invalid_text(by_name[name].expression)} THEN 1 END)"
         for name in columns
     ]
-    return f"SELECT {', '.join(counts)} {_from(table, key_range)}"
+    return f"SELECT {', '.join(counts)} {_from(masked_sql(table), key_range)}"
 
 
 def _invalid_text(expression: str) -> str:
@@ -102,11 +148,11 @@ def count_sql(schema: str, name: str) -> str:
 
 def range_count_sql(table: TablePlan, key_range: KeyRange) -> str:
     """The number of the partition and its rows, as one row."""
-    return f"SELECT {key_range.source_partition} AS p, COUNT_BIG(*) AS n {_from(table, key_range)}"
+    return f"SELECT {key_range.source_partition} AS p, COUNT_BIG(*) AS n {_from(source_sql(table), key_range)}"
 
 
-def _from(table: TablePlan, key_range: KeyRange, condition: str = "") -> str:
-    source = f"FROM {source_sql(table)}"
+def _from(rows: str, key_range: KeyRange, condition: str = "") -> str:
+    source = f"FROM {rows}"
     predicates = [p for p in (partitioning.predicate(key_range), condition) if p]
     if len(predicates) > 1:
         predicates = [f"({predicate})" for predicate in predicates]

@@ -63,7 +63,11 @@ def with_views(client: SqlServer, database: SourceDatabase, rules: Rules) -> Sou
     tables = [
         _measured(
             client,
-            replace(table, warnings=(*table.warnings, *concealed)),
+            replace(
+                table,
+                warnings=(*table.warnings, *concealed),
+                where=rules.for_table(table.full_name).where or "",
+            ),
             rules.for_table(table.full_name).key,
         )
         if table.kind is not TableKind.TABLE and table.is_candidate and table.refusal is None

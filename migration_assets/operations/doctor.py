@@ -21,6 +21,7 @@ from migration_assets.plan import TablePlan
 from migration_assets.receipts import ExtractReceipt, Fingerprint
 from migration_assets.schema import Column, MssqlType
 from migration_assets.settings import (
+    ApplicationIntent,
     EncryptMode,
     LakeSettings,
     MssqlSettings,
@@ -150,6 +151,19 @@ def _examine_mssql() -> Iterator[Finding]:
             return "SELECT and VIEW DEFINITION on the database"
         return f"no {' and no '.join(missing)} on the whole database: grants on objects may do"
 
+    def intent() -> str:
+        if client.settings.application_intent is ApplicationIntent.READ_WRITE:
+            return "ReadWrite: the primary, or whatever MSSQL_HOST is"
+        sql = "SELECT CONVERT(nvarchar(128), DATABASEPROPERTYEX(DB_NAME(), 'Updateability'))"
+        ((found,),) = client.query(sql, doing="Looking at the state of the database")
+        if found == "READ_ONLY":
+            return "ReadOnly: a readable secondary"
+        if found is None:
+            return "ReadOnly"
+        return (
+            "ReadOnly was asked for, but the database can be written: nothing routes to a secondary"
+        )
+
     def arrow() -> str:
         with client.arrow_connection("Reading one row through ODBC") as connection:
             cursor = connection.cursor()
@@ -166,6 +180,7 @@ def _examine_mssql() -> Iterator[Finding]:
                 ("connection", lambda: _first_line(client.query("SELECT @@VERSION")[0][0])),
                 ("encryption", partial(_mssql_encryption, client)),
                 ("permissions", permissions),
+                ("intent", intent),
                 ("reading through ODBC", arrow),
             ],
         )

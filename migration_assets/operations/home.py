@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migration_assets.errors import ConfigurationError
+from migration_assets.operations.pool_limits import limit_extractions
 from migration_assets.settings import ProjectSettings
 
 if TYPE_CHECKING:
@@ -30,12 +31,15 @@ concurrency:
   pools:
     granularity: op
     default_limit: {run_slots}         # steps that use one system at a time: mssql, iceberg, starrocks
-run_queue:
-  dequeue_use_threads: true
-  dequeue_num_workers: 4
-  dequeue_interval_seconds: 1
-  max_user_code_failure_retries: 10     # a code server that was killed is started anew, runs wait
-  user_code_failure_retry_delay: 10
+run_coordinator:                # Dagster's queue, which can also heed MIGRATION_WINDOW
+  module: migration_assets.operations.run_coordinator
+  class: HoursRunCoordinator
+  config:
+    dequeue_use_threads: true
+    dequeue_num_workers: 4
+    dequeue_interval_seconds: 1
+    max_user_code_failure_retries: 10   # a code server that was killed is started anew, runs wait
+    user_code_failure_retry_delay: 10
 run_retries:
   enabled: true
   max_retries: 0                # a run asks for retries with the tag dagster/max_retries
@@ -67,6 +71,14 @@ _FROM_SETTINGS = re.compile(r" +(max_concurrent_runs|default_limit): *(\d+)\b")
 """The lines of the file that a setting decides."""
 
 
+def home_of(settings: ProjectSettings) -> Path:
+    """The folder that `DAGSTER_HOME` names, else `.dagster` beside the plan; nothing is made."""
+    if "DAGSTER_HOME" in os.environ:
+        return Path(os.environ["DAGSTER_HOME"])
+    plan = Path() if settings.plan.startswith("s3://") else Path(settings.plan).parent
+    return (plan / ".dagster").resolve()
+
+
 def ensure_home(settings: ProjectSettings) -> Path:
     """Set `DAGSTER_HOME` to `.dagster` beside the plan unless it is set, and make it usable.
 
@@ -77,10 +89,8 @@ def ensure_home(settings: ProjectSettings) -> Path:
     Raises:
         ConfigurationError: there can be no such folder, or nothing can be written there.
     """
-    if "DAGSTER_HOME" not in os.environ:
-        plan = Path() if settings.plan.startswith("s3://") else Path(settings.plan).parent
-        os.environ["DAGSTER_HOME"] = str((plan / ".dagster").resolve())
-    home = Path(os.environ["DAGSTER_HOME"])
+    home = home_of(settings)
+    os.environ["DAGSTER_HOME"] = str(home)
     if not home.is_absolute():
         raise ConfigurationError(
             f"DAGSTER_HOME is {home}, which is no absolute path.",
@@ -196,4 +206,5 @@ def open_instance(settings: ProjectSettings) -> Iterator[dg.DagsterInstance]:
             next_step=f"Correct {home / 'dagster.yaml'}, or move the folder away.",
         ) from None
     with opened as instance:
+        limit_extractions(instance, settings.max_extractions)
         yield instance

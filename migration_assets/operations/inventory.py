@@ -52,6 +52,21 @@ def assumptions(assume: Sequence[str]) -> Assumptions:
     return Assumptions(concurrent_runs=slots).changed(assume)
 
 
+def inventory_of(plan: MigrationPlan, mssql: MssqlSettings) -> Inventory:
+    """Ask SQL Server what stays behind.
+
+    Raises:
+        MigrationError: it cannot be reached.
+    """
+    with SqlServer(mssql) as client:
+        return _left_behind(plan, client)
+
+
+def _left_behind(plan: MigrationPlan, client: SqlServer) -> Inventory:
+    migrated = {(t.source_schema, t.source_name) for t in plan.tables}
+    return read_inventory(client).without_views(migrated)
+
+
 def write_report(
     plan: MigrationPlan,
     path: Path,
@@ -82,8 +97,7 @@ def write_report(
     counts: dict[str, tuple[int, ...]] = {}
     notes: list[str] = []
     with SqlServer(mssql) as client:
-        migrated = {(t.source_schema, t.source_name) for t in plan.tables}
-        inventory = read_inventory(client).without_views(migrated)
+        inventory = _left_behind(plan, client)
         if measure:
             counts, notes = partition_counts(client, plan.tables)
     made = page(

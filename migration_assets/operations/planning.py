@@ -11,10 +11,12 @@ from migration_assets.errors import ConfigurationError
 from migration_assets.iceberg.lake import Lake
 from migration_assets.mssql.affected import with_affected
 from migration_assets.mssql.client import SqlServer
+from migration_assets.mssql.conditions import with_conditions, with_left_out
 from migration_assets.mssql.costs import QueryCosts
 from migration_assets.mssql.database_snapshot import refuse_unsupported
 from migration_assets.mssql.introspection import introspect
 from migration_assets.mssql.keys import measure_keys
+from migration_assets.mssql.mask_salt import salt_digest
 from migration_assets.mssql.views import with_views
 from migration_assets.mssql.windows import measure_windows
 from migration_assets.plan import MigrationPlan
@@ -40,7 +42,8 @@ def make_plan(
         mssql: the source.
         lake: where the tables go.
         rules: the user's wishes.
-        measure: count the rows that lossy conversions concern; a scan of each table with some.
+        measure: count the rows that lossy conversions concern and conditions leave out; a scan of each
+            table with some.
         costs: gets what each query cost.
         old: the plan in force, of which what still holds is taken over; None to plan from nothing.
 
@@ -52,17 +55,22 @@ def make_plan(
             refuse_unsupported(client)
         client.costs = costs
         database = with_views(client, introspect(client), rules)
+        database = with_conditions(client, database, rules)
         database = with_keys(client, database, rules)
         database = with_windows(client, database, rules, old)
         made = plan(
-            database, rules, warehouse=lake.warehouse, has_cluster=not SparkSettings.load().local
+            database,
+            rules,
+            warehouse=lake.warehouse,
+            has_cluster=not SparkSettings.load().local,
+            mask_key=salt_digest(mssql),
         )
         made = stamped(made, database, rules, warehouse=lake.warehouse)
         if old is not None:
             made = take_over(made, old, rules)
         if not measure:
             return made
-        tables = tuple(with_affected(client, table) for table in made.tables)
+        tables = tuple(with_left_out(client, with_affected(client, table)) for table in made.tables)
     return MigrationPlan(**{**dict(made), "tables": tables})
 
 

@@ -9,6 +9,7 @@ from migration_assets.assets.receipt_store import ReceiptStore
 from migration_assets.assets.translator import MigrationTranslator, Stage
 from migration_assets.iceberg.lake import Lake
 from migration_assets.plan import MigrationPlan, TablePlan
+from migration_assets.protection import refuse_removal
 from migration_assets.settings import LakeSettings, StarRocksSettings
 from migration_assets.starrocks.resource import StarRocks
 
@@ -29,11 +30,13 @@ def reset_tables(
         instance: the Dagster instance whose marks are wiped.
 
     Raises:
+        ConfigurationError: `prevent_reset` protects one of them; then nothing is touched.
         MigrationError: a system cannot be reached, or an object is not ours.
     """
     from migration_assets.iceberg.tables import reset_table
     from migration_assets.starrocks.tables import recreate_table
 
+    refuse_removal(tables, doing="reset")
     translator = MigrationTranslator()
     with Lake(LakeSettings.load()) as lake:
         starrocks = StarRocks(StarRocksSettings.load())

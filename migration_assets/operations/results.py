@@ -1,15 +1,15 @@
-"""What came of a run, and how far it is: what `run` shows, and writes to `report.json`."""
+"""What came of a run, and how far it is: what `run` shows; `report.py` writes it down."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from migration_assets.errors import ConfigurationError
+from migration_assets.assets.translator import Stage
 from migration_assets.operations.status import FailedStep
+from migration_assets.operations.time_left import TimeLeft
+from migration_assets.plan import MigrationPlan
 
 
 @dataclass
@@ -49,6 +49,9 @@ class MigrationResult:
     Attributes:
         interrupted: a person stopped it.
         failures: why each failed partition failed.
+        plan: what was migrated by; None in a result that nobody reports.
+        partition_keys: those that were selected; empty for all.
+        last: the last stage that was asked for.
     """
 
     plan_id: str
@@ -56,6 +59,9 @@ class MigrationResult:
     failures: list[FailedStep]
     seconds: float
     interrupted: bool = False
+    plan: MigrationPlan | None = None
+    partition_keys: tuple[str, ...] = ()
+    last: Stage = Stage.STARROCKS
 
     @property
     def success(self) -> bool:
@@ -64,59 +70,6 @@ class MigrationResult:
             table.status == "done" and table.valid is not False for table in self.tables
         )
 
-    def write(self, path: Path) -> None:
-        """Write `report.json`.
-
-        Raises:
-            ConfigurationError: it cannot be written there.
-        """
-        body = {
-            "version": 1,
-            "plan_id": self.plan_id,
-            "success": self.success,
-            "interrupted": self.interrupted,
-            "seconds": round(self.seconds, 1),
-            "tables": [
-                {
-                    "table": table.table,
-                    "status": table.status,
-                    "partitions": table.partitions,
-                    "done": table.done,
-                    "rows": table.rows,
-                    "attempts": table.attempts,
-                    "seconds": round(table.seconds, 1),
-                    "checks": table.checks,
-                    "checks_passed": table.checks_passed,
-                    "valid": table.valid,
-                    "difference": table.difference,
-                    "note": table.note,
-                }
-                for table in self.tables
-            ],
-            "failures": [
-                {
-                    "table": failure.table,
-                    "partition": failure.partition_key,
-                    "stage": failure.stage.value,
-                    "code": failure.code,
-                    "cause": failure.cause,
-                    "next_step": failure.next_step,
-                    "retry": failure.retry,
-                    "run_id": failure.run_id,
-                }
-                for failure in self.failures
-            ],
-        }
-        text = json.dumps(body, indent=1, ensure_ascii=False) + "\n"
-        try:
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise ConfigurationError(
-                f"The report cannot be written to {path}: {error.strerror}; what was migrated stays.",
-                code="MA-CF-028",
-                next_step="`migration-assets status` shows it.",
-            ) from None
-
 
 @dataclass
 class Progress:
@@ -124,7 +77,10 @@ class Progress:
 
     Attributes:
         steps: asset partitions to make; `done_steps`, `failed_steps` those that ended.
-        weight: rows to move through all stages, `done_weight` those that were.
+        weight: rows to move through all stages, `done_weight` those that were, or never will be
+            because their steps failed.
+        pause: what is waited for, and until when; empty where nothing is.
+        time_left: what the estimate is made from.
     """
 
     steps: int
@@ -135,15 +91,19 @@ class Progress:
     done_weight: int = 0
     started: float = field(default_factory=time.monotonic)
     message: str = ""
+    pause: str = ""
     is_draining: bool = False
+    time_left: TimeLeft = field(default_factory=TimeLeft)
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimate from the weight done so far; None before there is any."""
-        elapsed = time.monotonic() - self.started
-        if self.done_weight == 0:
-            return None
-        return elapsed * (self.weight - self.done_weight) / self.done_weight
+        """Estimate from the pace so far; None while too little is known."""
+        return self.time_left.estimate(time.monotonic() - self.started)
+
+    def end(self, stage: str, weight: int, *, made: bool) -> None:
+        """Take off the work of a step that ended."""
+        self.done_weight += weight
+        self.time_left.end(stage, weight, made=made)
 
 
 Report = Callable[[Progress], None]

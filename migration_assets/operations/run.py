@@ -14,6 +14,7 @@ from migration_assets.assets.barrier import refuse_part
 from migration_assets.assets.translator import STAGES, MigrationTranslator, Stage
 from migration_assets.assets.validation import select_tables
 from migration_assets.errors import ConfigurationError
+from migration_assets.extraction_hours import ExtractionHours, waits_until
 from migration_assets.jobs import VALIDATE_JOB
 from migration_assets.operations.results import MigrationResult, Progress, Report, TableResult
 from migration_assets.operations.schedule import Schedule, Work, stages_between
@@ -95,6 +96,8 @@ def run_migration(
     report: Report = lambda _: None,
     validate: bool = True,
     translator: MigrationTranslator | None = None,
+    hours: ExtractionHours | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> MigrationResult:
     """Make the selected asset partitions, and compare row counts at the end.
 
@@ -106,6 +109,8 @@ def run_migration(
         report: called after every step and twice a second.
         validate: whether to compare whole tables at the end of a run down to StarRocks.
         translator: as given to `build_definitions`.
+        hours: in which extractions may begin; the rest goes on outside of them. None for always.
+        tags: of the Dagster runs, beside ours.
 
     Raises:
         ConfigurationError: the selection names nothing that the plan has.
@@ -116,7 +121,7 @@ def run_migration(
     tables = select_tables(plan, selection.tables)
     work = list(_work(instance, tables, selection, translator))
     narrowed = {t.full_name: narrowed_windows(instance, t, translator) for t in tables}
-    schedule = Schedule(plan, work, translator, narrowed)
+    schedule = Schedule(plan, work, translator, narrowed, tags=tags)
     results = {
         table.full_name: TableResult(table.full_name, partitions)
         for table in tables
@@ -127,9 +132,12 @@ def run_migration(
         weight=sum(item.weight for item in work),
         tables=len({item.table.full_name for item in work}),
     )
+    for item in work:
+        for stage in item.stages:
+            progress.time_left.plan(stage.value, item.step_weight)
     broken: list[BatchEnded] = []
     interrupts = _Interrupts()
-    with contextlib.suppress(KeyboardInterrupt), Workers(run_slots) as workers, interrupts:
+    with contextlib.suppress(KeyboardInterrupt), Workers(run_slots, hours) as workers, interrupts:
         for event in workers.run(schedule.first()):
             workers.draining = interrupts.count > 0
             _account(event, instance, progress, results, schedule)
@@ -138,6 +146,8 @@ def run_migration(
             if isinstance(event, BatchEnded) and event.message:
                 broken.append(event)
             progress.is_draining = workers.draining
+            opening = workers.opening
+            progress.pause = "" if hours is None or opening is None else waits_until(hours, opening)
             report(progress)
         if validate and selection.last is Stage.STARROCKS and not interrupts.count:
             progress.message = "comparing row counts"
@@ -162,6 +172,9 @@ def run_migration(
         failures=failures,
         seconds=time.monotonic() - started,
         interrupted=interrupts.count > 0,
+        plan=plan,
+        partition_keys=tuple(selection.partition_keys),
+        last=selection.last,
     )
 
 
@@ -268,7 +281,7 @@ def _account(
     if isinstance(event, PartitionMade):
         item = schedule.made(event)
         progress.done_steps += 1
-        progress.done_weight += item.step_weight
+        progress.end(Stage.MSSQL.value, item.step_weight, made=True)
     elif isinstance(event, StepEnded) and (items := schedule.items(event)):
         result = results[items[0].table.full_name]
         result.attempts += event.outcome != "skipped"
@@ -276,15 +289,23 @@ def _account(
             return
         result.seconds += event.seconds
         progress.message = event.message.splitlines()[0] if event.message else progress.message
+        stage = schedule.stage(event, items[0]).value
         if event.batch.partition_range is not None:
-            # What it made was told partition by partition.
-            progress.failed_steps += sum(not schedule.is_made(event, item) for item in items)
+            # What it made was told partition by partition; what it did not ends the later stages.
+            lost = [item for item in items if not schedule.is_made(event, item)]
+            progress.failed_steps += len(lost)
+            for item in lost:
+                for one in item.stages:
+                    progress.end(one.value, item.step_weight, made=False)
+            if made := sum(item.step_weight for item in items if item not in lost):
+                progress.time_left.took(stage, made, event.seconds)
             return
         if event.outcome == "done":
             progress.done_steps += 1
+            progress.time_left.took(stage, items[0].step_weight, event.seconds)
         else:
             progress.failed_steps += 1
-        progress.done_weight += items[0].step_weight
+        progress.end(stage, items[0].step_weight, made=event.outcome == "done")
     elif isinstance(event, BatchEnded) and event.message:
         progress.message = event.message
         run = instance.get_run_by_id(event.batch.run_id)
@@ -342,7 +363,9 @@ def _note_emptied(tables: Sequence[TablePlan], results: Mapping[str, TableResult
     """Say which tables have no rows any more: equal in all systems, but perhaps not as meant."""
     for table in tables:
         result = results.get(table.full_name)
-        if result is not None and result.rows.get(Stage.MSSQL.value) == 0 and table.rows:
+        # Of the rows that a condition leaves, nobody knows how many there were.
+        emptied = table.rows and not table.where
+        if result is not None and result.rows.get(Stage.MSSQL.value) == 0 and emptied:
             result.note = (
                 f"SQL Server has no rows of {table.full_name}: about {table.rows:,} when it was "
                 "planned. Was it truncated? The targets have none either now."

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import dagster as dg
-from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
+from dagster._core.launcher import (
+    CheckRunHealthResult,
+    DefaultRunLauncher,
+    LaunchRunContext,
+    WorkerStatus,
+)
 
+from migration_assets.operations.pool_limits import limit_extractions
 from migration_assets.operations.status import cause_of_death
+from migration_assets.settings import ProjectSettings
 
 
 class LocalRunLauncher(DefaultRunLauncher):
@@ -15,6 +22,11 @@ class LocalRunLauncher(DefaultRunLauncher):
     STARTED, its backfill does not end, and its slots are taken for good.
     https://docs.dagster.io/deployment/execution/run-monitoring#detecting-run-worker-crashes
     """
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Start the run, after MSSQL_MAX_EXTRACTIONS was heeded: no command may have been typed."""
+        limit_extractions(self._instance, ProjectSettings.load().max_extractions)
+        super().launch_run(context)
 
     @property
     def supports_check_run_worker_health(self) -> bool:

@@ -71,6 +71,8 @@ class Schedule:
         work: Sequence[Work],
         translator: MigrationTranslator,
         narrowed: Mapping[str, Collection[str]] | None = None,
+        *,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         """Take over what is to be made.
 
@@ -79,7 +81,9 @@ class Schedule:
             work: what is to be made.
             translator: gives the asset keys.
             narrowed: table to the keys of its time windows that have got an end.
+            tags: of every run, beside the plan's.
         """
+        self._tags = {PLAN_TAG: plan.plan_id, **(tags or {})}
         self._plan = plan
         self._work = work
         self._ready, self._waiting, self._awaited = _parted(work, narrowed or {})
@@ -148,6 +152,11 @@ class Schedule:
         item = self._owners.get((event.asset_path, event.batch.partition_key or ""))
         return [] if item is None else [item]
 
+    def stage(self, event: StepEnded, item: Work) -> Stage:
+        """The stage of a step that makes an item."""
+        paths = {self._path(stage, item.table): stage for stage in STAGES}
+        return paths[event.asset_path]
+
     def made(self, event: PartitionMade) -> Work:
         """Note that a step of many partitions has made one of them; returns which."""
         item = self._owners[event.asset_path, event.partition_key]
@@ -162,22 +171,28 @@ class Schedule:
         return tuple(self._translator.asset_key(stage, table).path)
 
     def _batches(self, work: Iterable[Work]) -> Iterator[Batch]:
-        """Gather work into runs: one job and one partition key each, small tables together."""
-        groups: dict[tuple[str, str], list[Work]] = defaultdict(list)
+        """Gather work into runs: one job and one partition key each, small tables together.
+
+        What only has to be committed or loaded stays apart: extractions may have to wait.
+        """
+        groups: dict[tuple[str, str, bool], list[Work]] = defaultdict(list)
         for item in work:
-            groups[job_of(item.table, self._plan), item.partition_key].append(item)
-        for (job, partition_key), items in groups.items():
+            extracts = Stage.MSSQL in item.stages
+            groups[job_of(item.table, self._plan), item.partition_key, extracts].append(item)
+        for (job, partition_key, extracts), items in groups.items():
             chosen: list[Work] = []
             for item in sorted(items, key=lambda item: item.weight):
                 rows = sum(one.weight for one in chosen) + item.weight
                 steps = sum(len(one.stages) for one in chosen)
                 if chosen and (rows > ROWS_PER_BATCH * len(STAGES) or steps >= STEPS_PER_BATCH):
-                    yield self._batch(job, partition_key, chosen)
+                    yield self._batch(job, partition_key, chosen, extracts=extracts)
                     chosen = []
                 chosen.append(item)
-            yield self._batch(job, partition_key, chosen)
+            yield self._batch(job, partition_key, chosen, extracts=extracts)
 
-    def _batch(self, job: str, partition_key: str, items: Sequence[Work]) -> Batch:
+    def _batch(
+        self, job: str, partition_key: str, items: Sequence[Work], *, extracts: bool
+    ) -> Batch:
         return Batch(
             job=job,
             partition_key=partition_key,
@@ -185,7 +200,8 @@ class Schedule:
                 self._path(stage, item.table) for item in items for stage in item.stages
             ),
             weight=sum(item.weight for item in items),
-            tags={PLAN_TAG: self._plan.plan_id, **_replacing(items)},
+            tags={**self._tags, **_replacing(items)},
+            extracts=extracts,
         )
 
     def _ranged_batches(self, work: Sequence[Work]) -> Iterator[Batch]:
@@ -207,7 +223,8 @@ class Schedule:
                 asset_paths=tuple(paths),
                 # What follows can only begin when it is done: it goes before all others.
                 weight=sum(item.weight for item in self._work),
-                tags={PLAN_TAG: self._plan.plan_id},
+                tags=self._tags,
+                extracts=True,
             )
             self._ranged[batch.run_id] = items
             yield batch

@@ -447,13 +447,21 @@ def _is_lock_held(run: dg.DagsterRun) -> bool | None:
     return None if name is None or home is None else is_held(Path(home), name)
 
 
-def is_busy(instance: dg.DagsterInstance) -> bool:
-    """Whether a run is queued or going, or a backfill is not over."""
+def unfinished_runs(
+    instance: dg.DagsterInstance, limit: int | None = None
+) -> Sequence[dg.DagsterRun]:
+    """Runs that are queued or going."""
     import dagster as dg
-    from dagster._core.execution.backfill import BulkActionStatus
 
     unfinished = [status for status in dg.DagsterRunStatus if status.value not in _FINISHED]
-    if instance.get_runs(dg.RunsFilter(statuses=unfinished), limit=1):
+    return instance.get_runs(dg.RunsFilter(statuses=unfinished), limit=limit)
+
+
+def is_busy(instance: dg.DagsterInstance) -> bool:
+    """Whether a run is queued or going, or a backfill is not over."""
+    from dagster._core.execution.backfill import BulkActionStatus
+
+    if unfinished_runs(instance, limit=1):
         return True
     return bool(instance.get_backfills(status=BulkActionStatus.REQUESTED, limit=1))
 

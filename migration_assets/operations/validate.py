@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from migration_assets.assets.translator import MigrationTranslator, Stage
 from migration_assets.assets.validation import (
     TableValidation,
+    observation,
     record,
     select_tables,
     validate_table,
@@ -67,6 +68,8 @@ def validate(
             )
             if instance is not None:
                 record(instance, translator, found, run_id)
+                if last is Stage.STARROCKS:
+                    instance.report_runless_asset_event(observation(translator, found))
             yield found
     finally:
         mssql.close()

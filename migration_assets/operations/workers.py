@@ -19,6 +19,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from migration_assets.assets.history import speed_up
 from migration_assets.errors import MigrationError, coded
+from migration_assets.extraction_hours import ExtractionHours
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -60,6 +62,7 @@ class Batch:
         partition_range: first and last key of a run of several; `partition_key` is None then.
         asset_paths: asset keys' paths; empty for a job without assets.
         weight: expected rows, for the order of work and the progress.
+        extracts: it reads from SQL Server, so it begins within the hours of MIGRATION_WINDOW only.
     """
 
     job: str
@@ -67,6 +70,7 @@ class Batch:
     asset_paths: tuple[tuple[str, ...], ...]
     partition_range: tuple[str, str] | None = None
     weight: int = 0
+    extracts: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
     run_config: Mapping[str, Any] = field(default_factory=dict)
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -112,9 +116,15 @@ Event = StepEnded | PartitionMade | BatchEnded
 class Workers:
     """A fixed number of worker processes. Use as a context manager; leaving it ends them."""
 
-    def __init__(self, count: int) -> None:
-        """Start no process yet."""
+    def __init__(self, count: int, hours: ExtractionHours | None = None) -> None:
+        """Start no process yet.
+
+        Args:
+            count: of processes.
+            hours: in which batches that extract may begin; None for always.
+        """
         self._count = count
+        self._hours = hours
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(LIBRARIES))
         self._busy: dict[Connection, tuple[BaseProcess, Batch, int]] = {}
@@ -142,6 +152,13 @@ class Workers:
         """Batches that workers execute now."""
         return [batch for _process, batch, _runs in self._busy.values()]
 
+    @property
+    def opening(self) -> datetime | None:
+        """When extractions begin again, if there are any that wait for it, else None."""
+        if self._hours is None or not any(one.extracts for one in [*self._waiting, *self.running]):
+            return None
+        return self._hours.opening(datetime.now(UTC))
+
     def run(self, batches: Sequence[Batch]) -> Iterator[Event | None]:
         """Execute the batches, heaviest first, and yield what happens.
 
@@ -152,8 +169,10 @@ class Workers:
         self._waiting = []
         self.add(batches)
         while self._busy or (self._waiting and not self.draining):
-            while self._waiting and not self.draining and len(self._busy) < self._count:
-                self._start(self._waiting.pop())
+            while not self.draining and len(self._busy) < self._count:
+                if (batch := self._next()) is None:
+                    break
+                self._start(batch)
             for connection in wait(list(self._busy), timeout=0.5):
                 if isinstance(connection, Connection):
                     yield self._receive(connection)
@@ -161,7 +180,19 @@ class Workers:
 
     def add(self, batches: Sequence[Batch]) -> None:
         """Execute these, too, in the order of weight; while `run` is being iterated."""
-        self._waiting = sorted([*self._waiting, *batches], key=lambda batch: batch.weight)
+        # Where extractions may have to wait, in a worker that waits with them, the others go first.
+        self._waiting = sorted(
+            [*self._waiting, *batches],
+            key=lambda batch: (self._hours is not None and not batch.extracts, batch.weight),
+        )
+
+    def _next(self) -> Batch | None:
+        """The next batch, None where there is none that may begin."""
+        is_open = self.opening is None
+        for position in reversed(range(len(self._waiting))):
+            if is_open or not self._waiting[position].extracts:
+                return self._waiting.pop(position)
+        return None
 
     def _start(self, batch: Batch) -> None:
         while self._idle:

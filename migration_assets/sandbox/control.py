@@ -178,9 +178,15 @@ class StatementLog:
             self._file = (directory / f"{name}.jsonl").open("a", encoding="utf-8")
 
     @contextmanager
-    def record(self, connection: int, statement: str) -> Iterator[dict[str, Any]]:
-        """Time a statement; what the body puts into the yielded dict goes into the line."""
-        entry: dict[str, Any] = {"at": time.time(), "connection": connection}
+    def record(self, connection: int, statement: str, **more: Any) -> Iterator[dict[str, Any]]:
+        """Time a statement; what the body puts into the yielded dict goes into the line.
+
+        Args:
+            connection: its number.
+            statement: its text.
+            more: what else to say of the connection.
+        """
+        entry: dict[str, Any] = {"at": time.time(), "connection": connection, **more}
         entry |= {"statement": statement, "outcome": "ok"}
         started = time.perf_counter()
         self._write({**entry, "outcome": "received"})

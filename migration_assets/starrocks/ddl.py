@@ -6,11 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from migration_assets.choices import StarRocksModel
 from migration_assets.errors import ConfigurationError, PlanError, UnsupportedError
 from migration_assets.naming import bracketed
 from migration_assets.plan import SOURCE_PARTITION, TablePlan, TargetColumn
 from migration_assets.settings import CatalogType, LakeSettings, StarRocksSettings
 from migration_assets.starrocks.names import Named, literal, native_table, quote
+from migration_assets.table_model import key_type_refusal
 
 _MASK = "***"
 _PLAN_AGAIN = "Run `migration-assets plan` to write a new plan."
@@ -27,9 +29,6 @@ _WITHOUT_LENGTH = (
     *("BOOLEAN", "TINYINT", "SMALLINT", "INT", "BIGINT", "LARGEINT", "FLOAT", "DOUBLE"),
     *("DATE", "DATETIME", "STRING", "JSON"),
 )
-_NO_KEY = ("FLOAT", "DOUBLE", "JSON", "VARBINARY")
-"""Types that StarRocks refuses in a sort key or as first column (newer versions take VARBINARY,
-the documentation advises against it)."""
 
 
 def create_database_sql(database: str) -> str:
@@ -51,23 +50,38 @@ def create_table_sql(table: TablePlan, replication_num: int) -> str:
     key = key_columns(table)
     columns = ",\n  ".join(_column_sql(column) for column in ordered_columns(table))
     quoted_key = ", ".join(quote(column.name, Named.COLUMN) for column in key)
-    # A heap has nothing worth hashing, and `source_partition` has one value in a partition: all its
-    # rows would lie in one bucket.
-    hashed = all(column.name != SOURCE_PARTITION for column in key)
-    spread = f"HASH({quoted_key})" if hashed else "RANDOM"
+    hashed = ", ".join(quote(name, Named.COLUMN) for name in hash_columns(table))
+    spread = f"HASH({hashed})" if hashed else "RANDOM"
+    properties = {"replication_num": str(replication_num), **table.properties}
+    listed = ", ".join(f'"{name}" = "{value}"' for name, value in properties.items())
     # The order of these clauses is the grammar's (StarRocks.g4). Why each:
-    #   DUPLICATE KEY  without it StarRocks takes the first columns, whatever their types.
+    #   … KEY          without it StarRocks takes the first columns, whatever their types.
     #   PARTITION BY   by value: a LIST table refuses an overwrite of a partition that is not there
     #                  yet ("No partition specified in partition lists").
     #   BUCKETS        left out, StarRocks chooses by the number of backends, for each partition.
     return (
         f"CREATE TABLE {native_table(table)} (\n  {columns}\n)\n"
-        f"DUPLICATE KEY ({quoted_key})\n"
+        f"{table.model.value.upper()} KEY ({quoted_key})\n"
         f"COMMENT {literal(table_comment(table))}\n"
         f"PARTITION BY ({quote(SOURCE_PARTITION, Named.COLUMN)})\n"
         f"DISTRIBUTED BY {spread} BUCKETS {table.buckets}\n"
-        f'PROPERTIES ("replication_num" = "{replication_num}")'
+        f"PROPERTIES ({listed})"
     )
+
+
+def hash_columns(table: TablePlan) -> tuple[str, ...]:
+    """Columns by whose hash rows are spread over the buckets; empty for at random.
+
+    A heap has nothing worth hashing, and `source_partition` has one value in a partition: all its
+    rows would lie in one bucket.
+
+    Raises:
+        PlanError: as `key_columns`.
+        UnsupportedError: likewise.
+    """
+    if table.distributed_by:
+        return table.distributed_by
+    return tuple(c.name for c in key_columns(table) if c.name != SOURCE_PARTITION)
 
 
 def key_columns(table: TablePlan) -> tuple[TargetColumn, ...]:
@@ -94,14 +108,29 @@ def key_columns(table: TablePlan) -> tuple[TargetColumn, ...]:
                 next_step=_PLAN_AGAIN,
             )
         column = by_name[name]
-        if column.starrocks_type.startswith(_NO_KEY):
+        if reason := key_type_refusal(table.model, column.starrocks_type):
             raise UnsupportedError(
                 f"Table {table.full_name}: column {name} of type {column.starrocks_type} cannot be "
-                "in a StarRocks sort key.",
+                f"in a StarRocks sort key: {reason}.",
                 code="MA-SR-105",
-                next_step="Choose another sort_key in migration.yaml.",
+                next_step="Choose other `keys` in migration.yaml.",
+            )
+        if column.nullable and table.model is StarRocksModel.PRIMARY:
+            raise UnsupportedError(
+                f"Table {table.full_name}: column {name} takes NULL, which a StarRocks primary key "
+                "does not.",
+                code="MA-SR-105",
+                next_step="Choose other `keys` in migration.yaml, or run "
+                "`migration-assets plan --fresh` where it takes no NULL any more.",
             )
         key.append(column)
+    if table.model is not StarRocksModel.DUPLICATE and partition not in key:
+        raise PlanError(
+            f"Table {table.full_name}: the key of a table of model {table.model.value} must have "
+            f"{SOURCE_PARTITION}, by which it is partitioned.",
+            code="MA-PL-006",
+            next_step=_PLAN_AGAIN,
+        )
     return tuple(key)
 
 
@@ -163,9 +192,10 @@ def table_comment(table: TablePlan) -> str:
 
 
 def source_name(table: TablePlan) -> str:
-    """The source, unambiguous: `[server].[database].[schema].[table]`."""
+    """The source, unambiguous: `[server].[database].[schema].[table]`; of a trial with that word."""
     parts = (table.source_server, table.source_database, table.source_schema, table.source_name)
-    return ".".join(bracketed(part) for part in parts)
+    name = ".".join(bracketed(part) for part in parts)
+    return f"{name} (trial)" if table.trial_rows else name
 
 
 def table_id_of(comment: str) -> str | None:

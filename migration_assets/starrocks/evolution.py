@@ -21,7 +21,7 @@ from migration_assets.evolution import is_wider
 from migration_assets.plan import TablePlan, TargetColumn
 from migration_assets.starrocks import ddl
 from migration_assets.starrocks.names import Named, literal, native_table, quote, subject
-from migration_assets.starrocks.tables import ExistingTable, find_table
+from migration_assets.starrocks.tables import ExistingTable, find_table, mark
 
 if TYPE_CHECKING:
     from migration_assets.starrocks.resource import StarRocks
@@ -95,11 +95,18 @@ def evolve_table(
             if not changes:
                 break
             name, statement = changes[0]
+            if not table.create:
+                raise SchemaDriftError(
+                    f"{subject(table)} is not altered, create: false leaves that to its owner; it "
+                    f"needs {'; '.join(sql for _, sql in changes)}.",
+                    code="MA-SR-142",
+                    next_step="Let its owner run that, then run the command again.",
+                )
             _start(client, table, statement)
             _await_job(client, table, timeout_s)
             _expect(client, table, name)
             done.append(name)
-        client.execute(ddl.set_comment_sql(table), about=subject(table))
+        mark(client, table)
     return done
 
 

@@ -31,6 +31,7 @@ def of_env(
 
 SETTINGS = [
     setting(Kind.SETTINGS, "MSSQL_ENCRYPT", "maybe", "MSSQL_ENCRYPT", "'no', 'yes' or 'strict'"),
+    setting(Kind.SETTINGS, "MIGRATION_MASK_SALT", "short", "MIGRATION_MASK_SALT: a salt has 16"),
     setting(Kind.SETTINGS, "MSSQL_USER", None, "MSSQL_USER is not set"),
     setting(Kind.SETTINGS, "MSSQL_USER", " ", "MSSQL_USER: string should have at least 1"),
     setting(Kind.SETTINGS, "MSSQL_PASSWORD", "", "MSSQL_PASSWORD is not set"),
@@ -72,6 +73,19 @@ SETTINGS = [
     setting(Kind.SETTINGS, "MIGRATION_CONCURRENT_RUNS", "many", "MIGRATION_CONCURRENT_RUNS", run=True),
     setting(Kind.SETTINGS, "MIGRATION_CONCURRENT_RUNS", "100000", "less than or equal to 1024", run=True),
     setting(Kind.SETTINGS, "MIGRATION_TABLE_JOBS", "perhaps", "MIGRATION_TABLE_JOBS", run=True),
+    setting(Kind.SETTINGS, "MIGRATION_WINDOW", "20-06", "MIGRATION_WINDOW: a beginning and an end", run=True),
+    setting(Kind.SETTINGS, "MIGRATION_WINDOW", "20:00-20:00", "begins when it ends", run=True),
+    setting(Kind.SETTINGS, "MIGRATION_WINDOW_TIMEZONE", "Mars/Base", "MIGRATION_WINDOW_TIMEZONE: there "
+            "is no time zone 'Mars/Base'", run=True),
+    setting(Kind.SETTINGS, "MSSQL_MAX_EXTRACTIONS", "0", "MSSQL_MAX_EXTRACTIONS", run=True),
+    setting(Kind.SETTINGS, "MIGRATION_ALERT_WEBHOOK_URL", "hooks.example/T0P", "begins with https://",
+            run=True),
+    setting(Kind.SETTINGS, "MIGRATION_ALERT_FORMAT", "mail", "'json', 'slack' or 'teams'", run=True),
+    setting(Kind.SETTINGS, "MIGRATION_ALERT_TIMEOUT_S", "soon", "MIGRATION_ALERT_TIMEOUT_S", run=True),
+    setting(Kind.SETTINGS, "MSSQL_AUTHENTICATION", "Windows", "MSSQL_AUTHENTICATION", "'Kerberos'"),
+    setting(Kind.SETTINGS, "MSSQL_AUTHENTICATION", "ActiveDirectoryInteractive", "would ask a person"),
+    setting(Kind.SETTINGS, "MSSQL_AUTHENTICATION", "activedirectoryserviceprincipal",
+            "MSSQL_USER is not set", MSSQL_USER=None),
     setting(Kind.SETTINGS, "MIGRATION_RULES", "rules.yml", "There is no rules.yml"),
     setting(Kind.SETTINGS, "MIGRATION_RULES", "s3://lake/rules.yaml", "a local file"),
     setting(Kind.SETTINGS, "MIGRATION_RULES", "migration.yaml/x", "cannot be read"),

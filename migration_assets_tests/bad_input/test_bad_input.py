@@ -61,7 +61,8 @@ def assert_ended(case: Case, ended: Ended, bench: Bench) -> None:
         spoken = lines[-1] if case.lines < 2 else ended.err
         assert re.match(r"Error: |Interrupted\.|Nothing was written", lines[-1]), str(ended)
         assert case.lines in {0, len(lines)}, str(ended)
-        of_ours = lines[-1].startswith("Error: ") and "Usage: " not in ended.err
+        of_click = "Usage: " in ended.err or lines[-1].startswith("Error: Option '")
+        of_ours = lines[-1].startswith("Error: ") and not of_click
         assert not of_ours or code_of(lines[-1].removeprefix("Error: ")) in CODES, str(ended)
     for word in case.said:
         assert word in spoken, str(ended)

@@ -18,6 +18,7 @@ import pytest
 
 from migration_assets.sandbox.control import Fault
 from migration_assets.sandbox.launcher import Sandbox
+from migration_assets_tests.documents import PAGES, blocks
 from migration_assets_tests.sandbox.project import (
     Project,
     Result,
@@ -34,7 +35,14 @@ CREATE TABLE dbo.Parts (Id int NOT NULL PRIMARY KEY, Name nvarchar(20) NOT NULL)
 GO
 INSERT INTO dbo.Parts VALUES {", ".join(f"({n}, N'part {n}')" for n in range(ROWS))};
 GO
-"""
+CREATE SCHEMA sales;
+GO
+CREATE SCHEMA hr;
+GO
+""" + "".join(
+    f"CREATE TABLE {name} (Id int NOT NULL PRIMARY KEY);\nGO\nINSERT INTO {name} VALUES (7);\nGO\n"
+    for name in ("sales.Coupons", "sales.Regions", "hr.Departments", "hr.Jobs")
+)
 RULES = "tables: {dbo.Parts: {partitions: 8}}\n"
 ASSETS = [["mssql", "dbo", "Parts"], ["iceberg", "dbo", "parts"], ["starrocks", "dbo", "parts"]]
 BROKEN = ("p003", "p004", "p005", "p006")
@@ -47,11 +55,16 @@ mutation Launch($params: LaunchBackfillParams!) {
   }
 }
 """
+BACKFILL = """
+query Backfill($id: String!) {
+  partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } }
+}
+"""
 
 
 @dataclass
 class Bench:
-    """A project of one table, four of whose eight partitions have failed."""
+    """A project, four of the eight partitions of whose dbo.Parts have failed."""
 
     project: Project
     log: Statements
@@ -70,9 +83,16 @@ class Bench:
                     found[f"p{key_range['source_partition']:03d}"] += 1
         return found
 
+    def loads(self) -> Counter[str]:
+        """How often partitions of each table were loaded, from the beginning on."""
+        log = Statements(self.log.path.with_name("starrocks.jsonl"))
+        found = log.matching("^INSERT OVERWRITE")
+        return Counter(".".join(text.split("`")[1:4:2]) for text in found)
+
     def states(self) -> dict[str, str]:
         """The state of each partition in StarRocks."""
-        return {key: line["starrocks"] for (_, key), line in self.project.status().items()}
+        found = self.project.status("--tables", "dbo.Parts")
+        return {key: line["starrocks"] for (_, key), line in found.items()}
 
 
 @pytest.fixture(scope="module")
@@ -238,6 +258,52 @@ def test_the_ui_and_the_command_line_at_once_double_nothing(
         bench.project.settings, "SELECT id FROM dbo.parts WHERE source_partition = 1"
     )
     assert sorted(number for (number,) in rows) == list(range(10, 20))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if any(block.place == "webserver" for block in blocks([page]))],
+    ids=lambda page: page.stem,
+)
+def test_what_a_page_sends_to_the_webserver_works(bench: Bench, dagster: str, page: Path) -> None:
+    """The blocks of a page are one script, as somebody types them into one terminal."""
+    typed = [block.text for block in blocks([page]) if block.place == "webserver"]
+    if set(bench.states().values()) != {"done"}:
+        bench.project.run("run", "--failed").ok()
+    script = "\n".join(["set -o pipefail", 'eval "$(migration-assets env)"', *typed])
+    before = bench.loads()
+    done = bench.project.shell(script.replace("http://127.0.0.1:3000", dagster)).ok()
+    assert "errors" not in done.out, done
+    bench.project.run("status", "--watch").ok()
+    expected = {
+        "dagster": {"dbo.parts": 4, "sales.coupons": 1},
+        "from-the-old-script": {
+            "sales.coupons": 1, "sales.regions": 1, "hr.departments": 1, "hr.jobs": 1,
+        },
+    }  # fmt: skip
+    assert bench.loads() - before == expected[page.stem]
+    if page.stem == "from-the-old-script":
+        assert_answers_are_those_it_speaks_of(bench.project, dagster)
+
+
+def assert_answers_are_those_it_speaks_of(project: Project, address: str) -> None:
+    def answer(name: str) -> Any:
+        return json.loads((project.folder / f"{name}.json").read_text())["data"]
+
+    for name in ("table", "schema"):
+        launched = answer(name)["launchPartitionBackfill"]
+        found = graphql(address, BACKFILL, id=launched["backfillId"])["partitionBackfillOrError"]
+        assert found == {"status": "COMPLETED_SUCCESS"}
+    asked = answer("backfill_status")["partitionBackfillOrError"]
+    lines = asked["assetBackfillData"]["assetBackfillStatuses"]
+    paths = {"/".join(line["assetKey"]["path"]) for line in lines}
+    assert paths == {"mssql/sales/Coupons", "iceberg/sales/coupons", "starrocks/sales/coupons"}
+    assert {line["numPartitionsTargeted"] for line in lines} == {1}
+    assert answer("run_status")["runOrError"]["__typename"] == "Run"
+    with project.instance() as instance:
+        run = instance.get_run_by_id(answer("run")["launchRun"]["run"]["runId"])
+    assert run is not None
+    assert run.status is dg.DagsterRunStatus.SUCCESS
 
 
 def test_env_is_fit_for_a_shell_and_holds_no_secret(bench: Bench, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import base64
 import io
 import json
 import sqlite3
+import zipfile
 import zlib
 from collections import Counter
 from contextlib import closing
@@ -24,10 +25,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from migration_assets.error_codes.registry import CODES
+from migration_assets.errors import code_of
 from migration_assets.sandbox.control import Fault
 from migration_assets_tests.sandbox import canaries
 from migration_assets_tests.sandbox.bench import DONE, ROWS, VALUES, Bench
-from migration_assets_tests.sandbox.project import WAIT_S, Result
+from migration_assets_tests.sandbox.project import WAIT_S, Project, Result
 
 # -- a value falsified, a partition that fails ------------------------------------------------------
 
@@ -353,39 +356,54 @@ def test_a_secret_is_found_in_each_form_it_may_be_written_in(tmp_path: Path) -> 
     assert {secret} in [found for _, found in canaries.places_in(tmp_path)]
 
 
+def assert_bundle(project: Project) -> None:
+    """What whoever helps needs is in it, of a project with a history of failures."""
+    with zipfile.ZipFile(project.folder / "support.zip") as archive:
+        inside = {name: json.loads(archive.read(name)) for name in archive.namelist()}
+    manifest = inside.pop("manifest.json")
+    assert [one["name"] for one in manifest["files"]] == list(inside)
+    assert set(inside) == {
+        "settings.json", "versions.json", "doctor.json", "plan.json", "errors.json", "report.json",
+    }  # fmt: skip
+    assert manifest["left_out"] == []
+    shown = {name: value for own in inside["settings.json"].values() for name, value in own.items()}
+    assert shown["MSSQL_USER"] == project.settings["MSSQL_USER"]
+    for name in ("MSSQL_PASSWORD", "STARROCKS_PASSWORD", "AWS_SECRET_ACCESS_KEY"):
+        assert shown[name] == "***", name
+    codes = {code_of(one["found"]) for one in inside["doctor.json"]}
+    assert {"MA-MS-005", "MA-SR-009"} <= codes  # both logins were refused
+    errors = inside["errors.json"]
+    assert [one["at"] for one in errors] == sorted((one["at"] for one in errors), reverse=True)
+    failed = [one for one in errors if one["step"]]
+    assert all(one["code"] in CODES and one["said"].startswith(one["code"]) for one in failed)
+    (differs,) = [one for one in failed if one["step"] == "starrocks__dbo__swapped"]
+    assert differs["code"] == "MA-VE-001"
+    assert "File " in differs["trace"]
+    assert inside["plan.json"]["tables"]
+    assert inside["report.json"]["tables"]
+
+
 def test_no_secret_is_in_anything_that_was_written(bench: Bench, replaced: Replaced) -> None:
     """After all of the above: failures, retries, checks, and now a report and refused logins."""
     project, wrong = bench.project, canaries.WRONG
     project.run("plan", "--yes", "--report", "report.html").ok()
-    denied = project.run("doctor", **wrong)
-    assert denied.code == 1
-    assert "refused the login" in denied.out
-    assert "login was refused" in denied.out  # StarRocks
     process = project.start_run("--tables", "dbo.Fine", **wrong)
     seen = canaries.command_lines(60, process)
     assert process.wait(WAIT_S) == 1
+    denied = project.run("doctor", "--bundle", "support.zip", **wrong)
+    assert denied.code == 1
+    assert "refused the login" in denied.out
+    assert "login was refused" in denied.out  # StarRocks
+    assert_bundle(project)
     assert any(b"migration-assets" in line and b"dbo.Fine" in line for line in seen)
     assert any(b"migration_assets.sandbox.sqlserver" in line for line in seen)
 
     places = [("command lines", canaries.secrets_in(b"\n".join(seen)))]
     places += [("output", canaries.secrets_in(text.encode())) for text in project.said]
     places += canaries.places_in(project.folder)
-    settings = project.settings
-    keys = {
-        "endpoint_url": settings["AWS_ENDPOINT_URL"], "region_name": settings["AWS_REGION"],
-        "aws_access_key_id": "tests", "aws_secret_access_key": "tests",
-    }  # fmt: skip
-    s3, glue = boto3.client("s3", **keys), boto3.client("glue", **keys)
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=settings["S3_BUCKET"]):
-        for entry in page["Contents"]:
-            answer = s3.get_object(Bucket=settings["S3_BUCKET"], Key=entry["Key"])
-            places.append((f"s3 {entry['Key']}", canaries.secrets_in(answer["Body"].read())))
-    tables = glue.get_tables(DatabaseName="dbo")["TableList"]
-    places.append(("glue", canaries.secrets_in(json.dumps(tables, default=str).encode())))
-    s3.close()
-    glue.close()
+    places += canaries.places_in_aws(project.settings, "dbo")
     assert [(place, found) for place, found in places if found] == []
     names = " ".join(place for place, _ in places)
     for kind in ("report.html", "migration_plan.json", ".db:event_logs", "output", "receipts",
-                 ".parquet", "metadata.json", "statements", "compute_logs"):  # fmt: skip
+                 ".parquet", "metadata.json", "statements", "compute_logs", "support.zip:errors.json"):  # fmt: skip
         assert kind in names, f"{kind} was not looked at"

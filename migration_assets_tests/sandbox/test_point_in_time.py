@@ -11,6 +11,7 @@ from migration_assets.assets.extractor import Extraction
 from migration_assets.choices import Consistency, VerificationLevel
 from migration_assets.errors import (
     AccessDeniedError,
+    ConfigurationError,
     ExistingObjectError,
     ObjectNotFoundError,
     ServerBusyError,
@@ -267,6 +268,16 @@ def test_a_database_snapshot_is_made_once_and_dropped(client):
     assert drop_snapshot(client, SNAPSHOT)
     assert not drop_snapshot(client, SNAPSHOT)
     assert find_snapshot(client, SNAPSHOT.name) is None
+
+
+def test_none_is_made_where_a_listener_leads_elsewhere_each_time(sandbox, client):
+    with sources.client(sandbox, application_intent="ReadOnly") as secondary:
+        with pytest.raises(ConfigurationError, match=r"ReadOnly.* cannot be .*shop_migration made"):
+            create_snapshot(secondary, SNAPSHOT)
+        made = create_snapshot(client, SNAPSHOT)
+        assert create_snapshot(secondary, SNAPSHOT) == made
+        with pytest.raises(ConfigurationError, match="shop_migration dropped"):
+            drop_snapshot(secondary, SNAPSHOT)
 
 
 def test_files_are_made_beside_those_of_the_database_or_in_a_folder(client):

@@ -310,6 +310,28 @@ class TestSink:
             in sr.refused(f"INSERT INTO w VALUES ('{'x' * 129}')")[1]
         )
 
+    def test_unique_keys_replace_rows_too_also_long_ones_and_null(self, sr: Client) -> None:
+        sr("CREATE TABLE u (k VARCHAR(200), v INT) UNIQUE KEY(k) DISTRIBUTED BY HASH(k)")
+        sr(f"INSERT INTO u VALUES ('{'x' * 200}', 1), (NULL, 1)")
+        sr(f"INSERT INTO u VALUES ('{'x' * 200}', 2), (NULL, 2)")
+        assert sorted(sr("SELECT length(k), v FROM u"), key=str) == [(200, 2), (None, 2)]
+
+    @pytest.mark.parametrize("model", ["PRIMARY", "UNIQUE"])
+    def test_a_partition_of_a_table_with_keys_is_replaced_as_a_whole(
+        self, sr: Client, model: str
+    ) -> None:
+        name = f"o_{model.lower()}"
+        sr(
+            f"CREATE TABLE {name} (id INT NOT NULL, p INT NOT NULL, v INT) {model} KEY(id, p) "
+            "PARTITION BY (p) DISTRIBUTED BY HASH(id)"
+        )
+        sr(f"INSERT OVERWRITE {name} PARTITION(p=1) (id, p, v) SELECT 1, 1, 10")
+        sr(f"INSERT OVERWRITE {name} PARTITION(p=2) (id, p, v) SELECT 1, 2, 20")
+        sr(f"INSERT OVERWRITE {name} PARTITION(p=1) (id, p, v) SELECT 3, 1, 30")
+        assert sr(f"SELECT * FROM {name} ORDER BY id, p") == [(1, 2, 20), (3, 1, 30)]
+        elsewhere = f"INSERT OVERWRITE {name} PARTITION(p=1) (id, p, v) SELECT 3, 2, 30"
+        assert "filtered" in sr.refused(elsewhere)[1]
+
 
 class TestStatement:
     def test_labels(self, sr: Client) -> None:

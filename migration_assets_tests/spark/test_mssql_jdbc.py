@@ -18,8 +18,11 @@ from migration_assets.assets.extractor import ExecutorExtraction, Extraction
 from migration_assets.assets.spark import _jdbc_frame
 from migration_assets.choices import VerificationLevel
 from migration_assets.extraction import exact_cast
+from migration_assets.mask_rules import FixedMask, Kept, MaskWord, PartialMask
+from migration_assets.masking import mask_column
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.introspection import introspect
+from migration_assets.mssql.jdbc import jdbc_table
 from migration_assets.mssql.jdbc_numbers import from_numbers, numbered
 from migration_assets.mssql.point_in_time import Standpoint
 from migration_assets.mssql.reader import open_partition
@@ -27,6 +30,7 @@ from migration_assets.mssql.select import quote, table_name
 from migration_assets.plan import TablePlan
 from migration_assets.sandbox.launcher import Sandbox
 from migration_assets.sandbox.sample import declared_tables
+from migration_assets.schema import SourceTable
 from migration_assets.settings import LakeSettings, SparkSettings
 from migration_assets.type_mapping import arrow_schema
 from migration_assets_tests.sandbox import canaries, sources
@@ -128,6 +132,46 @@ def test_every_value_is_what_odbc_reads(
     wanted = planned(through_odbc(client, plan), plan)
     assert sorted(found - wanted)[:1] == sorted(wanted - found)[:1]
     assert found == wanted
+
+
+FIXED = {"boolean": "1", "integer": "7", "bigint": "7", "decimal": "0", "float": "1.5",
+         "date": "1500-01-01", "timestamp": "1500-01-01T10:00:00", "time": "10:20:30", "uuid": "6f9619ff-8b86-d011-b42d-00c04fc964ff",
+         "instant": "1500-01-01T10:00:00+02:00"}  # fmt: skip
+
+
+def masked(table: SourceTable, plan: TablePlan, mask: Any) -> TablePlan:
+    """The plan with each column but the first masked, of rows that a condition chooses."""
+    columns = [plan.columns[0]]
+    for column in plan.columns[1:]:
+        if column.measure in FIXED or mask is MaskWord.NULL:
+            chosen = mask or FixedMask(fixed=FIXED[column.measure])
+        elif column.mssql_type.startswith(("char", "varchar")) and "UTF8" not in str(
+            column.collation
+        ):  # the stand-in cuts no text beyond the BMP
+            chosen = PartialMask(partial=Kept(first=1, last=1))
+        else:
+            chosen = MaskWord.NULL
+        columns.append(
+            mask_column(
+                table.columns.column(column.source_name), chosen, name=column.name,
+                field_id=column.field_id, digest="", where=table.full_name,
+            )
+        )  # fmt: skip
+    return plan.replaced(columns=tuple(columns), where="[Id] < 9 -- and no more")
+
+
+@pytest.mark.parametrize("mask", [MaskWord.NULL, None], ids=["null", "fixed and partial"])
+def test_masks_and_conditions_are_read_alike(
+    spark: SparkSession, sandbox: Sandbox, client: SqlServer, plans: Plans, mask: Any
+) -> None:
+    name = ("dbo", "AllTypes")
+    (table,) = (t for t in introspect(client).tables if (t.schema, t.name) == name)
+    plan = masked(table, plans[name], mask)
+    query = f"SELECT * FROM {jdbc_table(plan)}"
+    read = through_jdbc(spark, sandbox, query).toArrow().to_batches()
+    found = planned([from_numbers(batch, plan) for batch in read], plan)
+    assert found == planned(through_odbc(client, plan), plan)
+    assert 0 < found.total() < only_count(spark, sandbox)
 
 
 def only_value(spark: SparkSession, sandbox: Sandbox, expression: str) -> str:

@@ -125,6 +125,12 @@ def test_the_overview_lists_every_command() -> None:
         ["reset"],
         ["sandbox", "start", "oracle"],
         ["validate", "--level", "all"],
+        ["clean"],
+        ["run", "--limit", "0"],
+        ["run", "--limit", "5", "--failed"],
+        ["run", "--limit", "5", "--partitions", "p000"],
+        ["plan", "--tables", "dbo.t"],
+        ["plan", "--show-sql", "--yes"],
     ],
 )
 def test_wrong_use_is_2_without_a_stack_trace(call: Call, arguments: list[str]) -> None:
@@ -224,6 +230,31 @@ def test_status_of_a_fresh_plan_has_a_json_object_per_partition(tmp_path: Path) 
     ]  # fmt: skip
 
 
+def test_another_plan_is_gone_by_and_dagster_s_home_stays(tmp_path: Path) -> None:
+    """Also where the plan of the settings is not there."""
+    reviewed = tmp_path / "reviewed"
+    reviewed.mkdir()
+    write_plan(reviewed)
+    ended = start(tmp_path, "status", "--json", "--plan", "reviewed/migration_plan.json")
+    assert ended.code == OK, ended
+    assert len(ended.out.splitlines()) == 2
+    assert (tmp_path / ".dagster").is_dir()
+    assert not (reviewed / ".dagster").exists()
+    missing = start(tmp_path, "run", "--plan", "reviewed/other.json")
+    assert missing.code == WRONG_USE
+    assert "There is no plan at reviewed/other.json." in missing.err
+
+
+def test_sql_is_shown_without_any_server_and_nothing_is_written(call: Call, tmp_path: Path) -> None:
+    write_plan(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    ended = call("plan", "--show-sql", "--tables", "DBO.T")
+    assert ended.code == OK, ended
+    assert "SELECT [id] AS [id]" in ended.out
+    assert "INSERT OVERWRITE `dbo`.`t`" in ended.out
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_watch_ends_with_1_when_nothing_runs_and_not_all_is_done(tmp_path: Path) -> None:
     write_plan(tmp_path)
     assert start(tmp_path, "status", "--watch").code == FAILED
@@ -269,9 +300,9 @@ def test_watch_prints_what_changed_and_once_a_minute(
     assert cli.main(["status", "--watch"], standalone_mode=False) == FAILED
     lines = [(at, text) for at, text in said if isinstance(text, str)]
     assert lines == [
-        (1000.0, "0/2 partitions done"),
-        (1035.0, "1/2 partitions done"),
-        (1095.0, "1/2 partitions done"),
+        (1000.0, "0/2 partitions done, estimating the time left"),
+        (1035.0, "1/2 partitions done, estimating the time left"),
+        (1095.0, "1/2 partitions done, about 1 min 35 s left"),
     ]
 
 

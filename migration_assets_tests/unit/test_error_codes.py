@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from migration_assets import errors
+from migration_assets.error_codes.answers import ANSWERS
 from migration_assets.error_codes.registry import AREAS, CODES
 from migration_assets.error_report import document
 from migration_assets.errors import MigrationError, code_of
@@ -117,6 +118,10 @@ def test_every_row_of_the_fault_tables_has_the_code_of_its_meaning() -> None:
             assert by_code.setdefault(rule.code, meant) == meant, "one code, one cause"
             assert rule.raised("It is so.").code == rule.code
         assert len(set(by_code.values())) == len(by_code), "one cause, one code"
+
+
+def test_answers_are_explained_that_there_are() -> None:
+    assert ANSWERS.keys() == {rule.code for rules in SYSTEMS.values() for rule in rules}
 
 
 def test_an_entry_says_all_that_it_has_to() -> None:

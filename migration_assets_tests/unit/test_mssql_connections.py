@@ -12,6 +12,7 @@ from migration_assets.errors import (
     AccessDeniedError,
     ConfigurationError,
     ConnectionLimitError,
+    ConnectionLostError,
     ObjectNotFoundError,
     StatementError,
 )
@@ -201,6 +202,64 @@ def test_values_in_the_odbc_string_cannot_end_it():
     text = connection_string(settings(host="db\\inst", trust_server_certificate="yes"))
     assert "Server={db\\inst};" in text
     assert "TrustServerCertificate=yes;" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"authentication": "ActiveDirectoryMSI", "user": ""}, "Authentication=ActiveDirectoryMSI"),
+        (
+            {"authentication": "activedirectorymsi", "user": "an-id"},
+            "UID={an-id};Authentication=ActiveDirectoryMSI",
+        ),
+        ({"authentication": "ActiveDirectoryDefault"}, "Authentication=ActiveDirectoryDefault"),
+        (
+            {"authentication": "ActiveDirectoryServicePrincipal", "password": "x"},
+            "UID={reader};PWD={x};Authentication=ActiveDirectoryServicePrincipal",
+        ),
+        ({"authentication": "Kerberos"}, "Trusted_Connection=yes"),
+    ],
+)
+def test_who_signs_in_and_how_it_is_proved(changes, said):
+    text = connection_string(settings(**changes))
+    assert f"Database={{shop}};{said};Encrypt=yes" in text
+    assert SECRET not in text
+
+
+@pytest.mark.parametrize("way", ["SqlPassword", "ActiveDirectoryServicePrincipal"])
+def test_what_a_way_to_sign_in_needs_is_named(way, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in ("USER", "PASSWORD"):
+        monkeypatch.delenv(f"MSSQL_{name}", raising=False)
+    with pytest.raises(ConfigurationError, match="MSSQL_USER is not set; MSSQL_PASSWORD is not"):
+        MssqlSettings.load(host="h", database="d", authentication=way)
+    assert MssqlSettings.load(host="h", database="d", authentication="kerberos").login == "Kerberos"
+
+
+def test_every_session_gives_way_and_a_server_that_cannot_is_left_without(server, monkeypatch):
+    said = []
+    usual = FakeCursor.execute
+
+    def execute(cursor, sql):
+        said.append(sql)
+        if "DEADLOCK" in sql:
+            raise pymssql.OperationalError(156, b"Incorrect syntax near the keyword.")
+        return usual(cursor, sql)
+
+    monkeypatch.setattr(FakeCursor, "execute", execute)
+    with SqlServer(settings()) as client:
+        assert client.query("SELECT 1") == client.query("SELECT 1") == [(1,)]
+        with client.arrow_connection():
+            pass
+    assert said.count("SET DEADLOCK_PRIORITY -10") == 2
+
+    def lost(cursor, sql):
+        raise pymssql.OperationalError(20004, b"Read from the server failed")
+
+    monkeypatch.setattr(FakeCursor, "execute", lost)
+    with SqlServer(settings()) as client, pytest.raises(ConnectionLostError):
+        client.query("SELECT 1")
+    assert server.open == 0
 
 
 def test_the_driver_reads_the_string_as_meant():

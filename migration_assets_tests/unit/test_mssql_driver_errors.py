@@ -214,3 +214,38 @@ def test_what_pymssql_says_of_a_refused_connection_may_be_of_an_earlier_one(
     number: int, text: bytes, doubtful: bool
 ) -> None:
     assert is_doubtful(pymssql.OperationalError((number, text))) is doubtful
+
+
+@pytest.mark.parametrize(
+    ("number", "said", "shown"),
+    [
+        (
+            245,
+            "Conversion failed when converting the varchar value 'bob''s' to data type int.",
+            "Conversion failed when converting the varchar value (not shown) to data type int",
+        ),
+        (
+            245,
+            "Fehler beim Konvertieren des varchar-Werts 'bob' in int.",
+            "Werts (not shown) in int",
+        ),
+        (220, "Arithmetic overflow error for data type tinyint, value = 300.", "value (not shown)"),
+        (2628, "Truncated value: 'bob'.", "Truncated value: (not shown)"),
+        (208, "Invalid object name 'bob'.", "Invalid object name 'bob'"),
+    ],
+)
+def test_a_value_that_could_not_be_converted_is_not_shown(number, said, shown):
+    """It may be one of a masked column."""
+    found = translate(freetds(number, said), **WHERE).found
+    assert shown in found
+    assert number == 208 or ("bob" not in found and "300" not in found)
+
+
+def test_nor_is_it_where_the_driver_has_no_number():
+    error = odbc.DataError(
+        driver_error="Invalid character value for cast specification",
+        ddbc_error="[Microsoft][SQL Server]Échec de la conversion de la valeur varchar 'bob'.",
+    )
+    found = translate(error, **WHERE).found
+    assert "varchar (not shown)" in found
+    assert "bob" not in found

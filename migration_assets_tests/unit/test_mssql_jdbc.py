@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from migration_assets.errors import UnsupportedError
 from migration_assets.mssql.jdbc import jdbc_options, jdbc_predicates, jdbc_table, jdbc_url
 from migration_assets.settings import MssqlSettings
 from migration_assets_tests.unit.tables import INT, table_plan
@@ -38,11 +39,18 @@ def test_url(changes: dict[str, object], part: str) -> None:
 def test_options() -> None:
     plain = jdbc_options(settings(), snapshot=False)
     assert plain["password"] == PASSWORD
-    assert "sessionInitStatement" not in plain
+    assert plain["sessionInitStatement"] == "SET DEADLOCK_PRIORITY -10"
     assert "fetchsize" not in plain
     special = jdbc_options(settings(), snapshot=True, fetch_size=10_000)
-    assert special["sessionInitStatement"] == "SET TRANSACTION ISOLATION LEVEL SNAPSHOT"
+    assert special["sessionInitStatement"] == (
+        "SET DEADLOCK_PRIORITY -10; SET TRANSACTION ISOLATION LEVEL SNAPSHOT"
+    )
     assert special["fetchsize"] == "10000"
+
+
+def test_a_way_to_sign_in_that_the_driver_has_no_jars_for_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match="SPARK_READER=arrow"):
+        jdbc_options(settings(authentication="ActiveDirectoryMSI"), snapshot=False)
 
 
 def test_predicates_are_those_of_the_plan_on_the_raw_key() -> None:

@@ -109,3 +109,59 @@ def test_columns_never_take_a_reserved_name_or_each_others() -> None:
     assert {c.source_name: c.name for c in table.columns}["a_b"] == "a_b"
     assert not {c.name for c in table.columns} & (RESERVED_COLUMNS | set(AUDIT_COLUMNS))
     assert sum("is named" in warning for warning in table.warnings) == 6
+
+
+def test_templates_name_the_targets_and_the_suffix_is_that_of_namespaces_alone() -> None:
+    result = planned(
+        source("Orders", schema="Sales"),
+        source("Salaries", schema="hr"),
+        source("1st", schema="hr"),
+        source("注文", schema="hr"),
+        source("Lines", schema="Sales"),
+        rules={
+            "namespace_prefix": "old_",
+            "namespace_suffix": "_glue",
+            "iceberg_table": "{schema}_{table}",
+            "defaults": {"starrocks_table": "T_{table}"},
+            "schemas": {"x": "y"},
+            "tables": {"hr.*": {"starrocks_table": "{table}_of_{schema}"}, "hr.1st": {"namespace": "n"},
+                       "Sales.Lines": {"iceberg_table": "lines"}},
+        },
+    )  # fmt: skip
+    placed = {
+        t.full_name: (t.namespace, t.iceberg_table, t.starrocks_database, t.starrocks_table)
+        for t in result.tables
+    }
+    hashed = placed.pop("hr.注文")
+    assert re.fullmatch("hr_t_[0-9a-f]{6}", hashed[1])
+    assert placed == {
+        "Sales.Orders": ("old_sales_glue", "sales_orders", "old_sales", "T_orders"),
+        "Sales.Lines": ("old_sales_glue", "lines", "old_sales", "T_lines"),
+        "hr.Salaries": ("old_hr_glue", "hr_salaries", "old_hr", "salaries_of_hr"),
+        "hr.1st": ("n", "hr_t_1st", "n", "t_1st_of_hr"),
+    }
+    assert all("other tables want" not in w for t in result.tables for w in t.warnings)
+
+
+def test_templates_that_meet_get_suffixes() -> None:
+    result = planned(
+        source("b_c", schema="a"),
+        source("c", schema="a_b"),
+        rules={"iceberg_table": "{schema}_{table}", "schemas": {"a": "one", "a_b": "one"}},
+    )
+    names = [t.iceberg_table for t in result.tables]
+    assert len(set(names)) == 2
+    assert all(re.fullmatch("a_b_c_[0-9a-f]{6}", name) for name in names)
+    assert all("other tables want a_b_c too" in " ".join(t.warnings) for t in result.tables)
+
+
+def test_long_names_stay_within_what_glue_takes() -> None:
+    long = source("t" * 128, schema="s" * 128)
+    rules = {"iceberg_table": "{schema}_{table}", "namespace_prefix": "p" * 51,
+             "namespace_suffix": "x" * 50}  # fmt: skip
+    table = only(long, rules=rules)
+    assert len(table.namespace) == 51 + 128 + 50
+    assert len(table.iceberg_table) <= 190
+    wide = only(source("t", schema="ß" * 128), rules=rules)
+    assert len(wide.namespace) == 252
+    assert wide.namespace.endswith("s" + "x" * 50)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -15,7 +13,6 @@ from migration_assets.operations.results import MigrationResult, Progress, Table
 from migration_assets.operations.run import Selection, _restart
 from migration_assets.operations.schedule import ROWS_PER_BATCH, STEPS_PER_BATCH
 from migration_assets.operations.status import (
-    FailedStep,
     PartitionStatus,
     State,
 )
@@ -205,13 +202,6 @@ def test_a_batch_has_the_stages_in_flow_order_and_the_plan_as_a_tag() -> None:
 # --- results
 
 
-def failure() -> FailedStep:
-    return FailedStep(
-        table="dbo.a", partition_key="p000", stage=ICEBERG, cause="MA-IC-109: Gone.", next_step="Wait.",
-        retry="migration-assets run --failed --tables dbo.a --partitions p000", run_id="r", error="E",
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("result", "interrupted", "expected"),
     [
@@ -228,24 +218,10 @@ def test_success_is_done_equal_and_not_interrupted(
     assert MigrationResult("p", [result], [], 1.0, interrupted).success is expected
 
 
-def test_the_report_has_tables_and_failures(tmp_path: Path) -> None:
-    tables = [TableResult("dbo.a", 2, done=1, rows={"mssql": 5}, attempts=7, seconds=1.26)]
-    MigrationResult("p1", tables, [failure()], 2.04).write(tmp_path / "report.json")
-    found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
-    assert (found["version"], found["plan_id"], found["success"]) == (1, "p1", False)
-    (one,) = found["tables"]
-    assert (one["table"], one["status"], one["done"], one["attempts"]) == ("dbo.a", "failed", 1, 7)
-    (why,) = found["failures"]
-    assert why == {
-        "table": "dbo.a", "partition": "p000", "stage": "iceberg", "cause": "MA-IC-109: Gone.", "code": "MA-IC-109",
-        "next_step": "Wait.", "run_id": "r",
-        "retry": "migration-assets run --failed --tables dbo.a --partitions p000",
-    }  # fmt: skip
-
-
-def test_the_time_left_is_that_of_the_weight_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.monotonic", lambda: 130.0)
+def test_the_time_left_is_told_from_the_start_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.monotonic", lambda: 200.0)
     state = Progress(steps=10, weight=400, tables=1, started=100.0)
+    state.time_left.plan("mssql", 400)
     assert state.seconds_left is None
-    state.done_weight = 100
-    assert state.seconds_left == pytest.approx(90.0)
+    state.end("mssql", 100, made=True)
+    assert (state.done_weight, state.seconds_left) == (100, pytest.approx(300.0))

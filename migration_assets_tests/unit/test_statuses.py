@@ -15,6 +15,7 @@ import pytest
 from migration_assets.assets.translator import STAGES, Stage
 from migration_assets.definitions import build_definitions
 from migration_assets.jobs import job_of
+from migration_assets.operations.report import Files, write_report
 from migration_assets.operations.results import Progress
 from migration_assets.operations.run import Selection, _account, run_migration
 from migration_assets.operations.schedule import Schedule
@@ -212,7 +213,9 @@ def test_workers_that_cannot_begin_fail_the_run_with_the_reason(
     )
     assert not result.success
     assert [one.status for one in result.tables] == ["failed"]
-    result.write(tmp_path / "report.json")
+    write_report(
+        plan_of(made), [made], instance, Files(json=tmp_path / "report.json"), result=result
+    )
     (said,) = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["failures"]
     assert (said["table"], said["partition"], said["stage"]) == ("dbo.t", "p000", "mssql")
     assert "The definitions do not load" in said["cause"]

@@ -20,6 +20,7 @@ from migration_assets.sandbox.sqlserver.encryption import Encrypt, Encryption, O
 from migration_assets.sandbox.sqlserver.engine import Engine
 from migration_assets.sandbox.sqlserver.errors import SqlServerError, from_duckdb, unsupported
 from migration_assets.sandbox.sqlserver.login import (
+    may_bring_token,
     prelogin_answer,
     read_login,
     wanted_encryption,
@@ -82,6 +83,7 @@ class Connection:
         """Whether more than the login is."""
         self._prepared: dict[int, tuple[str, str]] = {}
         self._statements = 0
+        self._federated = False
 
     def refuse(self, most: int) -> None:
         """Let the client log in only to hear that there are too many connections (17809)."""
@@ -127,7 +129,8 @@ class Connection:
             agreed = Encrypt.NOT_SUPPORTED  # TDS 8.0 has done it already
         else:
             agreed = agree(encryption.offer, wanted_encryption(message.body))
-        self.packets.write(prelogin_answer(agreed))
+        self._federated = may_bring_token(message.body)
+        self.packets.write(prelogin_answer(agreed, federated=self._federated))
         self.packets.finish()
         if agreed is Encrypt.NOT_SUPPORTED:
             return self.packets.read()
@@ -146,7 +149,9 @@ class Connection:
         login = read_login(message.body)
         engine = self.shared.engine
         try:
-            if login.user.lower() != engine.user.lower() or login.password != engine.password:
+            # Whoever has the password as a token is the same user.
+            known = login.user.lower() == engine.user.lower() and login.password == engine.password
+            if not known and login.token != engine.password:
                 raise SqlServerError(18456, f"Login failed for user '{login.user}'.", 14)
             faults.at_login(self.shared.board, login.database, self.packets.readable)
             try:
@@ -160,6 +165,8 @@ class Connection:
             return False
         self.session.program, self.session.host = login.program, login.host
         self.session.encrypted = self.encrypted
+        self.session.read_only = login.read_only
+        self.session.login = "token" if login.token else "password"
         name = self.session.database.name
         largest = _LARGEST_ENCRYPTED_PACKET if self.encrypted else _LARGEST_PACKET
         wanted = login.packet_size or largest
@@ -172,6 +179,7 @@ class Connection:
         answer += tokens.env_text(2, "us_english", "")
         answer += tokens.message(SqlServerError(5703, "Changed language setting to us_english.", 0))
         answer += tokens.login_ack()
+        answer += tokens.federated_ack() if login.token else b""
         answer += tokens.env_text(4, str(size), str(wanted))
         self.packets.write(answer + tokens.done(DONE, 0))
         self.packets.finish()
@@ -277,7 +285,8 @@ class Connection:
         self._statements += 1
         session = self._running()
         before = session.transactions
-        with self.shared.log.record(self.spid, text) as entry:
+        told = {"read_only": session.read_only, "login": session.login, "program": session.program}
+        with self.shared.log.record(self.spid, text, **told) as entry:
             try:
                 self._strike(text)
                 if self._replayed(text, token, parameters):

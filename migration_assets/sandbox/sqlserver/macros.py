@@ -78,7 +78,7 @@ MACROS: dict[str, str] = {
         ELSE memory.main.ss_round_stamp(t, 60000000) END""",
     "since_0001(t)": "epoch_us(t) + 62135596800000000",
     "stamp_of_time(t)": "make_timestamp(epoch_us(t) - 2208988800000000)",
-    "dto_local(d)": "make_timestamp(epoch_us((d).utc) + (d).off::BIGINT * 60000000)",
+    "dto_local(d)": "make_timestamp(epoch_us(CAST((d).utc AS TIMESTAMP)) + (d).off::BIGINT * 60000000)",
     "offset_minutes(z)": """CASE WHEN z = '' OR upper(z) = 'Z' THEN 0 ELSE
         (CASE WHEN z[1] = '-' THEN -1 ELSE 1 END)
         * (CAST(z[2:3] AS INTEGER) * 60 + CAST(z[5:6] AS INTEGER)) END""",

@@ -51,6 +51,8 @@ class Session:
     program: str
     host: str
     encrypted: bool
+    read_only: bool
+    login: str
     transactions: int
     rowcount: int
 
@@ -65,6 +67,8 @@ class Session:
         self.program = ""
         self.host = ""
         self.encrypted = False
+        self.read_only = False
+        self.login = ""
         name = database or engine.default_database
         if name.lower() not in engine.databases:
             raise SqlServerError(

@@ -59,6 +59,11 @@ def login_ack() -> bytes:
     return b"\xad" + struct.pack("<H", len(body)) + body
 
 
+def federated_ack() -> bytes:
+    """FEATUREEXTACK of a token of Entra ID, without a nonce."""
+    return struct.pack("<BBIB", 0xAE, 2, 0, 0xFF)
+
+
 def _env_change(kind: int, new: bytes, old: bytes) -> bytes:
     body = bytes([kind]) + new + old
     return b"\xe3" + struct.pack("<H", len(body)) + body

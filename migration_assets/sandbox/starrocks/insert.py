@@ -397,8 +397,9 @@ def _swap(job: Job, cursor: duckdb.DuckDBPyConnection) -> None:
     good = f"SELECT {columns} FROM {_STAGE} WHERE NOT {_BAD}"
     keys = ", ".join(name(k) for k in table.keys)
     unique = table.model in ("PRIMARY", "UNIQUE")
-    if unique:
+    if table.model == "PRIMARY":
         _check_key_bytes(table, cursor)
+    if unique:
         good += f" QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY rowid DESC) = 1"
     cursor.execute("BEGIN TRANSACTION")
     try:
@@ -407,7 +408,7 @@ def _swap(job: Job, cursor: duckdb.DuckDBPyConnection) -> None:
             if gone:
                 cursor.execute(f"DELETE FROM {target} WHERE {gone}")
         if unique:
-            same = " AND ".join(f"t.{name(k)} = s.{name(k)}" for k in table.keys)
+            same = " AND ".join(f"t.{name(k)} IS NOT DISTINCT FROM s.{name(k)}" for k in table.keys)
             cursor.execute(
                 f"DELETE FROM {target} AS t USING {_STAGE} AS s WHERE {same} AND NOT {_BAD}"
             )

@@ -1,0 +1,1 @@
+"""The files that a project begins with; `migration-assets init` writes them."""
