@@ -17,6 +17,7 @@ import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.core.responses import ActionAuthenticatorMixin
 from moto.iam.access_control import IAMRequestBase
+from moto.moto_api._internal.models import moto_api_backend
 from moto.server import ThreadedMotoServer
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 
@@ -168,6 +169,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
             closing(boto3.client("iam", **where, **root)) as iam,
             closing(boto3.client("s3", **where, **root)) as s3,
         ):
+            moto_api_backend.reset()  # its accounts are this process's, and others may have used them
             s3.create_bucket(Bucket=BUCKET)
             yield Account(iam, s3, endpoint)
     finally:
