@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
@@ -37,7 +38,7 @@ def begin_project(folder: Path) -> Iterator[ProjectFile]:
         ConfigurationError: something cannot be written there.
     """
     texts = {
-        ENV: (env_example, "addresses and logins: fill it in"),
+        ENV: (_unset, "addresses and logins: take the # away from what you fill in"),
         RULES: (lambda: _packaged(RULES), "what you wish about the plan: all optional"),
         SCHEMA: (schema_text, "for editors, which complete and check migration.yaml by it"),
     }
@@ -57,6 +58,14 @@ def env_example() -> str:
     packaged = files("migration_assets.project_files") / "env.example"
     checkout = Path(__file__).parents[2] / ".env.example"
     return (packaged if packaged.is_file() else checkout).read_text(encoding="utf-8")
+
+
+def _unset() -> str:
+    """`.env.example` that sets nothing.
+
+    Dagster's own commands let an empty variable of `.env` go before that of the environment.
+    """
+    return re.sub(r"^(?=[A-Z][A-Z0-9_]*=$)", "# ", env_example(), flags=re.MULTILINE)
 
 
 def _packaged(name: str) -> str:

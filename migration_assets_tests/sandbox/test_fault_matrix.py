@@ -174,7 +174,7 @@ def test_a_run_meets_a_fault_in_every_stage_and_says_what_it_did(
 
     (step,) = [event for event in failed.all_events if event.is_step_failure]
     described = step.step_failure_data.user_failure_data.description
-    assert described.startswith("dbo.Tiny p000: s3://lake/")
+    assert described.startswith("MA-IC-001: dbo.Tiny p000: s3://lake/")
     assert "the AWS credentials have expired" in described
     assert described.endswith(
         "Renew them (`aws sso login`, or a new AWS_SESSION_TOKEN) and try again."

@@ -46,7 +46,13 @@ def test_every_file_is_written_once_and_never_over_another(folder: Path) -> None
 def test_env_is_the_one_that_is_documented_and_nobody_else_reads_it(folder: Path) -> None:
     list(begin_project(folder))
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
-    assert (folder / ".env").read_text(encoding="utf-8") == example
+    written = (folder / ".env").read_text(encoding="utf-8")
+    assert written != example
+    # Nothing is set, not even to nothing, which Dagster would let go before the environment.
+    assert all(line.startswith("#") for line in written.splitlines() if line)
+    assert [line.removeprefix("# ") for line in written.splitlines()] == [
+        line.removeprefix("# ") for line in example.splitlines()
+    ]
     assert (folder / ".env").stat().st_mode & 0o077 == 0
 
 
