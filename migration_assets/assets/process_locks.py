@@ -10,9 +10,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import socket
 import threading
 import uuid
 from pathlib import Path
+
+HOST_TAG = "migration/host"
+PID_TAG = "migration/pid"
+"""Tags of a run that say which process executes it, so that a dead one can be told."""
 
 LOCK_TAG = "migration/lock"
 """Tag of a run: name of the file that the process which executes it has locked."""
@@ -20,6 +25,18 @@ LOCK_TAG = "migration/lock"
 _FOLDER = "processes"
 _held: dict[Path, str] = {}
 _guard = threading.Lock()
+
+
+def process_tags(home: Path | None) -> dict[str, str]:
+    """Tags by which others can tell whether this process, which executes a run, still lives.
+
+    Args:
+        home: `DAGSTER_HOME`; None where there is none, and so no lock.
+    """
+    tags = {HOST_TAG: socket.gethostname(), PID_TAG: str(os.getpid())}
+    if home is not None and (lock := own_lock(home)):
+        tags[LOCK_TAG] = lock
+    return tags
 
 
 def own_lock(home: Path) -> str | None:

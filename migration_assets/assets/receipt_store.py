@@ -8,7 +8,6 @@ table can take them.
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -21,7 +20,7 @@ from pydantic import PrivateAttr, ValidationError
 
 from migration_assets.assets.failures import Retries, plain_failure, retry_or_fail
 from migration_assets.assets.history import speed_up
-from migration_assets.assets.process_locks import LOCK_TAG, own_lock
+from migration_assets.assets.process_locks import process_tags
 from migration_assets.errors import MigrationError, ObjectNotFoundError, ReceiptError
 from migration_assets.plan import TablePlan
 from migration_assets.receipts import CommitReceipt, ExtractReceipt, Receipt, to_json
@@ -35,10 +34,6 @@ AnyReceipt = TypeVar("AnyReceipt", bound=Receipt)
 
 THREADS = 16
 """Receipts read at once."""
-
-HOST_TAG = "migration/host"
-PID_TAG = "migration/pid"
-"""Tags of a run that say which process executes it, so that a dead one can be told."""
 
 
 class ReceiptStore:
@@ -191,13 +186,10 @@ class ReceiptIOManager(dg.ConfigurableIOManager):
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Tag the run with its host and process, and make its events cheap to store."""
         if context.instance is not None and context.run is not None:
-            tags = {HOST_TAG: socket.gethostname(), PID_TAG: str(os.getpid())}
-            if "DAGSTER_HOME" in os.environ:
-                home = Path(os.environ["DAGSTER_HOME"])
+            home = Path(os.environ["DAGSTER_HOME"]) if "DAGSTER_HOME" in os.environ else None
+            if home is not None:
                 speed_up(home)
-                if lock := own_lock(home):
-                    tags[LOCK_TAG] = lock
-            context.instance.add_run_tags(context.run.run_id, tags)
+            context.instance.add_run_tags(context.run.run_id, process_tags(home))
 
     @property
     def store(self) -> ReceiptStore:

@@ -19,8 +19,7 @@ from migration_assets.assets.build import (
 )
 from migration_assets.assets.checks import CHECKS
 from migration_assets.assets.failures import retry_command
-from migration_assets.assets.process_locks import LOCK_TAG, is_held
-from migration_assets.assets.receipt_store import HOST_TAG, PID_TAG
+from migration_assets.assets.process_locks import HOST_TAG, LOCK_TAG, PID_TAG, is_held
 from migration_assets.assets.translator import (
     STAGES,
     MigrationTranslator,
@@ -395,8 +394,9 @@ _WRAPPERS = {
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """End runs whose process on this host is gone, and free their pool slots.
 
-    After SIGKILL a run stays STARTED, its partitions "in progress" and its slots taken. Runs of
-    other hosts, and runs that never said where they are, are left to Dagster's run monitoring.
+    After SIGKILL a run stays STARTED, its partitions "in progress" and its slots taken. So does one
+    that its process had made and not started yet: NOT_STARTED, its partitions "in progress" as well.
+    Runs of other hosts, and runs that never said where they are, are left to Dagster's run monitoring.
     Slots of runs that have ended are freed, too: a run that fails outside of its steps keeps them,
     and whoever waits for one would wait for ever where no daemon runs.
     Returns the ids of the runs that were ended.
@@ -404,8 +404,12 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     import dagster as dg
 
     ended = []
-    filters = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING])
-    for run in instance.get_runs(filters):
+    made = dg.DagsterRunStatus.NOT_STARTED
+    begun = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+    for run in instance.get_runs(dg.RunsFilter(statuses=[made, *begun])):
+        if run.status is made and run.parent_run_id is not None:
+            # Dagster made it as a retry, with the tags of the run that it retries.
+            continue
         cause = cause_of_death(run)
         if not cause:
             continue

@@ -14,7 +14,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migration_assets.assets.history import speed_up
+from migration_assets.assets.process_locks import process_tags
 from migration_assets.errors import MigrationError, coded
 from migration_assets.extraction_hours import ExtractionHours
 
@@ -315,7 +315,8 @@ def _execute(
             parent.send(event)
 
     instance.add_event_listener(batch.run_id, tell)
-    tags = {"migration/host": socket.gethostname(), "migration/pid": str(os.getpid()), **batch.tags}
+    # From the first on: a run that has not started when its process is killed has no others.
+    tags = {**process_tags(Path(os.environ["DAGSTER_HOME"])), **batch.tags}
     if batch.partition_range is not None:
         tags |= dict(zip(_RANGE_TAGS, batch.partition_range, strict=True))
     try:

@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -142,10 +143,11 @@ class _Series:
         running = self._running()
         runs = 1
         process.wait(WAIT_S)
-        while self.project.run("run", "--failed").code:
+        while (last := self.project.run("run", "--failed")).code:
             runs += 1
             if runs > MOST_RUNS:
                 break
+        open_ones = self.project.run("status", "--failed") if last.code else None
         await_end(process)  # workers that outlived the command
         valid = all(table["valid"] for table in self.project.report["tables"].values())
         left = leftovers(self.project.settings)
@@ -163,6 +165,7 @@ class _Series:
             orphans_left=len(leftovers(self.project.settings).files),
             open_connections=sum(await_closed(self.sandbox, name) for name in SERVERS),
             valid=valid,
+            said=f"{last}\n{open_ones}" if last.code else "",
         )
 
     def _start(self) -> subprocess.Popen[str]:
@@ -192,12 +195,15 @@ class _Series:
         return victim
 
     def _running(self) -> tuple[str, ...]:
-        """The steps that have begun and not ended, by Dagster's events."""
+        """The steps that have begun and not ended, by Dagster's events, and runs not yet started."""
         found: list[str] = []
         with self.project.instance() as instance:
-            started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
-            for one in instance.get_runs(started):
+            made = dg.DagsterRunStatus.NOT_STARTED
+            unended = dg.RunsFilter(statuses=[made, dg.DagsterRunStatus.STARTED])
+            for one in instance.get_runs(unended):
                 key = one.tags.get("dagster/partition", "")
+                if one.status is made:
+                    found.append(f"the making of a run {key}".strip())
                 found += [
                     f"{step.step_key.replace('__', '/')} {key}".strip()
                     for step in instance.get_run_step_stats(one.run_id)
@@ -256,7 +262,8 @@ def _show(number: int, one: Kill) -> None:
         f"{number:>4}  {one.after_s:6.2f} s  {one.victim.value:<14} {', '.join(one.running) or '-'}: "
         f"{one.runs} run(s) --failed, {one.orphans} orphans, {one.orphans_left} left, "
         f"{one.lost} lost, {one.doubled} doubled, {one.open_connections} open"
-        f"{'' if one.survived else '  NOT SURVIVED'}",
+        f"{'' if one.survived else '  NOT SURVIVED'}"
+        f"{textwrap.indent(chr(10) + one.said, '      ')}",
         flush=True,
     )
 

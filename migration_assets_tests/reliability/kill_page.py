@@ -33,6 +33,7 @@ class Kill:
         orphans_left: what maintenance left of them.
         open_connections: of SQL Server and StarRocks, in the end.
         valid: the product's own comparison found no difference.
+        said: by the last `run --failed` where it failed, and by `status --failed` after it.
     """
 
     victim: Victim
@@ -46,6 +47,7 @@ class Kill:
     orphans_left: int
     open_connections: int
     valid: bool
+    said: str = ""
 
     @property
     def survived(self) -> bool:
@@ -154,6 +156,7 @@ a lifecycle rule of the bucket (`AbortIncompleteMultipartUpload`) remove it.
 | --- | --- | --- |
 | a worker of `run` | its run fails with that cause, the rest goes on | `sandbox/test_resumption.py` |
 | the command `run` | its workers end themselves; `run --failed` goes on | `unit/test_workers.py` |
+| a worker between the making of a Dagster run and its start | `run --failed` ends that run, which is NOT_STARTED, and makes what it was to make | `unit/test_dead_runs.py` |
 | Dagster's daemon | the run under way ends by itself; the next daemon makes those that are queued | `sandbox/test_killed_daemon.py` |
 | the code server with a run in it | the daemon's monitoring fails that run within 10 s, starts another code server and goes on; `run --failed` makes the rest | `sandbox/test_killed_daemon.py` |
 | the JVM of Spark | the partitions are extracted again in another one | `spark/test_ranges.py` |
