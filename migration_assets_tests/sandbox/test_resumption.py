@@ -38,7 +38,7 @@ def test_a_worker_that_is_killed_is_a_failure_with_its_cause(bench: Bench) -> No
     }  # fmt: skip
     (failure,) = bench.project.report["failures"]
     assert (failure["table"], failure["stage"]) == ("dbo.Orphaned", "starrocks")
-    assert (failure["cause"], failure["run_id"]) == (cause, run.run_id)
+    assert (failure["cause"], failure["run_id"]) == (f"MA-DG-004: {cause}", run.run_id)
     assert cause in (bench.project.folder / "output").read_text()
     assert cause in bench.project.run("status", "--failed", *words).ok().out
     bench.project.run("run", "--failed", *words).ok()
