@@ -96,7 +96,12 @@ def test_so_many_extractions_go_on_at_once_in_all_commands(bench: Bench) -> None
             found = instance.event_log_storage.get_concurrency_info("mssql")
         return found.slot_count == 1 and found.pending_step_count + found.assigned_step_count >= 3
 
-    wait_until(lambda: waiting() or first.poll() or second.poll(), "steps that wait")
+    def ended() -> bool:
+        return first.poll() is not None or second.poll() is not None
+
+    # Before that Dagster's home may not be there.
+    wait_until(lambda: bench.reads()["Ranged"] > before or ended(), "a step that reads")
+    wait_until(lambda: waiting() or ended(), "steps that wait")
     assert bench.reads()["Ranged"] == before + 1
     bench.disarm()
     assert (first.wait(240), second.wait(240)) == (0, 0)

@@ -40,10 +40,10 @@ RULES = "defaults: {engine: spark, partitions: 16}\n"
 def cluster(java: Java, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
     with SparkCluster(tmp_path_factory.mktemp("cluster"), java.home) as running:
         tried = subprocess.run(
-            ["env", "-i", running.python, "-c", "import pyarrow, mssql_python, migration_assets"],
+            ["env", "-i", running.python, "-c", "import pyarrow, mssql_python, migration_assets.plan"],
             cwd=running.folder, capture_output=True, text=True, check=False,
         )  # fmt: skip
-        assert "No module named 'migration_assets'" in tried.stderr
+        assert "No module named 'migration_assets" in tried.stderr
         yield running
 
 
