@@ -25,12 +25,13 @@ from typing import Any
 import pyarrow as pa
 
 from benchmarks.measurement import ROOT, Cost, measured, median, print_goals
+from migration_assets.column_plan import ColumnPlan
 from migration_assets.iceberg.commit import commit, partition_rows
 from migration_assets.iceberg.data_files import write_data_files
 from migration_assets.iceberg.intents import StoredIntents
 from migration_assets.iceberg.lake import Lake
 from migration_assets.key_range import KeyRange
-from migration_assets.plan import ColumnPlan, TablePlan
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import ExtractReceipt, Fingerprint
 from migration_assets.settings import LakeSettings
 from migration_assets.type_mapping import arrow_schema, audit_columns

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from migration_assets.choices import VerificationLevel
+from migration_assets.column_plan import ColumnPlan
 from migration_assets.fingerprint import (
     CUT,
     SWAP_MODULUS,
@@ -27,7 +28,7 @@ from migration_assets.fingerprint import (
     swap_measured,
     time_digits,
 )
-from migration_assets.plan import ColumnPlan, TablePlan
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import Fingerprint
 from migration_assets.type_mapping import LONGEST_KEPT, MAX_STARROCKS_BYTES
 

@@ -24,7 +24,8 @@ from migration_assets.commands.stand_ins import demo, dev, sandbox
 from migration_assets.commands.start import init
 from migration_assets.commands.upkeep import evolve, maintain, reset, snapshot
 from migration_assets.errors import ConfigurationError, MigrationError, PlanError
-from migration_assets.settings import export_env_file, warn_of_renamed_settings
+from migration_assets.renamed_settings import warn_of_renamed_settings
+from migration_assets.settings import export_env_file
 
 
 def main() -> None:

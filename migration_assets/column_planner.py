@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from migration_assets.column_plan import AUDIT_COLUMNS, ColumnPlan
 from migration_assets.errors import ConfigurationError, UnsupportedError
 from migration_assets.masking import mask_column, masked_columns, null_warnings
 from migration_assets.naming import (
@@ -15,9 +16,9 @@ from migration_assets.naming import (
     distinct_names,
     legal_name,
 )
-from migration_assets.plan import AUDIT_COLUMNS, ColumnPlan
-from migration_assets.rules import TableRules, matches
+from migration_assets.rule_values import matches
 from migration_assets.schema import Column, SourceTable
+from migration_assets.table_rules import TableRules
 from migration_assets.type_mapping import AddedColumn, added_columns, map_added, map_column
 
 _DISTINCT_TYPES = {"uniqueidentifier", "timestamp"}

@@ -14,8 +14,9 @@ from migration_assets.choices import Consistency, Engine
 from migration_assets.errors import ConfigurationError
 from migration_assets.naming import bracketed
 from migration_assets.plan import DatabaseSnapshot, TablePlan
-from migration_assets.rules import MAX_IDENTIFIER, Rules, TableRules
+from migration_assets.rules import Rules
 from migration_assets.schema import SourceDatabase, SourceTable, TableKind
+from migration_assets.table_rules import MAX_IDENTIFIER, TableRules
 
 SUFFIX = "_migration"
 """Behind the database's name, this makes that of our database snapshot: the same in every plan of the

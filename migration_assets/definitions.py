@@ -22,7 +22,8 @@ from migration_assets.mssql.resource import MssqlResource
 from migration_assets.plan import MigrationPlan, TablePlan
 from migration_assets.plan_source import read_plan
 from migration_assets.schedules import build_window_schedules
-from migration_assets.settings import AlertSettings, LogFormat, ProjectSettings, RetrySettings
+from migration_assets.setting_choices import LogFormat
+from migration_assets.settings import AlertSettings, ProjectSettings, RetrySettings
 from migration_assets.starrocks.resource import StarRocksResource
 
 JOB_WITHOUT_PLAN = "make_a_plan"

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import re
 
-from migration_assets.plan import ColumnPlan, Evolution, TablePlan
+from migration_assets.column_plan import ColumnPlan
+from migration_assets.plan import Evolution, TablePlan
 
 _INTEGERS = ("tinyint", "smallint", "int", "bigint")
 _TYPE = re.compile(r"([a-z0-9_ ]+?)\s*(?:\((\w+)(?:,\s*(\d+))?\))?")

@@ -29,7 +29,8 @@ from decimal import Decimal
 from typing import Any
 
 from migration_assets.choices import VerificationLevel
-from migration_assets.plan import ColumnPlan, TablePlan
+from migration_assets.column_plan import ColumnPlan
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import Fingerprint
 
 SWAP_MODULUS = 32_749

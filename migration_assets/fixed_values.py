@@ -9,9 +9,9 @@ import uuid
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 
+from migration_assets.column_plan import ColumnPlan
 from migration_assets.errors import ConfigurationError
 from migration_assets.fingerprint import decimal_digits
-from migration_assets.plan import ColumnPlan
 from migration_assets.schema import Column
 
 MOST_UNITS = 4000

@@ -6,9 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from migration_assets.choices import Fidelity
+from migration_assets.column_plan import ColumnPlan
 from migration_assets.conversions import Loss
 from migration_assets.naming import bracketed
-from migration_assets.plan import ColumnPlan, TablePlan
+from migration_assets.plan import TablePlan
 from migration_assets.type_mapping import MAX_STARROCKS_BYTES
 
 _AFFECTED = {

@@ -21,13 +21,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from migration_assets.choices import Fidelity
+from migration_assets.column_plan import ColumnPlan
 from migration_assets.errors import ConfigurationError
 from migration_assets.fixed_values import decimal_type, fixed_expression
 from migration_assets.mask_rules import FixedMask, Mask, MaskWord, PartialMask
 from migration_assets.naming import bracketed
-from migration_assets.plan import ColumnPlan
-from migration_assets.rules import Rules, Split, TableRules, matches
+from migration_assets.rule_values import matches
+from migration_assets.rules import Rules
 from migration_assets.schema import Column, SourceTable, TableSchema
+from migration_assets.table_rules import Split, TableRules
 from migration_assets.type_mapping import map_column
 
 HASH_LENGTH = 64

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from migration_assets.plan import ColumnPlan, TablePlan
+from migration_assets.column_plan import ColumnPlan
+from migration_assets.plan import TablePlan
 from migration_assets.setting_values import DEFAULT_MEMORY_MB
 from migration_assets.type_mapping import MAX_STARROCKS_BYTES
 

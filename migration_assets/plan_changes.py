@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from migration_assets.column_plan import ColumnPlan
 from migration_assets.evolution import obstacles, rearranged, source_of
 from migration_assets.key_range import KeyRange
 from migration_assets.partitioning import predicate
-from migration_assets.plan import ColumnPlan, MigrationPlan, TablePlan
+from migration_assets.plan import MigrationPlan, TablePlan
 from migration_assets.windows import extension
 
 

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from migration_assets.choices import VerificationLevel
+from migration_assets.column_plan import SOURCE_PARTITION
 from migration_assets.fingerprint import starrocks_query
 from migration_assets.mssql.select import fingerprint_sql, select_sql
 from migration_assets.partitioning import predicate
-from migration_assets.plan import SOURCE_PARTITION, MigrationPlan, TablePlan
+from migration_assets.plan import MigrationPlan, TablePlan
 from migration_assets.starrocks import ddl, dml
 from migration_assets.statement_layout import commented, folded, laid_out
 

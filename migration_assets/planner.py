@@ -47,7 +47,7 @@ from migration_assets.plan import (
     TablePlan,
 )
 from migration_assets.range_planner import choose, count_partitions, plan_ranges
-from migration_assets.rules import Rules, Split, TableRules
+from migration_assets.rules import Rules
 from migration_assets.schema import (
     MssqlType,
     PartitionFunction,
@@ -56,6 +56,7 @@ from migration_assets.schema import (
     TableKind,
 )
 from migration_assets.table_model import table_model
+from migration_assets.table_rules import Split, TableRules
 from migration_assets.type_mapping import audit_columns
 from migration_assets.windows import WindowRequest, window_request
 

@@ -21,8 +21,8 @@ from migration_assets.partitioning import (
     range_rows,
     whole_rows,
 )
-from migration_assets.rules import Split, TableRules
 from migration_assets.schema import KeyCuts, SourceTable
+from migration_assets.table_rules import Split, TableRules
 from migration_assets.windows import make_windows
 
 ABOUT_RANGES = re.compile(

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from itertools import count
 
+from migration_assets.column_plan import ColumnPlan, TargetColumn
 from migration_assets.errors import ConfigurationError
 from migration_assets.evolution import (
     evolution,
@@ -27,10 +28,11 @@ from migration_assets.evolution import (
 from migration_assets.frozen_model import content_hash
 from migration_assets.masking import is_masked
 from migration_assets.naming import comparable
-from migration_assets.plan import ColumnPlan, MigrationPlan, TablePlan, TargetColumn
+from migration_assets.plan import MigrationPlan, TablePlan
 from migration_assets.range_planner import ABOUT_RANGES
-from migration_assets.rules import Rules, TableRules
+from migration_assets.rules import Rules
 from migration_assets.schema import SourceDatabase
+from migration_assets.table_rules import TableRules
 from migration_assets.windows import continued
 
 _OF_RANGES = ("key_ranges", "cut_rows", "cut_by", "range_rows")

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import types
 
-from migration_assets.plan import ColumnPlan
+from migration_assets.column_plan import ColumnPlan
 from migration_assets.row_digest import ComparedColumns, RowDigest, RowHasher, is_bytes
 
 Rows: TypeAlias = Callable[[], AbstractContextManager[Iterable[pa.RecordBatch]]]

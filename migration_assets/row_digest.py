@@ -23,8 +23,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import types
 
+from migration_assets.column_plan import ColumnPlan
 from migration_assets.errors import UnsupportedError
-from migration_assets.plan import ColumnPlan, TablePlan
+from migration_assets.plan import TablePlan
 
 Words: TypeAlias = npt.NDArray[np.uint64]
 

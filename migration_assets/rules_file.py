@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from migration_assets.errors import ConfigurationError
-from migration_assets.rules import (
-    ColumnRules,
-    DefaultRules,
-    QueryRules,
-    Rules,
-    SchemaRules,
-    SparkFrom,
-    TableRules,
-    WindowRules,
-)
+from migration_assets.rules import Rules
 
 
 def load_rules(path: Path, *, must_exist: bool = False) -> Rules:
@@ -71,7 +62,9 @@ def load_rules(path: Path, *, must_exist: bool = False) -> Rules:
     try:
         return Rules.model_validate(content)
     except ValidationError as error:
-        raise _content_error(path, root, dict(error.errors()[0])) from None
+        # A key that is not known is often why another one is missing.
+        first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
+        raise _content_error(path, root, dict(first)) from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -159,18 +152,21 @@ _WANTED = {
 
 def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
     """The model in which an unknown key stood."""
-    if len(loc) == 1:
-        return Rules
-    if loc[0] == "tables" and len(loc) > 3:
-        return WindowRules if loc[2] == "window" else ColumnRules
-    models: dict[str, type[BaseModel]] = {
-        "queries": QueryRules,
-        "defaults": DefaultRules,
-        "spark_from": SparkFrom,
-        "schemas": SchemaRules,
-        "tables": TableRules,
-    }
-    return models[str(loc[0])]
+    model: type[BaseModel] = Rules
+    for part in loc[:-1]:
+        field = next(
+            (f for name, f in model.model_fields.items() if (f.alias or name) == part), None
+        )
+        if field is not None:  # else the part is a name or a pattern below the field before it
+            model = _part_of(field.annotation) or model
+    return model
+
+
+def _part_of(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field holds, by itself or one for each name."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_part_of, get_args(annotation))), None)
 
 
 def _keys(model: type[BaseModel]) -> list[str]:

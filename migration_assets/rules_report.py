@@ -14,17 +14,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from migration_assets.mask_rules import FixedMask, Kept, PartialMask
-from migration_assets.rules import (
-    ColumnRules,
-    DefaultRules,
-    QueryRules,
-    Rules,
-    SchemaRules,
-    SparkFrom,
-    TableRules,
-    WindowRules,
-)
+from migration_assets.rules import QueryRules, Rules, SchemaRules, SparkFrom
 from migration_assets.rules_schema import SCHEMA_PATH, descriptions, schema, schema_text
+from migration_assets.table_rules import ColumnRules, DefaultRules, TableRules, WindowRules
 
 PAGE_PATH = Path("docs/migration-yaml.md")
 

@@ -16,32 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from migration_assets.mask_rules import FixedMask, Kept, PartialMask
-from migration_assets.rules import (
-    ColumnRules,
-    DefaultRules,
-    QueryRules,
-    Rules,
-    SchemaRules,
-    SparkFrom,
-    TableRules,
-    WindowRules,
-)
-
-MODELS: tuple[type[BaseModel], ...] = (
-    Rules,
-    DefaultRules,
-    TableRules,
-    ColumnRules,
-    WindowRules,
-    SchemaRules,
-    QueryRules,
-    SparkFrom,
-    FixedMask,
-    PartialMask,
-    Kept,
-)
-"""All parts of the file."""
+from migration_assets.rules import RULE_MODELS, Rules
 
 SCHEMA_PATH = Path(__file__).with_name("migration.schema.json")
 """Where the schema is, in a checkout and in an installed package."""
@@ -68,7 +43,7 @@ def schema() -> dict[str, Any]:
     for name, part in parts.items():
         part.pop("title", None)
         part["description"] = part.get("description", name).split("\n\n")[0]
-    for model in MODELS:
+    for model in RULE_MODELS:
         _describe(made if model is Rules else parts[model.__name__], model)
     _allow_names(parts["SchemaRules"], made["properties"]["schemas"])
     return {

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from migration_assets.column_plan import ColumnPlan
 from migration_assets.fingerprint import (
     SWAP_MODULUS,
     Kind,
@@ -16,7 +17,7 @@ from migration_assets.fingerprint import (
     starrocks_kind,
     tsql_kind,
 )
-from migration_assets.plan import ColumnPlan, TablePlan
+from migration_assets.plan import TablePlan
 
 MOST_LEFT_OUT = 3_000
 """Of so many rows at least one is taken: keys count modulo `SWAP_MODULUS`, and a tenth of that still

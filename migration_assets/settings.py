@@ -8,8 +8,6 @@ A missing or malformed variable is a `ConfigurationError` that names it.
 from __future__ import annotations
 
 import os
-import warnings
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
@@ -22,12 +20,25 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from migration_assets.env_file import read_env_file
 from migration_assets.errors import ConfigurationError
 from migration_assets.extraction_hours import ExtractionHours
+from migration_assets.setting_choices import (
+    AlertFormat,
+    ApplicationIntent,
+    Authentication,
+    CatalogType,
+    EncryptMode,
+    LogFormat,
+    Reader,
+    TlsMode,
+    authentication_mode,
+    encryption_mode,
+)
 from migration_assets.setting_values import (
     DEFAULT_MEMORY_MB,
     LEAST_MEMORY_MB,
@@ -50,116 +61,6 @@ MAX_POOL_LIMIT = 1000
 """Of a pool of Dagster's."""
 _HOST_NAME = r"^[^\s;{}\[\]]+$"
 """Host names and addresses, without what would end a value in a driver's configuration."""
-RENAMED = {
-    "MSSQL_DRIVER": "nothing: the ODBC driver comes with mssql-python",
-    "MSSQL_SCHEMA": "`include` in migration.yaml",
-    "STARROCKS_JDBC_PORT": "STARROCKS_PORT",
-    "STARROCKS_HTTP_PORT": "nothing: StarRocks reads Iceberg by itself",
-    "STARROCKS_DATABASE": "`starrocks_database` in migration.yaml",
-    "GLUE_DATABASE": "`namespace` in migration.yaml",
-    "TARGET_SCHEMA_SUFFIX": "`namespace_suffix` in migration.yaml",
-    "SPARK_APP_NAME": "nothing: the name is chosen",
-    "SPARK_EXECUTOR_CORES": "`spark.executor.cores` in spark_conf/spark-defaults.conf",
-    "SPARK_JDBC_NUM_PARTITIONS": "`partitions` in migration.yaml",
-    "JDBC_NUM_PARTITIONS": "`partitions` in migration.yaml",
-    "JDBC_PARTITION_COLUMN": "`partition_column` in migration.yaml",
-    "JDBC_LOWER_BOUND": "nothing: the plan finds where rows lie",
-    "JDBC_UPPER_BOUND": "nothing: the plan finds where rows lie",
-    "BATCH_SIZE": "MSSQL_BATCH_ROWS",
-    "MAX_RETRY_ATTEMPTS": "MIGRATION_RETRIES",
-    "RETRY_DELAY_SECONDS": "MIGRATION_RETRY_FIRST_WAIT_S",
-    "PROCESS_TIMEOUT_SECONDS": "MSSQL_QUERY_TIMEOUT_S and STARROCKS_INSERT_TIMEOUT_S",
-    **{
-        f"MYSQL_SOURCE_{name}": "nothing: SQL Server is the only source"
-        for name in ("HOST", "PORT", "USER", "PASSWORD", "DATABASE", "CHARSET")
-    },
-}
-"""Variables of the old script that no longer do anything, and what took their place."""
-
-
-class EncryptMode(StrEnum):
-    """ODBC's `Encrypt`."""
-
-    NO = "no"
-    YES = "yes"
-    STRICT = "strict"
-
-
-_SWITCHES = {
-    **dict.fromkeys(("true", "1", "mandatory", "required"), "yes"),
-    **dict.fromkeys(("false", "0", "optional"), "no"),
-    "preferred": "prefer",
-}
-
-
-def _mode(value: object) -> object:
-    """Accept what the various drivers call a mode of encryption."""
-    text = str(value).strip().lower()
-    return _SWITCHES.get(text, text)
-
-
-class TlsMode(StrEnum):
-    """Whether connections to StarRocks are encrypted."""
-
-    NO = "no"
-    PREFER = "prefer"
-    """Where the server offers it, and without a look at its certificate."""
-    YES = "yes"
-
-
-class CatalogType(StrEnum):
-    """Which Iceberg catalog holds the tables."""
-
-    GLUE = "glue"
-    REST = "rest"
-    SQL = "sql"
-
-
-class ApplicationIntent(StrEnum):
-    """SQL Server's `ApplicationIntent`."""
-
-    READ_WRITE = "ReadWrite"
-    READ_ONLY = "ReadOnly"
-
-
-class Authentication(StrEnum):
-    """How we sign in to SQL Server: by its own logins, Entra ID, or a Kerberos ticket.
-
-    Entra ID's are mssql-python's `Authentication`
-    (https://learn.microsoft.com/sql/connect/odbc/using-azure-active-directory).
-    """
-
-    SQL_PASSWORD = "SqlPassword"  # noqa: S105 - a name
-    ENTRA_PASSWORD = "ActiveDirectoryPassword"  # noqa: S105 - likewise
-    SERVICE_PRINCIPAL = "ActiveDirectoryServicePrincipal"
-    MANAGED_IDENTITY = "ActiveDirectoryMSI"
-    ENTRA_DEFAULT = "ActiveDirectoryDefault"
-    KERBEROS = "Kerberos"
-
-    @property
-    def has_password(self) -> bool:
-        """Whether a name and a password are sent."""
-        return self in {
-            Authentication.SQL_PASSWORD,
-            Authentication.ENTRA_PASSWORD,
-            Authentication.SERVICE_PRINCIPAL,
-        }
-
-    @property
-    def is_entra(self) -> bool:
-        """Whether Entra ID is asked."""
-        return self.value.startswith("ActiveDirectory")
-
-
-def _authentication(value: object) -> object:
-    """Accept any case, and say why what asks a person is none."""
-    text = str(value).strip()
-    if text.lower() in {"activedirectoryinteractive", "activedirectorydevicecode"}:
-        raise ValueError(
-            f"{text} would ask a person in each process of a run; sign in with `az login` and use "
-            "ActiveDirectoryDefault"
-        )
-    return {one.value.lower(): one.value for one in Authentication}.get(text.lower(), text)
 
 
 class _Settings(BaseSettings):
@@ -246,13 +147,13 @@ class MssqlSettings(_PasswordSettings):
 
     host: MssqlHost
     port: int = Field(1433, ge=1, le=65535)
-    authentication: Annotated[Authentication, BeforeValidator(_authentication)] = (
+    authentication: Annotated[Authentication, BeforeValidator(authentication_mode)] = (
         Authentication.SQL_PASSWORD
     )
     user: str = Field("", validate_default=True)
     password: SecretStr = Field(SecretStr(""), validate_default=True)
     database: str = Field(min_length=1)
-    encrypt: Annotated[EncryptMode, BeforeValidator(_mode)] = EncryptMode.YES
+    encrypt: Annotated[EncryptMode, BeforeValidator(encryption_mode)] = EncryptMode.YES
     trust_server_certificate: bool = False
     host_name_in_certificate: str | None = Field(None, pattern=_HOST_NAME)
     ca_file: str | None = Field(None, validation_alias="SSL_CERT_FILE")
@@ -373,7 +274,7 @@ class StarRocksSettings(_PasswordSettings):
     port: int = Field(9030, ge=1, le=65535)
     user: str = Field(min_length=1)
     password: SecretStr = SecretStr("")
-    tls: Annotated[TlsMode, BeforeValidator(_mode)] = TlsMode.PREFER
+    tls: Annotated[TlsMode, BeforeValidator(encryption_mode)] = TlsMode.PREFER
     tls_ca_file: str | None = None
     tls_trust_server_certificate: bool = False
     catalog: str = "lake"
@@ -389,13 +290,6 @@ class StarRocksSettings(_PasswordSettings):
     aws_secret_access_key: SecretStr | None = None
     aws_region: str | None = None
     aws_endpoint_url: str | None = None
-
-
-class Reader(StrEnum):
-    """How the Spark engine reads rows."""
-
-    ARROW = "arrow"
-    JDBC = "jdbc"
 
 
 class SparkSettings(_Settings):
@@ -447,14 +341,6 @@ class RetrySettings(_Settings):
         return min(wait_s, self.longest_wait_s / 1.5)
 
 
-class AlertFormat(StrEnum):
-    """What a webhook understands."""
-
-    JSON = "json"
-    SLACK = "slack"
-    TEAMS = "teams"
-
-
 class AlertSettings(_Settings):
     """Where alerts go; docs/alerts.md."""
 
@@ -463,13 +349,6 @@ class AlertSettings(_Settings):
     webhook_url: SecretUrl | None = None
     format: AlertFormat = AlertFormat.JSON
     timeout_s: Seconds = 10
-
-
-class LogFormat(StrEnum):
-    """How log lines look."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 class ProjectSettings(_Settings):
@@ -506,6 +385,23 @@ class ProjectSettings(_Settings):
         return ExtractionHours.parse(self.window, self.window_timezone)
 
 
+SETTINGS: tuple[type[BaseSettings], ...] = (
+    MssqlSettings,
+    LakeSettings,
+    StarRocksSettings,
+    SparkSettings,
+    RetrySettings,
+    AlertSettings,
+    ProjectSettings,
+)
+"""Every class that reads variables."""
+
+
+def variables(settings: type[BaseSettings]) -> dict[str, FieldInfo]:
+    """Each environment variable that a class reads, with its field."""
+    return {_variable(settings, name): field for name, field in settings.model_fields.items()}
+
+
 def export_env_file(path: Path = Path(".env")) -> None:
     """Put what `.env` sets, and the environment does not, into the environment.
 
@@ -515,14 +411,7 @@ def export_env_file(path: Path = Path(".env")) -> None:
     Raises:
         ConfigurationError: the file, or a line of it, cannot be read.
     """
-    ours = {
-        _variable(settings, field)
-        for settings in (
-            *(MssqlSettings, LakeSettings, StarRocksSettings),
-            *(SparkSettings, RetrySettings, AlertSettings, ProjectSettings),
-        )
-        for field in settings.model_fields
-    }
+    ours = {name for settings in SETTINGS for name in variables(settings)}
     given = {
         name.upper() if name.upper() in ours else name: value  # of several the last counts
         for name, value in read_env_file(path).items()
@@ -531,12 +420,3 @@ def export_env_file(path: Path = Path(".env")) -> None:
     for name, value in given.items():
         if not os.environ.get(name):
             os.environ[name] = value
-
-
-def warn_of_renamed_settings() -> None:
-    """Give one warning for each variable of the old script that no longer does anything."""
-    for old, new in RENAMED.items():
-        if os.environ.get(old):
-            reason = new.removeprefix("nothing")
-            instead = f"; use {new}" if reason == new else reason
-            warnings.warn(f"{old} has no effect any more{instead}.", UserWarning, stacklevel=2)

@@ -16,19 +16,8 @@ from typing import Any, get_args
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from migration_assets import settings
 from migration_assets.operations.project_folder import env_example
-
-SETTINGS = (
-    settings.MssqlSettings,
-    settings.LakeSettings,
-    settings.StarRocksSettings,
-    settings.SparkSettings,
-    settings.RetrySettings,
-    settings.AlertSettings,
-    settings.ProjectSettings,
-)
-"""Every class that reads variables."""
+from migration_assets.settings import SETTINGS, variables
 
 _HEAD = """\
 # Settings
@@ -45,11 +34,7 @@ _VARIABLE = re.compile(r"(?:# )?(?P<name>[A-Z][A-Z0-9_]+)=")
 
 def fields() -> dict[str, FieldInfo]:
     """Each variable with the field that reads it."""
-    return {
-        _variable(cls.model_config.get("env_prefix", ""), name, field): field
-        for cls in SETTINGS
-        for name, field in cls.model_fields.items()
-    }
+    return {name: field for cls in SETTINGS for name, field in variables(cls).items()}
 
 
 def settings_page(example: str | None = None, known: Mapping[str, FieldInfo] | None = None) -> str:
@@ -95,11 +80,6 @@ def _row(name: str, field: FieldInfo, meaning: str) -> str:
     secret = "secret" if _is_secret(field) else ""
     cells = (f"`{name}`", _type(field), _default(field), secret, meaning)
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') or '-' for cell in cells)} |"
-
-
-def _variable(prefix: str, name: str, field: FieldInfo) -> str:
-    alias = field.validation_alias
-    return alias if isinstance(alias, str) else f"{prefix}{name}".upper()
 
 
 def _kind(field: FieldInfo) -> Any:

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from migration_assets.choices import Fidelity, OnExisting, StarRocksModel
+from migration_assets.column_plan import SOURCE_PARTITION, ColumnPlan
 from migration_assets.errors import ConfigurationError
-from migration_assets.plan import SOURCE_PARTITION, ColumnPlan
-from migration_assets.rules import TableRules
 from migration_assets.schema import SourceTable, TableKind
+from migration_assets.table_rules import TableRules
 
 MAX_SORT_COLUMNS = 3
 """StarRocks' own default for DUPLICATE KEY takes no more leading columns either

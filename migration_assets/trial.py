@@ -11,10 +11,11 @@ import re
 from collections.abc import Sequence
 
 from migration_assets.choices import Consistency, OnExisting, VerificationLevel
+from migration_assets.column_plan import ColumnPlan
 from migration_assets.errors import ConfigurationError
 from migration_assets.key_range import KeyRange
 from migration_assets.mssql.select import quote, source_sql
-from migration_assets.plan import ColumnPlan, MigrationPlan, TablePlan
+from migration_assets.plan import MigrationPlan, TablePlan
 
 SUFFIX = "_trial"
 """What the names of a trial's target tables end with."""

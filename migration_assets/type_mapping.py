@@ -44,6 +44,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from migration_assets.choices import Fidelity
+from migration_assets.column_plan import (
+    MIGRATED_AT,
+    SOURCE_PARTITION,
+    SOURCE_SCHEMA,
+    ColumnPlan,
+    TargetColumn,
+)
 from migration_assets.conversions import (
     DEFAULT,
     Conversions,
@@ -55,14 +62,7 @@ from migration_assets.conversions import (
 )
 from migration_assets.errors import UnsupportedError
 from migration_assets.naming import bracketed
-from migration_assets.plan import (
-    MIGRATED_AT,
-    SOURCE_PARTITION,
-    SOURCE_SCHEMA,
-    ColumnPlan,
-    TablePlan,
-    TargetColumn,
-)
+from migration_assets.plan import TablePlan
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from migration_assets.errors import ConfigurationError, ConnectionLostError
-from migration_assets.settings import AlertFormat
+from migration_assets.setting_choices import AlertFormat
 
 if TYPE_CHECKING:
     from migration_assets.settings import AlertSettings

@@ -20,8 +20,8 @@ from migration_assets.key_types import Line, line_of
 from migration_assets.partitioning import predicate
 from migration_assets.plan import TablePlan
 from migration_assets.receipts import Receipt
-from migration_assets.rules import MAX_PARTITIONS, WindowRules
 from migration_assets.schema import Column, MssqlType, SourceTable
+from migration_assets.table_rules import MAX_PARTITIONS, WindowRules
 
 MAX_WINDOWS = MAX_PARTITIONS - 1
 """With the range before them they are as many as other partitions may be. StarRocks makes no more

@@ -17,6 +17,7 @@ from migration_assets.assets.build import (
 from migration_assets.assets.checks import Verdict, conclude
 from migration_assets.assets.failures import Attempt
 from migration_assets.assets.mssql import extract_metadata
+from migration_assets.assets.shares import pace_metadata
 from migration_assets.assets.translator import Stage
 from migration_assets.errors import VerificationError
 from migration_assets.plan import TablePlan
@@ -76,7 +77,11 @@ def conclude_partition(  # noqa: PLR0917 - what such a step is made of
     result = dg.MaterializeResult(
         asset_key=asset_key,
         value=receipt,
-        metadata={**extract_metadata(receipt, table, context.run.tags), **attempt.metadata()},
+        metadata={
+            **extract_metadata(receipt, table, context.run.tags),
+            **pace_metadata(context.instance, asset_key, table, receipt),
+            **attempt.metadata(),
+        },
         data_version=data_version(receipt),
         tags={POINT_IN_TIME_TAG: point_tag(receipt.point_in_time)},
     )
@@ -92,7 +97,10 @@ def materialization(
     return dg.AssetMaterialization(
         context.asset_key,
         partition=receipt.partition_key,
-        metadata=extract_metadata(receipt, table, context.run.tags),
+        metadata={
+            **extract_metadata(receipt, table, context.run.tags),
+            **pace_metadata(context.instance, context.asset_key, table, receipt),
+        },
         tags={
             DATA_VERSION_TAG: data_version(receipt).value,
             CODE_VERSION_TAG: table.table_id,

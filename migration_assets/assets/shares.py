@@ -10,6 +10,7 @@ import dagster as dg
 from migration_assets.assets.build import DATA_VERSION_TAG, is_valid
 from migration_assets.inventory_page.wording import duration
 from migration_assets.plan import TablePlan
+from migration_assets.receipts import Receipt
 
 STEP_ROWS = 1000
 """What a step costs anyway, in rows."""
@@ -27,10 +28,7 @@ def pace_metadata(
     instance: dg.DagsterInstance,
     asset_key: dg.AssetKey,
     table: TablePlan,
-    partition_key: str,
-    *,
-    rows: int,
-    seconds: float,
+    receipt: Receipt,
 ) -> dict[str, Any]:
     """Metadata of a materialization: its pace, the share of the table, an estimate for the rest.
 
@@ -38,10 +36,9 @@ def pace_metadata(
         instance: whose history tells which partitions are there.
         asset_key: of the asset.
         table: the plan of it.
-        partition_key: the one that has just been made.
-        rows: that it has.
-        seconds: that it took.
+        receipt: of the partition that has just been made.
     """
+    rows, seconds = receipt.rows, receipt.seconds
     pace = {"seconds": round(seconds, 3), "rows per second": int(rows / max(seconds, 1e-6))}
     if len(table.partition_keys) == 1:
         return pace
@@ -52,7 +49,7 @@ def pace_metadata(
         key
         for key in table.partition_keys
         if is_valid(tags.get(key, {}).get(DATA_VERSION_TAG, ""), table, key)
-    } | {partition_key}
+    } | {receipt.partition_key}
     return {**pace, **share(table, there, rows=rows, seconds=seconds)}
 
 

@@ -45,7 +45,8 @@ from migration_assets.mssql.point_in_time import Standpoint
 from migration_assets.mssql.resource import MssqlResource
 from migration_assets.plan import TablePlan
 from migration_assets.receipts import ExtractReceipt
-from migration_assets.settings import ProjectSettings, Reader
+from migration_assets.setting_choices import Reader
+from migration_assets.settings import ProjectSettings
 from migration_assets.spark.extract import Extracted, extract_with_arrow, extract_with_jdbc
 from migration_assets.spark.resource import POOL, SparkResource
 from migration_assets.timeout_advice import explained

@@ -11,10 +11,11 @@ import dagster as dg
 
 from migration_assets.assets.directions import asset_directions
 from migration_assets.choices import Engine, StarRocksModel
+from migration_assets.column_plan import ColumnPlan, TargetColumn
 from migration_assets.losses import table_losses
 from migration_assets.naming import asset_names
 from migration_assets.partitioning import predicate
-from migration_assets.plan import ColumnPlan, TablePlan, TargetColumn
+from migration_assets.plan import TablePlan
 from migration_assets.schema import TableKind
 
 

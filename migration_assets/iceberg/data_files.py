@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from migration_assets.column_plan import SOURCE_PARTITION
 from migration_assets.errors import MigrationError
 from migration_assets.iceberg.file_store import FileStore
 from migration_assets.iceberg.output_files import OutputFile
-from migration_assets.plan import SOURCE_PARTITION, TablePlan
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import DataFile
 
 if TYPE_CHECKING:

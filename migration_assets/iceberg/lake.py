@@ -19,7 +19,8 @@ from migration_assets.iceberg.commit_times import keep_times_in_order
 from migration_assets.iceberg.driver_errors import translate_errors
 from migration_assets.iceberg.file_store import FileStore, LocalFileStore, S3FileStore
 from migration_assets.iceberg.output_files import local_path
-from migration_assets.settings import CatalogType, LakeSettings
+from migration_assets.setting_choices import CatalogType
+from migration_assets.settings import LakeSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

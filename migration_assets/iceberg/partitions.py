@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from migration_assets.column_plan import SOURCE_PARTITION
 from migration_assets.errors import ObjectNotFoundError, SupersededError, UnsupportedError
 from migration_assets.iceberg.driver_errors import translate_errors
 from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.tables import open_own_table, table_name
-from migration_assets.plan import SOURCE_PARTITION, TablePlan
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import CommitReceipt, DataFile
 
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from migration_assets.column_plan import SOURCE_PARTITION
 from migration_assets.errors import PlanError
-from migration_assets.plan import SOURCE_PARTITION, TablePlan
+from migration_assets.plan import TablePlan
 
 if TYPE_CHECKING:
     from pyiceberg.partitioning import PartitionSpec

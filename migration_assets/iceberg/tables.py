@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from migration_assets.choices import OnExisting
+from migration_assets.column_plan import SOURCE_PARTITION
 from migration_assets.errors import (
     ExistingObjectError,
     PlanError,
@@ -20,7 +21,7 @@ from migration_assets.iceberg.driver_errors import translate_errors
 from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.schema import iceberg_schema, partition_spec
 from migration_assets.iceberg.windows import LAST_WINDOW_PROPERTY
-from migration_assets.plan import SOURCE_PARTITION, TablePlan
+from migration_assets.plan import TablePlan
 from migration_assets.protection import refuse_removal
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from migration_assets.choices import StarRocksModel
+from migration_assets.column_plan import SOURCE_PARTITION
 from migration_assets.errors import MigrationError
-from migration_assets.plan import SOURCE_PARTITION, TablePlan
+from migration_assets.plan import TablePlan
 from migration_assets.planner import TABLET_BYTES
 from migration_assets.schema import TableKind
 from migration_assets.starrocks.ddl import create_table_sql

@@ -39,12 +39,8 @@ from migration_assets.mssql.odbc import (
     token_error,
 )
 from migration_assets.mssql.select import GIVE_WAY
-from migration_assets.settings import (
-    ApplicationIntent,
-    Authentication,
-    EncryptMode,
-    MssqlSettings,
-)
+from migration_assets.setting_choices import ApplicationIntent, Authentication, EncryptMode
+from migration_assets.settings import MssqlSettings
 
 if TYPE_CHECKING:
     import mssql_python

@@ -22,7 +22,8 @@ from migration_assets.errors import (
 from migration_assets.mssql.client import SqlServer
 from migration_assets.mssql.select import quote
 from migration_assets.plan import DatabaseSnapshot, MigrationPlan
-from migration_assets.settings import ApplicationIntent, MssqlSettings
+from migration_assets.setting_choices import ApplicationIntent
+from migration_assets.settings import MssqlSettings
 
 _NOT_ON = {
     5: "Azure SQL Database",

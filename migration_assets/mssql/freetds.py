@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from migration_assets.errors import ConfigurationError
-from migration_assets.settings import EncryptMode, MssqlSettings
+from migration_assets.setting_choices import EncryptMode
+from migration_assets.settings import MssqlSettings
 
 VARIABLE = "FREETDSCONF"
 AUTHORITIES = (

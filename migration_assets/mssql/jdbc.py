@@ -12,7 +12,8 @@ from migration_assets.errors import UnsupportedError
 from migration_assets.mssql.jdbc_numbers import numbered
 from migration_assets.mssql.select import GIVE_WAY, masked_sql, quote
 from migration_assets.plan import TablePlan
-from migration_assets.settings import Authentication, EncryptMode, MssqlSettings
+from migration_assets.setting_choices import Authentication, EncryptMode
+from migration_assets.settings import MssqlSettings
 
 DRIVER = "com.microsoft.sqlserver.jdbc.SQLServerDriver"
 KEY_ALIAS = "migration_assets_key"

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migration_assets.plan import ColumnPlan, TablePlan
+from migration_assets.column_plan import ColumnPlan
+from migration_assets.plan import TablePlan
 from migration_assets.type_mapping import arrow_type
 
 if TYPE_CHECKING:

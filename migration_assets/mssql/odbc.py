@@ -14,7 +14,8 @@ from migration_assets.errors import (
     ConnectionLostError,
     MigrationError,
 )
-from migration_assets.settings import Authentication, MssqlSettings
+from migration_assets.setting_choices import Authentication
+from migration_assets.settings import MssqlSettings
 
 LIBRARIES = ("libltdl.so.7", "libkrb5.so.3", "libgssapi_krb5.so.2")
 """System libraries that the driver is linked against and that its wheels do not bring."""

@@ -20,15 +20,13 @@ from migration_assets.mssql.odbc import missing_odbc_libraries
 from migration_assets.plan import TablePlan
 from migration_assets.receipts import ExtractReceipt, Fingerprint
 from migration_assets.schema import Column, MssqlType
+from migration_assets.setting_choices import ApplicationIntent, EncryptMode, TlsMode
 from migration_assets.settings import (
-    ApplicationIntent,
-    EncryptMode,
     LakeSettings,
     MssqlSettings,
     ProjectSettings,
     SparkSettings,
     StarRocksSettings,
-    TlsMode,
 )
 from migration_assets.starrocks.catalog import (
     check_catalog,

@@ -11,7 +11,8 @@ from migration_assets.assets.translator import MigrationTranslator, Stage
 from migration_assets.iceberg.lake import Lake
 from migration_assets.plan import MigrationPlan, TablePlan
 from migration_assets.receipts import ExtractReceipt
-from migration_assets.settings import CatalogType, LakeSettings, StarRocksSettings
+from migration_assets.setting_choices import CatalogType
+from migration_assets.settings import LakeSettings, StarRocksSettings
 from migration_assets.starrocks.resource import StarRocks
 
 

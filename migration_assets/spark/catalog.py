@@ -14,7 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from migration_assets.errors import ConfigurationError, UnsupportedError
-from migration_assets.settings import CatalogType, LakeSettings
+from migration_assets.setting_choices import CatalogType
+from migration_assets.settings import LakeSettings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from migration_assets.choices import StarRocksModel
+from migration_assets.column_plan import SOURCE_PARTITION, TargetColumn
 from migration_assets.errors import ConfigurationError, PlanError, UnsupportedError
 from migration_assets.naming import bracketed
-from migration_assets.plan import SOURCE_PARTITION, TablePlan, TargetColumn
-from migration_assets.settings import CatalogType, LakeSettings, StarRocksSettings
+from migration_assets.plan import TablePlan
+from migration_assets.setting_choices import CatalogType
+from migration_assets.settings import LakeSettings, StarRocksSettings
 from migration_assets.starrocks.names import Named, literal, native_table, quote
 from migration_assets.table_model import key_type_refusal
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from migration_assets.plan import SOURCE_PARTITION, TablePlan
+from migration_assets.column_plan import SOURCE_PARTITION
+from migration_assets.plan import TablePlan
 from migration_assets.starrocks.ddl import key_columns
 
 _KEY = re.compile(r"^(DUPLICATE|PRIMARY|UNIQUE|AGGREGATE) KEY ?\((.*)\)\s*$", re.MULTILINE)

@@ -6,8 +6,9 @@ import re
 import uuid
 from collections.abc import Sequence
 
+from migration_assets.column_plan import SOURCE_PARTITION, ColumnPlan, TargetColumn
 from migration_assets.errors import PlanError, UnsupportedError
-from migration_assets.plan import SOURCE_PARTITION, ColumnPlan, TablePlan, TargetColumn
+from migration_assets.plan import TablePlan
 from migration_assets.starrocks.ddl import column_type, ordered_columns
 from migration_assets.starrocks.names import Named, iceberg_table, native_table, quote
 from migration_assets.type_mapping import LONGEST_KEPT, MAX_STARROCKS_BYTES

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from migration_assets.column_plan import TargetColumn
 from migration_assets.errors import (
     CommitConflictError,
     OperationTimeoutError,
@@ -18,7 +19,7 @@ from migration_assets.errors import (
     StatementError,
 )
 from migration_assets.evolution import is_wider
-from migration_assets.plan import TablePlan, TargetColumn
+from migration_assets.plan import TablePlan
 from migration_assets.starrocks import ddl
 from migration_assets.starrocks.names import Named, literal, native_table, quote, subject
 from migration_assets.starrocks.tables import ExistingTable, find_table, mark

@@ -19,9 +19,10 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from migration_assets.column_plan import SOURCE_PARTITION, ColumnPlan
 from migration_assets.errors import StatementError
 from migration_assets.key_range import KeyRange
-from migration_assets.plan import SOURCE_PARTITION, ColumnPlan, TablePlan
+from migration_assets.plan import TablePlan
 from migration_assets.starrocks.names import Named, native_table, quote, subject
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from typing import Any
 import pymysql.connections
 
 from migration_assets.errors import ConfigurationError
-from migration_assets.settings import StarRocksSettings, TlsMode
+from migration_assets.setting_choices import TlsMode
+from migration_assets.settings import StarRocksSettings
 
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """A peer that vanished during an hour-long INSERT is noticed after 2 minutes; it also keeps load

@@ -20,7 +20,8 @@ import pytest
 
 from migration_assets.errors import AccessDeniedError, ObjectNotFoundError
 from migration_assets.mssql.client import SqlServer
-from migration_assets.settings import Authentication, MssqlSettings
+from migration_assets.setting_choices import Authentication
+from migration_assets.settings import MssqlSettings
 from migration_assets_tests.sandbox.project import Project, Statements
 from migration_assets_tests.sandbox.sources import running
 

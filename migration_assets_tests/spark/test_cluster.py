@@ -60,8 +60,15 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         yield running
 
 
-def project_in(folder: Path, cluster: SparkCluster, sandbox: Sandbox, **settings: str) -> Project:
+def project_in(
+    folder: Path,
+    cluster: SparkCluster,
+    sandbox: Sandbox,
+    equipment: tuple[Java, list[Path]],
+    **settings: str,
+) -> Project:
     """A project whose Spark tables go to the cluster, every event of it logged."""
+    java, jars = equipment
     folder.mkdir()
     conf = folder / "conf"
     conf.mkdir()
@@ -85,6 +92,9 @@ def project_in(folder: Path, cluster: SparkCluster, sandbox: Sandbox, **settings
             "SPARK_DRIVER_MEMORY": "1g",
             "SPARK_EXECUTOR_MEMORY": "1g",
             "SPARK_MSSQL_CONNECTIONS": str(CONNECTIONS),
+            "JAVA_HOME": str(java.home),
+            "JAVA_TOOL_OPTIONS": QUICK_JVM,
+            "MIGRATION_JARS": str(jars[0].parent),
             **settings,
         },
     )
@@ -100,15 +110,12 @@ def test_both_workers_extract_and_the_cap_holds(
     equipment: tuple[Java, list[Path]],
     tmp_path: Path,
 ) -> None:
-    java, jars = equipment
     project = project_in(
         tmp_path / f"by_{reader}",
         cluster,
         sandbox,
+        equipment,
         SPARK_READER=reader,
-        JAVA_HOME=str(java.home),
-        JAVA_TOOL_OPTIONS=QUICK_JVM,
-        MIGRATION_JARS=str(jars[0].parent),
     )
     before = cluster.executors()
     project.run("run", "--until", "iceberg").ok()
@@ -136,15 +143,7 @@ def test_an_executor_that_is_killed_costs_its_tasks(
     tmp_path: Path,
 ) -> None:
     """Spark starts another one and repeats what the dead one had begun: no retry of ours."""
-    java, jars = equipment
-    project = project_in(
-        tmp_path / "killed",
-        cluster,
-        sandbox,
-        JAVA_HOME=str(java.home),
-        JAVA_TOOL_OPTIONS=QUICK_JVM,
-        MIGRATION_JARS=str(jars[0].parent),
-    )
+    project = project_in(tmp_path / "killed", cluster, sandbox, equipment)
     server = sandbox.control("sqlserver")
     server.arm(
         Fault("delay", match=r"AS \[name\] FROM \[dbo\]\.\[Wide\]", seconds=120, times=CONNECTIONS)
@@ -209,7 +208,10 @@ def assert_no_secret(project: Project, cluster: SparkCluster) -> None:
 
 
 def test_an_executor_without_the_dependencies_is_told_plainly(
-    cluster: SparkCluster, sandbox: Sandbox, java: Java, tmp_path: Path
+    cluster: SparkCluster,
+    sandbox: Sandbox,
+    equipment: tuple[Java, list[Path]],
+    tmp_path: Path,
 ) -> None:
     bare = tmp_path / "bare"
     venv.create(bare, with_pip=False)
@@ -217,9 +219,8 @@ def test_an_executor_without_the_dependencies_is_told_plainly(
         tmp_path / "bare_python",
         cluster,
         sandbox,
+        equipment,
         SPARK_PYTHON=str(bare / "bin" / "python"),
-        JAVA_HOME=str(java.home),
-        JAVA_TOOL_OPTIONS=QUICK_JVM,
     )
     result = project.run("run", "--until", "mssql")
     assert result.code == 1
@@ -230,16 +231,18 @@ def test_an_executor_without_the_dependencies_is_told_plainly(
 
 
 def test_a_cluster_without_room_is_no_endless_wait(
-    cluster: SparkCluster, sandbox: Sandbox, java: Java, tmp_path: Path
+    cluster: SparkCluster,
+    sandbox: Sandbox,
+    equipment: tuple[Java, list[Path]],
+    tmp_path: Path,
 ) -> None:
     project = project_in(
         tmp_path / "no_room",
         cluster,
         sandbox,
+        equipment,
         SPARK_EXECUTOR_MEMORY="64g",
         SPARK_START_TIMEOUT_S="1",
-        JAVA_HOME=str(java.home),
-        JAVA_TOOL_OPTIONS=QUICK_JVM,
     )
     result = project.run("run", "--until", "mssql")
     assert result.code == 1

@@ -10,14 +10,16 @@ from typing import Any
 
 import pyarrow as pa
 
+from migration_assets.column_plan import ColumnPlan
 from migration_assets.iceberg.commit import commit
 from migration_assets.iceberg.data_files import write_data_files
 from migration_assets.iceberg.intents import Intent, IntentStore
 from migration_assets.iceberg.lake import Lake
 from migration_assets.key_range import KeyRange
-from migration_assets.plan import ColumnPlan, TablePlan
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import CommitReceipt, ExtractReceipt, Fingerprint
-from migration_assets.settings import CatalogType, LakeSettings
+from migration_assets.setting_choices import CatalogType
+from migration_assets.settings import LakeSettings
 from migration_assets.type_mapping import arrow_schema, audit_columns
 
 EXTRACTED_AT = datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from migration_assets.column_plan import SOURCE_PARTITION
 from migration_assets.key_range import KeyRange
-from migration_assets.plan import SOURCE_PARTITION, TablePlan
+from migration_assets.plan import TablePlan
 from migration_assets.schema import Column, MssqlType
 from migration_assets.type_mapping import audit_columns, map_column
 

@@ -22,7 +22,8 @@ from migration_assets.assets.failures import failures
 from migration_assets.assets.translator import MigrationTranslator, Stage
 from migration_assets.definitions import build_definitions
 from migration_assets.errors import AccessDeniedError, ConnectionLostError
-from migration_assets.settings import AlertFormat, AlertSettings
+from migration_assets.setting_choices import AlertFormat
+from migration_assets.settings import AlertSettings
 from migration_assets.webhook import MOST_PROBLEMS, Alert, Problem, body, send
 from migration_assets_tests.unit.histories import plan_of, table
 

@@ -9,11 +9,12 @@ import pytest
 
 from migration_assets.arrow_fingerprint import ArrowFingerprint
 from migration_assets.choices import Fidelity, VerificationLevel
+from migration_assets.column_plan import ColumnPlan
 from migration_assets.errors import ConfigurationError
 from migration_assets.fingerprint import CUT, starrocks_query, tsql_query
 from migration_assets.losses import table_losses
 from migration_assets.mssql.affected import affected_statements
-from migration_assets.plan import ColumnPlan, TablePlan
+from migration_assets.plan import TablePlan
 from migration_assets.rules import Rules
 from migration_assets.rules_file import load_rules
 from migration_assets.schema import Column, MssqlType

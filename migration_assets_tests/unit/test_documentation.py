@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
@@ -19,7 +17,10 @@ from pydantic_settings import BaseSettings
 from migration_assets import settings
 from migration_assets.choices import VerificationLevel
 from migration_assets.cli import cli
-from migration_assets.rules import Rules, TableRules
+from migration_assets.renamed_settings import RENAMED
+from migration_assets.rules import Rules
+from migration_assets.settings import variables
+from migration_assets.table_rules import TableRules
 from migration_assets.type_report import type_table
 from migration_assets_tests import documents
 from migration_assets_tests.documents import PLACES, blocks
@@ -28,23 +29,6 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]
-SETTINGS = [
-    settings.MssqlSettings,
-    settings.LakeSettings,
-    settings.StarRocksSettings,
-    settings.SparkSettings,
-    settings.RetrySettings,
-    settings.AlertSettings,
-    settings.ProjectSettings,
-]
-
-
-def variables(cls: type[BaseSettings]) -> Iterator[tuple[str, Any]]:
-    """Each environment variable of a settings class with its field."""
-    for name, field in cls.model_fields.items():
-        alias = field.validation_alias
-        prefix = cls.model_config.get("env_prefix", "")
-        yield alias if isinstance(alias, str) else f"{prefix}{name}".upper(), field
 
 
 def code_lines(text: str, language: str) -> list[str]:
@@ -59,7 +43,7 @@ def test_all_settings_classes_are_looked_at() -> None:
         for name, value in vars(settings).items()
         if isinstance(value, type) and issubclass(value, BaseSettings) and not name.startswith("_")
     }
-    assert declared - {BaseSettings} == set(SETTINGS)
+    assert declared - {BaseSettings} == set(settings.SETTINGS)
 
 
 def page(name: str) -> str:
@@ -80,7 +64,7 @@ def test_the_type_tables_are_the_generated_ones() -> None:
 def test_env_example_lists_exactly_the_variables_of_settings() -> None:
     text = (ROOT / ".env.example").read_text(encoding="utf-8")
     listed = re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=(.*)$", text, re.MULTILINE)
-    expected = {name: field for cls in SETTINGS for name, field in variables(cls)}
+    expected = {name: field for cls in settings.SETTINGS for name, field in variables(cls).items()}
     assert sorted(name for name, _ in listed) == sorted(expected)
     for name, shown in listed:
         default = expected[name].default
@@ -102,8 +86,8 @@ def test_env_example_as_it_stands_sets_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A copy that nobody filled in is the same as no file: empty values do not count."""
-    for cls in SETTINGS:
-        for name, _ in variables(cls):
+    for cls in settings.SETTINGS:
+        for name in variables(cls):
             monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     before = settings.LakeSettings.load()
@@ -170,7 +154,7 @@ def test_each_block_of_commands_is_run_or_says_why_not() -> None:
 
 def test_the_old_script_s_settings_have_their_counterparts() -> None:
     table = between(page("from-the-old-script"), "settings")
-    known = {name for cls in SETTINGS for name, _ in variables(cls)} | {"JDBC_FETCH_SIZE"}
+    known = {name for cls in settings.SETTINGS for name in variables(cls)} | {"JDBC_FETCH_SIZE"}
     named = set()
     for line in table.splitlines()[2:]:
         old, new = line.strip("| ").split(" | ")
@@ -178,12 +162,12 @@ def test_the_old_script_s_settings_have_their_counterparts() -> None:
             named.add(name)
             stays = new.startswith("as ")
             assert (name in known) is stays, name
-            assert (name in settings.RENAMED) is not stays, name
+            assert (name in RENAMED) is not stays, name
         for name in re.findall(r"`([A-Z]+_\w+)`", new):
             assert name in known, name
     # Those of its .env.example.
     assert len(named) == 41
-    assert not set(settings.RENAMED) & known
+    assert not set(RENAMED) & known
 
 
 def test_the_versions_are_those_of_the_lock_file() -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from migration_assets.assets.extractor import Extraction
 from migration_assets.choices import VerificationLevel
+from migration_assets.column_plan import MIGRATED_AT, SOURCE_PARTITION
 from migration_assets.errors import ConnectionLostError, SchemaDriftError, UnsupportedError
 from migration_assets.extraction import (
     READ_AHEAD_BATCHES,
@@ -26,7 +27,7 @@ from migration_assets.extraction import (
 )
 from migration_assets.iceberg.lake import Lake
 from migration_assets.mssql.point_in_time import Standpoint
-from migration_assets.plan import MIGRATED_AT, SOURCE_PARTITION, TablePlan
+from migration_assets.plan import TablePlan
 from migration_assets.receipts import DataFile, ExtractReceipt, Fingerprint
 from migration_assets.type_mapping import arrow_schema
 from migration_assets_tests.unit import iceberg_tables

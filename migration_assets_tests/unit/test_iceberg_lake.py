@@ -19,7 +19,8 @@ from migration_assets.iceberg.file_store import LocalFileStore, S3FileStore
 from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.output_files import local_path
 from migration_assets.iceberg.resource import LakeResource
-from migration_assets.settings import CatalogType, LakeSettings
+from migration_assets.setting_choices import CatalogType
+from migration_assets.settings import LakeSettings
 from migration_assets_tests.unit.iceberg_tables import local_lake, local_settings
 
 SECRET = "s3cr3t-key"

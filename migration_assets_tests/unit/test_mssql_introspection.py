@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from migration_assets.column_plan import ColumnPlan
 from migration_assets.errors import (
     ConnectionLostError,
     ObjectNotFoundError,
@@ -18,7 +19,7 @@ from migration_assets.mssql.introspection import (
     key_bounds,
     row_counts,
 )
-from migration_assets.plan import ColumnPlan, TablePlan
+from migration_assets.plan import TablePlan
 from migration_assets.schema import Column, MssqlType, SourceTable, TableSchema
 from migration_assets_tests.unit.scripted_server import (
     DENIED,

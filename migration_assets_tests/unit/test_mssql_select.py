@@ -1,10 +1,11 @@
 import pytest
 
 from migration_assets.choices import VerificationLevel
+from migration_assets.column_plan import ColumnPlan, TargetColumn
 from migration_assets.key_range import KeyRange
 from migration_assets.mssql import select
 from migration_assets.mssql.select import count_sql, fingerprint_sql, quote, select_sql, table_name
-from migration_assets.plan import ColumnPlan, TablePlan, TargetColumn
+from migration_assets.plan import TablePlan
 
 
 def column(name, field_id, kind="int", measure="integer", expression=None):

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from migration_assets.assets.translator import MigrationTranslator, Stage
+from migration_assets.column_plan import AUDIT_COLUMNS
 from migration_assets.errors import ConfigurationError
 from migration_assets.jobs import table_job_names
 from migration_assets.mssql.jdbc import KEY_ALIAS
@@ -25,7 +26,6 @@ from migration_assets.naming import (
     full_name,
     legal_name,
 )
-from migration_assets.plan import AUDIT_COLUMNS
 from migration_assets_tests.unit.source_tables import planned, source
 
 

@@ -9,17 +9,11 @@ from typing import Any
 import pytest
 
 from migration_assets.choices import Engine, Fidelity, OnExisting, VerificationLevel
+from migration_assets.column_plan import ColumnPlan, TargetColumn
 from migration_assets.errors import PlanError
 from migration_assets.frozen_model import content_hash
 from migration_assets.key_range import KeyRange
-from migration_assets.plan import (
-    PLAN_VERSION,
-    ColumnPlan,
-    MigrationPlan,
-    SkippedTable,
-    TablePlan,
-    TargetColumn,
-)
+from migration_assets.plan import PLAN_VERSION, MigrationPlan, SkippedTable, TablePlan
 
 ID = ColumnPlan(
     name="id",

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from migration_assets.column_plan import AUDIT_COLUMNS
 from migration_assets.errors import ConfigurationError
 from migration_assets.naming import RESERVED_COLUMNS
-from migration_assets.plan import AUDIT_COLUMNS
 from migration_assets.schema import Column
 from migration_assets_tests.unit.source_tables import INT, only, planned, source
 

@@ -28,7 +28,8 @@ from migration_assets.iceberg.lake import Lake
 from migration_assets.iceberg.rows import read_files
 from migration_assets.plan import TablePlan
 from migration_assets.row_comparison import RowComparison, RowDifference
-from migration_assets.settings import CatalogType, LakeSettings
+from migration_assets.setting_choices import CatalogType
+from migration_assets.settings import LakeSettings
 from migration_assets.type_mapping import LONGEST_KEPT, MAX_STARROCKS_BYTES, arrow_schema
 from migration_assets_tests.unit.tables import INT, nvarchar, table_plan
 

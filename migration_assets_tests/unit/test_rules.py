@@ -10,9 +10,10 @@ import pytest
 
 from migration_assets.choices import Engine, OnExisting, VerificationLevel
 from migration_assets.errors import ConfigurationError
-from migration_assets.rules import DefaultRules, Rules, TableRules
+from migration_assets.rules import Rules
 from migration_assets.rules_file import load_rules
 from migration_assets.schema import SourceTable, TableSchema
+from migration_assets.table_rules import DefaultRules, TableRules
 
 
 @pytest.fixture

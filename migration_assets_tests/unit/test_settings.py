@@ -11,18 +11,15 @@ from typing import Any
 import pytest
 
 from migration_assets.errors import ConfigurationError
+from migration_assets.renamed_settings import RENAMED, warn_of_renamed_settings
+from migration_assets.setting_choices import ApplicationIntent, CatalogType, EncryptMode
 from migration_assets.settings import (
-    RENAMED,
-    ApplicationIntent,
-    CatalogType,
-    EncryptMode,
     LakeSettings,
     MssqlSettings,
     ProjectSettings,
     SparkSettings,
     StarRocksSettings,
     export_env_file,
-    warn_of_renamed_settings,
 )
 
 SECRET = "pa55-w0rd-nobody-may-see"

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from migration_assets.errors import ConfigurationError, UnsupportedError
-from migration_assets.settings import CatalogType, LakeSettings
+from migration_assets.setting_choices import CatalogType
+from migration_assets.settings import LakeSettings
 from migration_assets.spark.catalog import (
     RUNTIME_JAR,
     catalog_properties,

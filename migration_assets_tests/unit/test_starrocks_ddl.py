@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
+from migration_assets.column_plan import SOURCE_PARTITION, TargetColumn
 from migration_assets.errors import ConfigurationError, PlanError, UnsupportedError
-from migration_assets.plan import SOURCE_PARTITION, TargetColumn
 from migration_assets.schema import MssqlType
-from migration_assets.settings import CatalogType, LakeSettings, StarRocksSettings
+from migration_assets.setting_choices import CatalogType
+from migration_assets.settings import LakeSettings, StarRocksSettings
 from migration_assets.starrocks import ddl
 from migration_assets.starrocks.names import Named, literal, quote
 from migration_assets_tests.unit.tables import BIGINT, INT, decimal, nvarchar, table_plan

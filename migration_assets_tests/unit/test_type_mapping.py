@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from migration_assets.choices import Fidelity
+from migration_assets.column_plan import AUDIT_COLUMNS, ColumnPlan
 from migration_assets.errors import UnsupportedError
 from migration_assets.fingerprint import starrocks_kind, tsql_kind
-from migration_assets.plan import AUDIT_COLUMNS, ColumnPlan
 from migration_assets.schema import Column, MssqlType
 from migration_assets.type_mapping import (
     TYPE_MAPPINGS,

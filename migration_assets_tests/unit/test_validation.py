@@ -17,7 +17,8 @@ from migration_assets.choices import VerificationLevel
 from migration_assets.iceberg.lake import Lake
 from migration_assets.key_range import KeyRange, Period, Window
 from migration_assets.receipts import CommitReceipt, Fingerprint
-from migration_assets.settings import CatalogType, LakeSettings
+from migration_assets.setting_choices import CatalogType
+from migration_assets.settings import LakeSettings
 from migration_assets_tests.unit.tables import INT, nvarchar, table_plan
 
 TABLE = table_plan([("id", INT), ("name", nvarchar(20))], key=["id"])

@@ -22,8 +22,9 @@ from migration_assets.partitioning import predicate
 from migration_assets.plan import MigrationPlan
 from migration_assets.plan_changes import Remedy, compare_plans
 from migration_assets.planner import windows_to_measure
-from migration_assets.rules import MAX_PARTITIONS, Rules, WindowRules
+from migration_assets.rules import Rules
 from migration_assets.schema import Column, MssqlType, SourceDatabase, SourceTable
+from migration_assets.table_rules import MAX_PARTITIONS, WindowRules
 from migration_assets.windows import make_windows
 from migration_assets_tests.unit.source_tables import ID, TEXT, source
 from migration_assets_tests.unit.test_replanning import made, text_of
