@@ -14,6 +14,7 @@ import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from moto.moto_api._internal.models import moto_api_backend
 from moto.server import ThreadedMotoServer
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.expressions import EqualTo
@@ -54,6 +55,7 @@ SPEC = PartitionSpec(PartitionField(6, 1000, IdentityTransform(), "source_partit
 def endpoint() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
+    moto_api_backend.reset()  # its buckets are this process's, and other tests may have made them
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
