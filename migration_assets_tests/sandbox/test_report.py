@@ -60,15 +60,18 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Any:
             sandbox.control(name).arm()
         project.run("run", "--failed").ok()
         metadata = newest_metadata(project, "starrocks", "dbo", "visits")
+        repaired = read(project, "repaired")
+        sandbox.control("starrocks").sql("UPDATE dbo.shaky SET name = 'three' WHERE id = 1")
+        compared = read(project, "compared", "--validate")
     # No server is there any more.
-    return {"run": of_run, "failed": failed, "repaired": read(project, "repaired"),
-            "metadata": metadata, "folder": folder}  # fmt: skip
+    return {"run": of_run, "failed": failed, "repaired": repaired, "compared": compared,
+            "metadata": metadata, "folder": folder, "alone": read(project, "alone")}  # fmt: skip
 
 
-def read(project: Project, name: str) -> tuple[dict[str, Any], str, str]:
+def read(project: Project, name: str, *options: str) -> tuple[dict[str, Any], str, str]:
     """What `report` writes: JSON, its tables by name, the page, and what it prints."""
     said = project.run(
-        "report", "--json", f"{name}.json", "--html", f"{name}.html", COLUMNS="80"
+        "report", "--json", f"{name}.json", "--html", f"{name}.html", *options, COLUMNS="80"
     ).ok()
     found = json.loads((project.folder / f"{name}.json").read_text(encoding="utf-8"))
     jsonschema.validate(found, json.loads(SCHEMA.read_text(encoding="utf-8")))
@@ -137,6 +140,19 @@ def test_all_sides_are_equal_in_the_end(told: Any) -> None:
     assert all(s["seconds"] and s["run_id"] for p in visits["by_partition"] for s in p["stages"])
     assert "and what was compared is equal" in page
     assert f"starrocks {ROWS + 2}" in said
+
+
+def test_validate_compares_afresh_and_the_page_shows_it(told: Any) -> None:
+    found, page, said = told["compared"]
+    assert found["success"] is False
+    assert found["tables"]["dbo.Shaky"]["valid"] is False
+    assert found["tables"]["dbo.Visits"]["valid"] is True
+    assert "dbo.Shaky: differs" in said
+    assert "name.bytes" in page
+
+
+def test_what_is_known_is_told_without_a_server(told: Any) -> None:
+    assert told["alone"][0]["tables"] == told["compared"][0]["tables"]
 
 
 def test_losses_and_what_was_left_out_are_told_with_the_reason(told: Any) -> None:
