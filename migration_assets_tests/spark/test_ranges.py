@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import signal
 import time
@@ -12,7 +14,7 @@ import pytest
 
 from migration_assets.sandbox.control import Fault
 from migration_assets_tests.sandbox.bench import DONE, Bench, running
-from migration_assets_tests.sandbox.project import Project, kill, wait_until
+from migration_assets_tests.sandbox.project import Project, iceberg_catalog, kill, wait_until
 from migration_assets_tests.spark.processes import is_gone, jvms_of
 
 KEYS = [f"p{number:03d}" for number in range(8)]
@@ -21,7 +23,9 @@ tables:
   dbo.Ranged: {partitions: 8, engine: spark}
   dbo.Fine: {partitions: 8, engine: spark}
   dbo.Killed?: {partitions: 8, engine: spark}
+  dbo.Changed: {partitions: 8, engine: spark, where: Id >= 10, columns: {Name: {mask: hash}}}
 """
+SALT = "a salt that is long enough"
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +34,9 @@ def bench(
 ) -> Iterator[Bench]:
     with running(tmp_path_factory.mktemp("bench")) as made:
         (made.project.folder / "migration.yaml").write_text(RULES)
-        made.project.settings = {**made.project.settings, **spark_settings}
+        made.project.settings = {
+            **made.project.settings, **spark_settings, "MIGRATION_MASK_SALT": SALT,
+        }  # fmt: skip
         made.project.run("plan", "--yes").ok()
         yield made
 
@@ -126,6 +132,18 @@ def test_a_range_from_dagsters_command_line_is_one_run(bench: Bench, red: str) -
     assert states["dbo.Fine", "p002"]["iceberg"] == "stale"
     bench.project.run("run", "--failed", "--tables", "dbo.Fine").ok()
     bench.assert_arrived("Fine")
+
+
+def hashed(n: int) -> str:
+    return hmac.new(SALT.encode(), f"row {n}".encode("utf-16-le"), hashlib.sha256).hexdigest()
+
+
+def test_a_trial_of_masked_rows(bench: Bench) -> None:
+    bench.project.run("run", "--limit", "5", "--tables", "dbo.Changed").ok()
+    tried = iceberg_catalog(bench.project.settings).load_table(("dbo", "changed_trial"))
+    rows = tried.scan().to_arrow().select(["id", "name"]).to_pylist()
+    assert {(row["id"], row["name"]) for row in rows} == {(n, hashed(n)) for n in range(10, 15)}
+    assert "changed_trial" in bench.project.run("clean", "--trial").ok().out
 
 
 def test_a_jvm_that_is_killed_costs_a_retry(bench: Bench) -> None:
