@@ -140,12 +140,8 @@ def status(*, tables: tuple[str, ...], as_json: bool, failed: bool, watch: bool)
     from migration_assets.assets.translator import MigrationTranslator
     from migration_assets.assets.validation import select_tables
     from migration_assets.operations.home import open_instance
-    from migration_assets.operations.status import (
-        State,
-        failed_steps,
-        is_busy,
-        partition_statuses,
-    )
+    from migration_assets.operations.run_states import is_busy
+    from migration_assets.operations.status import State, failed_steps, partition_statuses
     from migration_assets.operations.watching import Watcher, outstanding
     from migration_assets.terminal import console, left, print_failures, status_table
 

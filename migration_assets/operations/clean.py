@@ -27,7 +27,7 @@ from migration_assets.iceberg.tables import (
     load_table,
     table_name,
 )
-from migration_assets.operations.status import end_dead_runs, is_busy
+from migration_assets.operations.run_states import end_dead_runs, is_busy
 from migration_assets.plan import TablePlan
 from migration_assets.settings import LakeSettings, StarRocksSettings
 from migration_assets.starrocks.ddl import table_id_of

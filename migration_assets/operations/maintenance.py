@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from migration_assets.assets.maintenance import MAINTENANCE_JOB, MAINTENANCE_OP, MaintenanceConfig
 from migration_assets.assets.validation import select_tables
 from migration_assets.operations.home import environment, open_instance
-from migration_assets.operations.status import end_dead_runs
+from migration_assets.operations.run_states import end_dead_runs
 from migration_assets.operations.workers import Batch, BatchEnded, StepEnded, Workers
 from migration_assets.plan_source import load_plan
 from migration_assets.settings import ProjectSettings, export_env_file

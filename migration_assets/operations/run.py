@@ -17,13 +17,13 @@ from migration_assets.errors import ConfigurationError
 from migration_assets.extraction_hours import ExtractionHours, waits_until
 from migration_assets.jobs import VALIDATE_JOB
 from migration_assets.operations.results import MigrationResult, Progress, Report, TableResult
+from migration_assets.operations.run_states import end_dead_runs
 from migration_assets.operations.schedule import Schedule, Work, stages_between
 from migration_assets.operations.status import (
     FailedStep,
     PartitionStatus,
     State,
     count_checks,
-    end_dead_runs,
     failed_steps,
     narrowed_windows,
     partition_statuses,

@@ -11,7 +11,7 @@ from dagster._core.launcher import (
 )
 
 from migration_assets.operations.pool_limits import limit_extractions
-from migration_assets.operations.status import cause_of_death
+from migration_assets.operations.run_states import cause_of_death
 from migration_assets.settings import ProjectSettings
 
 
@@ -35,6 +35,6 @@ class LocalRunLauncher(DefaultRunLauncher):
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Whether the run's process lives; one that cannot be seen from here counts as alive."""
-        cause = cause_of_death(run)
+        cause = cause_of_death(self._instance, run)
         status = WorkerStatus.FAILED if cause else WorkerStatus.RUNNING
         return CheckRunHealthResult(status, cause)

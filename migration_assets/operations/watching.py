@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from migration_assets.assets.shares import STEP_ROWS, partition_rows
 from migration_assets.assets.translator import STAGES, MigrationTranslator
-from migration_assets.operations.status import PartitionStatus, State, unfinished_runs
+from migration_assets.operations.run_states import unfinished_runs
+from migration_assets.operations.status import PartitionStatus, State
 from migration_assets.operations.time_left import TimeLeft
 
 if TYPE_CHECKING:

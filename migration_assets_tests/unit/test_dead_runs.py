@@ -23,7 +23,8 @@ from migration_assets.operations import workers
 from migration_assets.operations.home import ensure_home
 from migration_assets.operations.run import Selection
 from migration_assets.operations.run_launcher import LocalRunLauncher
-from migration_assets.operations.status import State, end_dead_runs
+from migration_assets.operations.run_states import end_dead_runs
+from migration_assets.operations.status import State
 from migration_assets.operations.workers import Batch
 from migration_assets.settings import ProjectSettings
 from migration_assets_tests.unit.histories import batches, plan_of, states, table, work
@@ -153,5 +154,21 @@ def test_a_run_that_is_only_just_made_is_left_alone(
     instance.create_run_for_job(
         nothing, tags=number, parent_run_id=killed.run_id, root_run_id=killed.run_id
     )
+    # Likewise when it has started, until its own process has said so.
+    instance.create_run_for_job(
+        nothing, status=STARTED, tags=number, parent_run_id=killed.run_id, root_run_id=killed.run_id
+    )
     assert end_dead_runs(instance) == []
-    assert [run.status for run in instance.get_runs()] == [NOT_STARTED, FAILURE, NOT_STARTED]
+    assert [run.status for run in instance.get_runs()] == [
+        STARTED, NOT_STARTED, FAILURE, NOT_STARTED,
+    ]  # fmt: skip
+
+
+def test_a_retry_whose_own_process_died_is_ended(instance: dg.DagsterInstance, dead: int) -> None:
+    of_another = {"migration/host": socket.gethostname(), "migration/pid": str(dead + 1)}
+    killed = instance.create_run_for_job(nothing, status=FAILURE, tags=of_another)
+    retry = instance.create_run_for_job(
+        nothing, status=STARTED, tags={**of_another, "migration/pid": str(dead)},
+        parent_run_id=killed.run_id, root_run_id=killed.run_id,
+    )  # fmt: skip
+    assert end_dead_runs(instance) == [retry.run_id]

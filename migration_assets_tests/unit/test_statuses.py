@@ -18,13 +18,9 @@ from migration_assets.jobs import job_of
 from migration_assets.operations.report import Files, write_report
 from migration_assets.operations.results import Progress
 from migration_assets.operations.run import Selection, _account, run_migration
+from migration_assets.operations.run_states import is_alive
 from migration_assets.operations.schedule import Schedule
-from migration_assets.operations.status import (
-    State,
-    _is_alive,
-    failed_steps,
-    partition_statuses,
-)
+from migration_assets.operations.status import State, failed_steps, partition_statuses
 from migration_assets.operations.workers import BatchEnded
 from migration_assets.plan import TablePlan
 from migration_assets_tests.unit.histories import (
@@ -224,12 +220,12 @@ def test_workers_that_cannot_begin_fail_the_run_with_the_reason(
 
 def test_a_dead_process_that_nobody_reaped_is_not_alive() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        assert _is_alive(process.pid)
+        assert is_alive(process.pid)
         process.kill()
         state = Path(f"/proc/{process.pid}/stat")
         deadline = time.monotonic() + 30
         while state.read_text().rpartition(")")[2].split()[0] != "Z":
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        assert not _is_alive(process.pid)
-    assert not _is_alive(process.pid)
+        assert not is_alive(process.pid)
+    assert not is_alive(process.pid)

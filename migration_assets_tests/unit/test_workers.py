@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from migration_assets.operations import workers as module
-from migration_assets.operations.status import _is_alive
+from migration_assets.operations.run_states import is_alive
 from migration_assets.operations.workers import Batch, BatchEnded, Event, StepEnded, Workers
 
 
@@ -176,10 +176,10 @@ def test_a_parent_that_is_killed_takes_its_workers_with_it(tmp_path: Path) -> No
     parent.start()
     _await(said.exists)
     worker = int(said.read_text(encoding="utf-8"))
-    assert _is_alive(worker)
+    assert is_alive(worker)
     parent.kill()
     parent.join(60)
-    _await(lambda: not _is_alive(worker))
+    _await(lambda: not is_alive(worker))
 
 
 def _await(condition: Callable[[], bool]) -> None:
