@@ -28,6 +28,7 @@ from migration_assets.errors import (
     MigrationError,
     PlanError,
 )
+from migration_assets.operations import run_states
 from migration_assets.operations import status as operations_status
 from migration_assets.operations.status import PartitionStatus, State
 from migration_assets.plan import MigrationPlan, TablePlan
@@ -284,7 +285,7 @@ def test_watch_prints_what_changed_and_once_a_minute(
     monkeypatch.delenv("MIGRATION_PLAN", raising=False)
     clock = Clock()
     monkeypatch.setattr(migration, "time", clock)
-    monkeypatch.setattr(operations_status, "is_busy", lambda _: clock.now < 1150)
+    monkeypatch.setattr(run_states, "is_busy", lambda _: clock.now < 1150)
 
     def statuses(_: object, tables: list[TablePlan], __: object) -> Iterator[PartitionStatus]:
         for key in tables[0].partition_keys:
