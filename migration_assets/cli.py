@@ -60,6 +60,7 @@ def main() -> None:
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="migration-assets", message="%(prog)s %(version)s")
 def cli() -> None:
     """Move a SQL Server database to StarRocks, through Apache Iceberg, as Dagster assets."""
 

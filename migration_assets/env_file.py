@@ -13,7 +13,7 @@ from pathlib import Path
 from migration_assets.errors import ConfigurationError
 
 _NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
-_LINES = "Each line is NAME=value, or a comment that begins with #; see .env.example."
+_LINES = "Each line is NAME=value, or a comment that begins with #."
 
 
 def read_env_file(path: Path) -> dict[str, str | None]:

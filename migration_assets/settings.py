@@ -55,6 +55,8 @@ from migration_assets.setting_values import (
 )
 
 DEFAULT_TIMEOUT_S = 30
+SET_IT = "Set it in the environment or in .env (`migration-assets init` writes one)."
+"""The next step where a variable is missing or malformed."""
 MAX_CONCURRENT_RUNS = 1024
 """Each run is a process."""
 MAX_POOL_LIMIT = 1000
@@ -96,7 +98,7 @@ class _Settings(BaseSettings):
             raise ConfigurationError(
                 f"Settings: {problems}.",
                 code="MA-CF-001",
-                next_step="Set it in the environment or in .env (see .env.example).",
+                next_step=SET_IT,
             ) from None
 
 
@@ -261,7 +263,7 @@ class LakeSettings(_Settings):
         raise ConfigurationError(
             "Settings: S3_BUCKET is not set.",
             code="MA-CF-001",
-            next_step="Set it in the environment or in .env (see .env.example).",
+            next_step=SET_IT,
         )
 
 

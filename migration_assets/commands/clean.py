@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @plan_option
 def clean(*, tables: tuple[str, ...], trial: bool, until: str, yes: bool) -> int:
-    """Remove what was migrated: tables that carry our table id, their files and receipts.
+    """Remove what was migrated and carries our table id.
+
+    That is tables, their files and receipts.
 
     Lists it first, and asks. What is not ours is named, and left alone.
     """

@@ -23,7 +23,7 @@ from migration_assets.settings import ProjectSettings
     help="Write what a support case needs, without secrets.",
 )
 def doctor(*, as_json: bool, fix: bool, until: str, bundle: Path | None) -> int:
-    """Try every setting, connection and permission; one line each, with the remedy."""
+    """Try every setting, connection and permission. One line each, with the remedy."""
     import dataclasses
 
     from migration_assets.operations.bundle import check_bundle, examined, write_bundle
@@ -51,7 +51,7 @@ def doctor(*, as_json: bool, fix: bool, until: str, bundle: Path | None) -> int:
 @click.command(cls=Command)
 @click.option("--check", is_flag=True, help="Fetch nothing; exits 1 if a jar is not there.")
 def jars(*, check: bool) -> int:
-    """Fetch the jars that the Spark engine needs, and verify their checksums."""
+    """Fetch the Spark engine's jars and verify their checksums."""
     from migration_assets.spark.jars import JarState, examine_jars, fetch_jars, jars_folder
     from migration_assets.terminal import download_progress, print_jars
 
@@ -68,7 +68,7 @@ def jars(*, check: bool) -> int:
 
 @click.command(cls=Command)
 def env() -> int:
-    """Print what bare `dagster` commands need: eval "$(migration-assets env)"."""
+    """Print what bare `dagster` commands need. For eval "$(migration-assets env)"."""
     from migration_assets.operations.home import environment
 
     for name, value in environment(ProjectSettings.load()).items():

@@ -35,7 +35,9 @@ def report(
     validate: bool,
     inventory: bool,
 ) -> int:
-    """Write the evidence: rows, checks, losses, attempts and durations, from Dagster's records.
+    """Write the evidence, from Dagster's records.
+
+    Rows, checks, losses, attempts and durations.
 
     Needs no server, but for --validate and --inventory. Exits 0 when it is written, whatever it says.
     """

@@ -15,7 +15,7 @@ _LINK = re.compile(r"\[([^\]]+)\]\((https://[^)\s]+)\)")
 @click.command(cls=Command)
 @click.argument("code", required=False)
 def explain(*, code: str | None) -> int:
-    """Say what an error's CODE means and what to do; without one, list all codes."""
+    """Say what an error's CODE means and what to do. Without one, list all codes."""
     from rich.text import Text
 
     from migration_assets.error_codes.registry import CODES

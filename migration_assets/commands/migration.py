@@ -60,7 +60,7 @@ def run(
     report: Path | None,
     limit: int | None,
 ) -> int:
-    """Migrate: the same runs in the same Dagster instance as a click in the UI.
+    """Migrate, by the runs that a click in the UI makes. In the same Dagster instance.
 
     With --limit nothing of the tables' own targets and history is touched. The first Ctrl-C lets
     what runs now finish, the second abandons it; `run --failed` goes on.

@@ -42,7 +42,7 @@ CHANGES = 2
 def plan(
     *, detailed_exitcode: bool, show_sql: bool, tables: tuple[str, ...], **options: Any
 ) -> int:
-    """Introspect SQL Server, apply migration.yaml, write and show the plan.
+    """Look at SQL Server, write the plan and show it. Wishes are those of migration.yaml.
 
     Over a plan that is there: show what changes, and ask before a table's rows stop being valid.
     --show-sql and --tables show what it will have each system do, and write nothing.

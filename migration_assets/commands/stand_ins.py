@@ -11,7 +11,7 @@ from migration_assets.commands.arguments import FAILED, OK, Command, Group
 
 @click.group(cls=Group)
 def sandbox() -> None:
-    """Stand-ins for SQL Server, S3, Glue and StarRocks, for development, demo and tests."""
+    """Stand-ins for SQL Server, S3, Glue and StarRocks. For development, demo and tests."""
 
 
 @sandbox.command()
@@ -33,7 +33,7 @@ def start(
 @click.option("--scale", type=float, default=1.0, show_default=True, help="Size of the sample.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep plan, history, report here.")
 def demo(*, scale: float, keep: Path | None) -> int:
-    """Migrate the sample database through the whole sandbox, and compare every table."""
+    """Migrate the sample through the sandbox and compare it."""
     from migration_assets.demonstration import demonstrate
 
     return OK if demonstrate(scale=scale, keep=keep) else FAILED
@@ -43,7 +43,7 @@ def demo(*, scale: float, keep: Path | None) -> int:
 @click.option("--port", type=int, default=3000, show_default=True)
 @click.option("--scale", type=float, default=0.05, show_default=True, help="Size of the sample.")
 def dev(*, port: int, scale: float) -> int:
-    """Start the sandbox, plan, and open Dagster's UI on it, until Ctrl-C."""
+    """Start the sandbox and Dagster's UI on it, until Ctrl-C."""
     from migration_assets.demonstration import develop
 
     return develop(port=port, scale=scale)

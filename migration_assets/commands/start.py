@@ -12,7 +12,10 @@ from migration_assets.commands.arguments import OK, Command
 @click.command(cls=Command)
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".")
 def init(*, folder: Path) -> int:
-    """Write commented .env, migration.yaml and dagster.yaml into FOLDER; overwrites nothing."""
+    """Write commented configuration files into FOLDER.
+
+    These are .env, migration.yaml with its schema, and dagster.yaml. Overwrites nothing.
+    """
     from migration_assets.operations.project_folder import begin_project
 
     for file in begin_project(folder):

@@ -42,7 +42,7 @@ def maintain(*, tables: tuple[str, ...], compact: bool, engine: str | None) -> i
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @plan_option
 def reset(*, tables: tuple[str, ...], yes: bool) -> int:
-    """Empty TABLES in Iceberg and StarRocks, so that a changed plan is valid again."""
+    """Empty TABLES, so that a changed plan is valid again. In Iceberg and StarRocks."""
     from migration_assets.assets.validation import select_tables
     from migration_assets.operations.home import open_instance
     from migration_assets.operations.reset import reset_tables
@@ -63,7 +63,7 @@ def reset(*, tables: tuple[str, ...], yes: bool) -> int:
 @click.command(cls=Command)
 @click.argument("tables", nargs=-1, required=True)
 def evolve(*, tables: tuple[str, ...]) -> int:
-    """Change columns of TABLES in Iceberg and StarRocks as the plan has them; rows stay."""
+    """Change columns as the plan has them; rows stay. In Iceberg and StarRocks."""
     from migration_assets.assets.validation import select_tables
     from migration_assets.operations.evolve import evolve_tables
     from migration_assets.terminal import console
@@ -76,7 +76,7 @@ def evolve(*, tables: tuple[str, ...]) -> int:
 
 @click.group(cls=Group)
 def snapshot() -> None:
-    """The database snapshot that a plan of `consistency: database_snapshot` reads from."""
+    """The database snapshot that a plan may read from. It does with `consistency: database_snapshot`."""
 
 
 @snapshot.command(name="create")

@@ -106,5 +106,9 @@ ENTRIES = (
         "One of the commands that the demonstration types ended with an error.",
         "Its own error stands above.",
         "Look at that error."),
+    Entry("MA-SB-005", "the packages of the stand-ins are not installed",
+        "The package was installed without its extra `sandbox`.",
+        "The message lists the modules that are not there.",
+        "In a clone: `pip install '.[sandbox]'`; `make demo` does it by itself."),
 )
 # fmt: on

@@ -20,7 +20,7 @@ from migration_assets.iceberg.driver_errors import translate_errors
 from migration_assets.iceberg.file_store import FileStore, LocalFileStore, S3FileStore
 from migration_assets.iceberg.output_files import local_path
 from migration_assets.setting_choices import CatalogType
-from migration_assets.settings import LakeSettings
+from migration_assets.settings import SET_IT, LakeSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -166,7 +166,7 @@ class Lake:
                 f"Settings: ICEBERG_CATALOG_TYPE={settings.catalog_type.value} needs "
                 "ICEBERG_CATALOG_URI, which is not set.",
                 code="MA-CF-001",
-                next_step="Set it in the environment or in .env (see .env.example).",
+                next_step=SET_IT,
             )
         if uri.startswith("sqlite:") and "timeout=" not in uri:
             uri += f"{'&' if '?' in uri else '?'}timeout={SQLITE_TIMEOUT_S}"

@@ -13,6 +13,7 @@ has, and stops when it closes, which the kernel sees to even after a SIGKILL.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import queue
@@ -43,6 +44,21 @@ BUCKET = "lake"
 STOP_TIMEOUT_S = 10.0
 _STDERR_TAIL_BYTES = 4000
 _ENV_FILE_HEADER = "# Settings of a running sandbox; its stand-ins listen on loopback only.\n"
+
+
+_PACKAGES = ("cryptography", "duckdb", "moto", "mysql_mimic", "sqlglot")
+"""Modules of the extra `sandbox`."""
+
+
+def _check_packages() -> None:
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(
+            f"The stand-ins need packages that are not installed: {', '.join(missing)}.",
+            code="MA-SB-005",
+            next_step="Install migration_assets with its extra `sandbox`: "
+            "pip install '.[sandbox]' in a clone.",
+        )
 
 
 class Sandbox:
@@ -124,8 +140,10 @@ class Sandbox:
         """Start all stand-ins at once and wait until each is ready.
 
         Raises:
+            ConfigurationError: the packages of the extra `sandbox` are not installed.
             PermanentError: one of them ended or was not ready in time; the others are stopped.
         """
+        _check_packages()
         deadline = time.monotonic() + self._timeout_s
         try:
             for name in self.names:

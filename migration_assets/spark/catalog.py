@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from migration_assets.errors import ConfigurationError, UnsupportedError
 from migration_assets.setting_choices import CatalogType
-from migration_assets.settings import LakeSettings
+from migration_assets.settings import SET_IT, LakeSettings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -85,7 +85,7 @@ def catalog_properties(name: str, settings: LakeSettings) -> dict[str, str]:
                     "Settings: ICEBERG_CATALOG_TYPE=rest needs ICEBERG_CATALOG_URI, which is not "
                     "set.",
                     code="MA-CF-001",
-                    next_step="Set it in the environment or in .env (see .env.example).",
+                    next_step=SET_IT,
                 )
             properties |= {"type": "rest", "uri": settings.catalog_uri}
         case CatalogType.SQL:

@@ -12,7 +12,7 @@ from migration_assets.errors import ConfigurationError, PlanError, UnsupportedEr
 from migration_assets.naming import bracketed
 from migration_assets.plan import TablePlan
 from migration_assets.setting_choices import CatalogType
-from migration_assets.settings import LakeSettings, StarRocksSettings
+from migration_assets.settings import SET_IT, LakeSettings, StarRocksSettings
 from migration_assets.starrocks.names import Named, literal, native_table, quote
 from migration_assets.table_model import key_type_refusal
 
@@ -303,7 +303,7 @@ def create_catalog_sql(
                 raise ConfigurationError(
                     "Settings: ICEBERG_CATALOG_URI is not set.",
                     code="MA-CF-001",
-                    next_step="Set it in the environment or in .env (see .env.example).",
+                    next_step=SET_IT,
                 )
             properties["iceberg.catalog.type"] = "rest"
             properties["iceberg.catalog.uri"] = lake.catalog_uri

@@ -7,8 +7,10 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,11 @@ from migration_assets.operations import run_states
 from migration_assets.operations import status as operations_status
 from migration_assets.operations.status import PartitionStatus, State
 from migration_assets.plan import MigrationPlan, TablePlan
+from migration_assets.sandbox import launcher
+from migration_assets.sandbox.launcher import Sandbox
 from migration_assets_tests.unit.tables import INT, table_plan
 
+ROOT = Path(__file__).parents[2]
 NEEDS_PLAN = [["status"], ["validate"], ["run"], ["reset", "dbo.t", "--yes"]]
 
 
@@ -461,3 +466,30 @@ def test_a_report_that_cannot_be_made_is_refused_before_any_server_is_asked(
     ended = call("plan", *arguments)
     assert ended.code == WRONG_USE
     assert found in ended.err
+
+
+def test_what_a_command_does_is_not_cut_off_in_80_columns() -> None:
+    said = CliRunner().invoke(cli, ["--help"], terminal_width=80).output
+    assert all(name in said for name in cli.commands)
+    assert "..." not in said.split("Commands:")[1]
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    said = CliRunner().invoke(cli, ["--version"], prog_name="migration-assets").output
+    assert said == f"migration-assets {version('migration-assets')}\n"
+
+
+def test_without_the_packages_of_the_stand_ins_there_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(launcher, "_PACKAGES", ("duckdb", "not_installed_here"))
+    with pytest.raises(ConfigurationError, match="not installed: not_installed_here") as raised:
+        Sandbox().start()
+    assert "[sandbox]" in raised.value.next_step
+
+
+def test_the_packages_of_the_stand_ins_are_those_of_their_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = project["optional-dependencies"]["sandbox"]
+    names = {re.split(r"[\[>=<]", one)[0].replace("-", "_") for one in wanted}
+    assert names == set(launcher._PACKAGES)
