@@ -137,7 +137,7 @@ def _refuse_bad_window(text: str) -> None:
 @plan_option
 def status(*, tables: tuple[str, ...], as_json: bool, failed: bool, watch: bool) -> int:
     """Show where each table stands, from Dagster's records."""
-    from migration_assets.assets.translator import MigrationTranslator
+    from migration_assets.assets.translator import STAGES, MigrationTranslator
     from migration_assets.assets.validation import select_tables
     from migration_assets.operations.home import open_instance
     from migration_assets.operations.run_states import is_busy
@@ -147,6 +147,11 @@ def status(*, tables: tuple[str, ...], as_json: bool, failed: bool, watch: bool)
 
     chosen, translator = select_tables(planned(), tables), MigrationTranslator()
     shown_done, shown_at, watcher = -1, 0.0, Watcher(translator)
+    keys = {
+        tuple(translator.asset_key(stage, table).path): table.partition_keys
+        for table in chosen
+        for stage in STAGES
+    }
     with open_instance(ProjectSettings.load()) as instance:
         while True:
             is_running = watch and is_busy(instance)
@@ -155,7 +160,7 @@ def status(*, tables: tuple[str, ...], as_json: bool, failed: bool, watch: bool)
             if not is_running:
                 break
             done = sum(one.state() is State.DONE for one in statuses)
-            seconds = watcher.look(statuses, outstanding(instance), time.monotonic())
+            seconds = watcher.look(statuses, outstanding(instance, keys), time.monotonic())
             text = f"{done}/{len(statuses)} partitions done, {left(seconds)}"
             if done != shown_done or time.monotonic() - shown_at >= REPEAT_EVERY_S:
                 console.print(text, soft_wrap=True)

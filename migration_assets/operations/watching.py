@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from migration_assets.assets.shares import STEP_ROWS, partition_rows
@@ -10,19 +10,30 @@ from migration_assets.assets.translator import STAGES, MigrationTranslator
 from migration_assets.operations.run_states import unfinished_runs
 from migration_assets.operations.status import PartitionStatus, State
 from migration_assets.operations.time_left import TimeLeft
+from migration_assets.operations.workers import RANGE_TAGS
 
 if TYPE_CHECKING:
     import dagster as dg
+
+PARTITION_NAME_TAG = "dagster/partition"
+"""Dagster's tag of a run of one partition."""
 
 AssetPartition = tuple[tuple[str, ...], str]
 """Path of an asset key, and partition key."""
 
 
-def outstanding(instance: dg.DagsterInstance) -> set[AssetPartition]:
+def outstanding(
+    instance: dg.DagsterInstance, partition_keys: Mapping[tuple[str, ...], Sequence[str]]
+) -> set[AssetPartition]:
     """Asset partitions that unfinished backfills and runs of Dagster's have still to make.
 
     Those of a backfill that its finished runs have made are not among them; of a run that goes on
     all are that it was to make and has not.
+
+    Args:
+        instance: Dagster's.
+        partition_keys: those of each asset by the path of its key, in their order: a run of several
+            partitions names the first and the last one.
     """
     import dagster as dg
     from dagster._core.execution.backfill import BulkActionStatus
@@ -44,17 +55,25 @@ def outstanding(instance: dg.DagsterInstance) -> set[AssetPartition]:
             )
             if (event := record.asset_materialization) is not None
         }
-        to_make = set(_of_run(run))
+        to_make = set(_of_run(run, partition_keys))
         # A backfill learns what its runs have made only when they are over.
         found = (found | to_make) - made
     return found
 
 
-def _of_run(run: dg.DagsterRun) -> Iterator[AssetPartition]:
-    key = run.tags.get("dagster/partition")
+def _of_run(
+    run: dg.DagsterRun, partition_keys: Mapping[tuple[str, ...], Sequence[str]]
+) -> Iterator[AssetPartition]:
+    key = run.tags.get(PARTITION_NAME_TAG)
+    first, last = (run.tags.get(tag) for tag in RANGE_TAGS)
     for asset_key in run.asset_selection or ():
+        path = tuple(asset_key.path)
+        known = list(partition_keys.get(path, ()))
         if key is not None:
-            yield tuple(asset_key.path), key
+            yield path, key
+        elif first in known and last in known:
+            for one in known[known.index(first) : known.index(last) + 1]:
+                yield path, one
 
 
 class Watcher:

@@ -318,7 +318,7 @@ def _execute(
     # From the first on: a run that has not started when its process is killed has no others.
     tags = {**process_tags(Path(os.environ["DAGSTER_HOME"])), **batch.tags}
     if batch.partition_range is not None:
-        tags |= dict(zip(_RANGE_TAGS, batch.partition_range, strict=True))
+        tags |= dict(zip(RANGE_TAGS, batch.partition_range, strict=True))
     try:
         result = defs.resolve_job_def(batch.job).execute_in_process(
             instance=instance,
@@ -346,7 +346,7 @@ _PLAN_REPLACED = (
     "run --failed` goes on under the new plan; `migration-assets status` shows what it needs."
 )
 
-_RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 """Dagster's tags of a run of several partitions."""
 
 

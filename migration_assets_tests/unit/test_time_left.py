@@ -12,6 +12,7 @@ from migration_assets.assets.translator import STAGES
 from migration_assets.operations.status import PartitionStatus, State
 from migration_assets.operations.time_left import LEAST_SECONDS, TimeLeft
 from migration_assets.operations.watching import Watcher, outstanding
+from migration_assets.operations.workers import RANGE_TAGS
 from migration_assets.plan import TablePlan
 from migration_assets_tests.unit.histories import TRANSLATOR, instance, table
 
@@ -103,12 +104,13 @@ def test_what_is_to_be_made_again_is_work_although_it_is_done() -> None:
 def test_outstanding_is_what_a_run_was_to_make_and_has_not(instance: dg.DagsterInstance) -> None:
     of = table("t", partitions=2)
     keys = [TRANSLATOR.asset_key(stage, of) for stage in STAGES]
+    known = {tuple(key.path): of.partition_keys for key in keys}
     run = dg.DagsterRun(
         "migrate_p002", status=dg.DagsterRunStatus.STARTED, asset_selection=frozenset(keys),
         tags={"dagster/partition": "p001"},
     )  # fmt: skip
     instance.add_run(run)
-    assert outstanding(instance) == {(tuple(key.path), "p001") for key in keys}
+    assert outstanding(instance, known) == {(tuple(key.path), "p001") for key in keys}
     made = dg.AssetMaterialization(keys[0], partition="p001")
     instance.report_dagster_event(
         dg.DagsterEvent(
@@ -118,9 +120,21 @@ def test_outstanding_is_what_a_run_was_to_make_and_has_not(instance: dg.DagsterI
         ),
         run_id=run.run_id,
     )
-    assert outstanding(instance) == {(tuple(key.path), "p001") for key in keys[1:]}
+    assert outstanding(instance, known) == {(tuple(key.path), "p001") for key in keys[1:]}
     instance.report_run_failed(run)
-    assert outstanding(instance) == set()
+    assert outstanding(instance, known) == set()
+
+
+def test_a_run_of_several_partitions_is_to_make_each_of_them(instance: dg.DagsterInstance) -> None:
+    key = TRANSLATOR.asset_key(STAGES[0], table("t", partitions=8))
+    path, keys = tuple(key.path), table("t", partitions=8).partition_keys
+    run = dg.DagsterRun(
+        "migrate_p008", status=dg.DagsterRunStatus.STARTED, asset_selection=frozenset([key]),
+        tags=dict(zip(RANGE_TAGS, ("p002", "p004"), strict=True)),
+    )  # fmt: skip
+    instance.add_run(run)
+    assert outstanding(instance, {path: keys}) == {(path, f"p00{n}") for n in (2, 3, 4)}
+    assert outstanding(instance, {}) == set()
 
 
 def test_a_partition_says_how_much_of_its_table_is_there() -> None:
