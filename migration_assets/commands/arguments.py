@@ -48,6 +48,13 @@ def _use_plan(_: click.Context, __: click.Parameter, file: str | None) -> None:
         os.environ["MIGRATION_PLAN"] = file
 
 
+until_option = click.option(
+    "--until",
+    type=click.Choice(["iceberg", "starrocks"]),
+    default="starrocks",
+    help="iceberg: without StarRocks.",
+)
+
 plan_option = click.option(
     "--plan",
     metavar="FILE",

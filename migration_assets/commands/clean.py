@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from migration_assets.commands.arguments import OK, Command, plan_option, planned, tables_option
+from migration_assets.commands.arguments import (
+    OK,
+    Command,
+    plan_option,
+    planned,
+    tables_option,
+    until_option,
+)
 from migration_assets.settings import ProjectSettings
 
 if TYPE_CHECKING:
@@ -19,7 +26,7 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @tables_option
 @click.option("--trial", is_flag=True, help="What `run --limit` has written; does not ask.")
-@click.option("--until", type=click.Choice(["iceberg", "starrocks"]), default="starrocks")
+@until_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @plan_option
 def clean(*, tables: tuple[str, ...], trial: bool, until: str, yes: bool) -> int:

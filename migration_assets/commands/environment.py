@@ -8,14 +8,14 @@ from pathlib import Path
 
 import click
 
-from migration_assets.commands.arguments import FAILED, OK, Command
+from migration_assets.commands.arguments import FAILED, OK, Command, until_option
 from migration_assets.settings import ProjectSettings
 
 
 @click.command(cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 @click.option("--fix", is_flag=True, help="Create StarRocks' external catalog when missing.")
-@click.option("--until", type=click.Choice(["iceberg", "starrocks"]), default="starrocks")
+@until_option
 @click.option(
     "--bundle",
     type=click.Path(path_type=Path),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from migration_assets.commands.arguments import OK, Command, planned, tables_option
+from migration_assets.commands.arguments import OK, Command, planned, tables_option, until_option
 from migration_assets.settings import MssqlSettings, ProjectSettings
 
 
@@ -23,7 +23,7 @@ from migration_assets.settings import MssqlSettings, ProjectSettings
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the same as JSON. [report.json without --html]",
 )
-@click.option("--until", type=click.Choice(["iceberg", "starrocks"]), default="starrocks")
+@until_option
 @click.option("--validate", is_flag=True, help="Compare the three systems afresh before.")
 @click.option("--inventory", is_flag=True, help="Ask SQL Server what else stays behind.")
 def report(

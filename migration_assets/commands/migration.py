@@ -16,6 +16,7 @@ from migration_assets.commands.arguments import (
     plan_option,
     planned,
     tables_option,
+    until_option,
 )
 from migration_assets.errors import ConfigurationError
 from migration_assets.settings import ProjectSettings
@@ -28,9 +29,18 @@ REPEAT_EVERY_S = 60
 @tables_option
 @click.option("--partitions", metavar="KEYS", help="Only these, as p003,p007.")
 @click.option("--failed", is_flag=True, help="Only what failed, is missing, stale or differs.")
-@click.option("--until", type=click.Choice(["mssql", "iceberg", "starrocks"]), default="starrocks")
 @click.option(
-    "--from", "first", type=click.Choice(["mssql", "iceberg", "starrocks"]), default="mssql"
+    "--until",
+    type=click.Choice(["mssql", "iceberg", "starrocks"]),
+    default="starrocks",
+    help="The last stage to make.",
+)
+@click.option(
+    "--from",
+    "first",
+    type=click.Choice(["mssql", "iceberg", "starrocks"]),
+    default="mssql",
+    help="The first one; what comes before must be there.",
 )
 @click.option(
     "--window",
@@ -60,7 +70,9 @@ def run(
     report: Path | None,
     limit: int | None,
 ) -> int:
-    """Migrate, by the runs that a click in the UI makes. In the same Dagster instance.
+    """Migrate: extract, commit, load and compare.
+
+    The same runs in the same Dagster instance as a click in the UI.
 
     With --limit nothing of the tables' own targets and history is touched. The first Ctrl-C lets
     what runs now finish, the second abandons it; `run --failed` goes on.
@@ -197,7 +209,7 @@ def status(*, tables: tuple[str, ...], as_json: bool, failed: bool, watch: bool)
 @click.option(
     "--level", type=click.Choice(["count", "full", "rows"]), default="full", show_default=True
 )
-@click.option("--until", type=click.Choice(["iceberg", "starrocks"]), default="starrocks")
+@until_option
 @click.option(
     "--sample",
     type=click.IntRange(min=1),
