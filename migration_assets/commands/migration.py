@@ -207,7 +207,11 @@ def status(*, tables: tuple[str, ...], as_json: bool, failed: bool, watch: bool)
 @click.command(cls=Command)
 @tables_option
 @click.option(
-    "--level", type=click.Choice(["count", "full", "rows"]), default="full", show_default=True
+    "--level",
+    type=click.Choice(["count", "full", "rows"]),
+    default="full",
+    show_default=True,
+    help="Counts; fingerprints, too; or every row.",
 )
 @until_option
 @click.option(

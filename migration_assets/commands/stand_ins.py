@@ -40,7 +40,7 @@ def demo(*, scale: float, keep: Path | None) -> int:
 
 
 @click.command(cls=Command)
-@click.option("--port", type=int, default=3000, show_default=True)
+@click.option("--port", type=int, default=3000, show_default=True, help="Of the UI.")
 @click.option("--scale", type=float, default=0.05, show_default=True, help="Size of the sample.")
 def dev(*, port: int, scale: float) -> int:
     """Start the sandbox and Dagster's UI on it, until Ctrl-C."""

@@ -474,6 +474,14 @@ def test_what_a_command_does_is_not_cut_off_in_80_columns() -> None:
     assert "..." not in said.split("Commands:")[1]
 
 
+def test_each_option_says_what_it_does() -> None:
+    commands: list[click.Command] = [cli]
+    for command in commands:
+        commands += command.commands.values() if isinstance(command, click.Group) else []
+        mute = [p.opts for p in command.params if isinstance(p, click.Option) and not p.help]
+        assert not mute, command.name
+
+
 def test_the_version_is_that_of_the_package() -> None:
     said = CliRunner().invoke(cli, ["--version"], prog_name="migration-assets").output
     assert said == f"migration-assets {version('migration-assets')}\n"
