@@ -28,7 +28,7 @@ def keys(given: str, named: str) -> Case:
 
 ARGUMENTS = [
     misused("nonsense", "No such command 'nonsense'"),
-    misused("--version", "No such option '--version'"),
+    misused("--verbose", "No such option '--verbose'"),
     misused("run --evrything", "No such option '--evrything'"),
     misused("run Items", "unexpected extra argument"),
     misused("run --until nowhere", "'nowhere' is not one of"),

@@ -59,7 +59,7 @@ RULES = [
     of_rules("a folder", FOLDER, "migration.yaml cannot be read"),
     of_rules("a tag of Python", "include: !!python/object/apply:os.system ['echo']\n", "not valid YAML"),
     of_rules("a billion laughs", "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\n"
-             "c: &c [*b,*b,*b,*b,*b,*b,*b]\ninclude: *c\n", "text belongs there"),
+             "c: &c [*b,*b,*b,*b,*b,*b,*b]\ninclude: *c\n", "a is not a known key"),
     of_rules("two documents", "include: ['*']\n---\nexclude: []\n", "another document"),
     of_rules("itself inside", "tables: &t\n  dbo.Items: *t\n", "not a known key"),
     of_rules("a control character", "include: ['a\x07b']\n", "not valid YAML"),
