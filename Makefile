@@ -52,10 +52,10 @@ ui: $(SYNCED) ## Click through the UI in headless Chromium; screenshots go to do
 bench: $(SYNCED) ## Run the benchmarks (minutes)
 	@for script in extract commit overhead; do $(BIN)/python benchmarks/$$script.py; done
 
-soak: $(SYNCED) ## Migrate 342 tables, 7.8 million rows, through few connections and a failing S3 (an hour)
+soak: $(SYNCED) ## Migrate 342 tables, 7.8 million rows, through few connections and a failing S3 (15 min)
 	@$(BIN)/python -m migration_assets_tests.reliability.soak
 
-kill-matrix: $(SYNCED) ## Kill a migration at 100 random moments, go on, compare; writes docs/kill-matrix.md (half an hour)
+kill-matrix: $(SYNCED) ## Kill a migration at 100 random moments, go on, compare; writes docs/kill-matrix.md (an hour)
 	@$(BIN)/python -m migration_assets_tests.reliability.kill_matrix --kills 100 --page docs/kill-matrix.md
 
 contracts: $(SYNCED) ## Take each contract out of the code and see its test fail (RULES="names")
