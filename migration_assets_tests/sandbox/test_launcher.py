@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from migration_assets.errors import ConfigurationError, PermanentError
+from migration_assets.sandbox import launcher
 from migration_assets.sandbox.launcher import Sandbox, write_env_file
 from migration_assets.settings import LakeSettings, MssqlSettings, StarRocksSettings
 
@@ -232,3 +235,17 @@ def test_all_stand_ins_run_together_and_their_settings_load(
             assert listens(sandbox.port(name)), name
             json.dumps(sandbox.control(name).state().opened)
     assert not any(runs(process_id) for process_id in ids)
+
+
+def test_without_their_packages_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launcher, "_PACKAGES", ("duckdb", "not_installed_here"))
+    with pytest.raises(ConfigurationError, match="not installed: not_installed_here") as raised:
+        Sandbox().start()
+    assert "[sandbox]" in raised.value.next_step
+
+
+def test_their_packages_are_those_of_their_extra() -> None:
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8")
+    wanted = tomllib.loads(text)["project"]["optional-dependencies"]["sandbox"]
+    names = {re.split(r"[\[>=<]", one)[0].replace("-", "_") for one in wanted}
+    assert names == set(launcher._PACKAGES)

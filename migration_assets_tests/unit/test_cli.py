@@ -1,4 +1,4 @@
-"""The command line: help, exit codes, and one sentence instead of a stack trace."""
+"""The command line: exit codes, and one sentence instead of a stack trace."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
-from click.testing import CliRunner
 
 from migration_assets import cli as module
 from migration_assets.assets.translator import STAGES
@@ -34,11 +30,8 @@ from migration_assets.operations import run_states
 from migration_assets.operations import status as operations_status
 from migration_assets.operations.status import PartitionStatus, State
 from migration_assets.plan import MigrationPlan, TablePlan
-from migration_assets.sandbox import launcher
-from migration_assets.sandbox.launcher import Sandbox
 from migration_assets_tests.unit.tables import INT, table_plan
 
-ROOT = Path(__file__).parents[2]
 NEEDS_PLAN = [["status"], ["validate"], ["run"], ["reset", "dbo.t", "--yes"]]
 
 
@@ -85,41 +78,6 @@ def call(
         return Ended(ended.value.code, said.out, said.err)
 
     return run
-
-
-def all_commands(
-    group: click.Group = cli, path: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command and group below a group, with the words that lead to it."""
-    for name, command in group.commands.items():
-        yield (*path, name), command
-        if isinstance(command, click.Group):
-            yield from all_commands(command, (*path, name))
-
-
-COMMANDS = [path for path, _ in all_commands()]
-
-
-@pytest.mark.parametrize("path", [(), *COMMANDS], ids=" ".join)
-def test_help_fits_80_columns_and_explains_every_option(path: tuple[str, ...]) -> None:
-    result = CliRunner().invoke(cli, [*path, "--help"], terminal_width=80)
-    assert result.exit_code == 0
-    assert result.output.startswith("Usage: ")
-    assert max(map(len, result.output.splitlines())) <= 80
-    assert "-h, --help" in result.output
-
-
-@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
-def test_every_command_says_what_it_does(path: tuple[str, ...]) -> None:
-    command = dict(all_commands())[path]
-    assert command.help
-    assert command.help.splitlines()[0].endswith((".", '".', ')".'))
-
-
-def test_the_overview_lists_every_command() -> None:
-    shown = CliRunner().invoke(cli, ["--help"], terminal_width=80).output
-    for name in cli.commands:
-        assert f"\n  {name} " in shown
 
 
 @pytest.mark.parametrize(
@@ -466,38 +424,3 @@ def test_a_report_that_cannot_be_made_is_refused_before_any_server_is_asked(
     ended = call("plan", *arguments)
     assert ended.code == WRONG_USE
     assert found in ended.err
-
-
-def test_what_a_command_does_is_not_cut_off_in_80_columns() -> None:
-    said = CliRunner().invoke(cli, ["--help"], terminal_width=80).output
-    assert all(name in said for name in cli.commands)
-    assert "..." not in said.split("Commands:")[1]
-
-
-def test_each_option_says_what_it_does() -> None:
-    commands: list[click.Command] = [cli]
-    for command in commands:
-        commands += command.commands.values() if isinstance(command, click.Group) else []
-        mute = [p.opts for p in command.params if isinstance(p, click.Option) and not p.help]
-        assert not mute, command.name
-
-
-def test_the_version_is_that_of_the_package() -> None:
-    said = CliRunner().invoke(cli, ["--version"], prog_name="migration-assets").output
-    assert said == f"migration-assets {version('migration-assets')}\n"
-
-
-def test_without_the_packages_of_the_stand_ins_there_is_one_sentence(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(launcher, "_PACKAGES", ("duckdb", "not_installed_here"))
-    with pytest.raises(ConfigurationError, match="not installed: not_installed_here") as raised:
-        Sandbox().start()
-    assert "[sandbox]" in raised.value.next_step
-
-
-def test_the_packages_of_the_stand_ins_are_those_of_their_extra() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    wanted = project["optional-dependencies"]["sandbox"]
-    names = {re.split(r"[\[>=<]", one)[0].replace("-", "_") for one in wanted}
-    assert names == set(launcher._PACKAGES)
