@@ -117,12 +117,6 @@ class ReceiptError(PermanentError):
     """A receipt is missing, spent, or does not fit what is stored."""
 
 
-class SupersededError(PermanentError):
-    """Somebody newer wrote the same partition meanwhile."""
-
-    code = "MA-VE-005"
-
-
 class ForeignRowsError(PermanentError):
     """A partition that is to be replaced holds rows that no run of ours left there."""
 
@@ -169,6 +163,12 @@ class OperationTimeoutError(TransientError):
 
 class CommitConflictError(TransientError):
     """Another writer was first."""
+
+
+class SupersededError(TransientError):
+    """A newer commit of ours came meanwhile: the next attempt begins from that."""
+
+    code = "MA-VE-005"
 
 
 class EarlierWindowError(TransientError):

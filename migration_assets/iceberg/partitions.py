@@ -139,7 +139,7 @@ def snapshot_holding(lake: Lake, table: TablePlan, receipt: CommitReceipt) -> in
         f"{table_name(table)}: partition {receipt.partition_key} no longer holds the files of "
         f"attempt {receipt.attempt}; somebody committed it again since snapshot "
         f"{receipt.snapshot_id}.",
-        next_step="Materialize the iceberg asset of this partition again, then load.",
+        next_step="When the other run has ended, `migration-assets run --failed` loads what is there.",
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import re
@@ -66,6 +68,7 @@ _HEAD = """\
 """
 _WRITTEN = re.compile(_HEAD.replace(".", r"\.").format(digest="([0-9a-f]{16})"))
 _LONGEST_SAID = 200
+_FIRST = "opening.lock"
 _OTHER_HOME = "Correct DAGSTER_HOME; without it the folder is .dagster beside the plan."
 _FROM_SETTINGS = re.compile(r" +(max_concurrent_runs|default_limit): *(\d+)\b")
 """The lines of the file that a setting decides."""
@@ -177,13 +180,37 @@ def environment(settings: ProjectSettings) -> dict[str, str]:
 
     Not `DAGSTER_MODULE_NAME`: `dagster dev` hands it down to its webserver and daemon together with
     a workspace file, and those then refuse to start, silently.
+
+    A history that is not there yet is made, as `open_instance` makes it: bare `dagster` commands
+    that make it at the same time as another process spoil it.
     """
+    if not (home_of(settings) / _FIRST).exists():
+        with open_instance(settings):
+            pass
     return {
         "DAGSTER_HOME": str(ensure_home(settings)),
         "MIGRATION_PLAN": settings.plan
         if settings.plan.startswith("s3://")
         else str(Path(settings.plan).resolve()),
     }
+
+
+@contextmanager
+def _one_at_a_time(home: Path) -> Iterator[None]:
+    """Wait until no other process opens a history here, which the first one makes.
+
+    Dagster's SQLite storage looks whether its tables are there and makes them in two steps that no
+    lock holds together: two first runs at once leave two rows where its version belongs, and
+    nothing opens the history any more (`SqliteRunStorage.from_local`). Where the file system has no
+    locks it is opened without one.
+    """
+    file = os.open(home / _FIRST, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
 
 
 @contextmanager
@@ -197,7 +224,8 @@ def open_instance(settings: ProjectSettings) -> Iterator[dg.DagsterInstance]:
 
     home = ensure_home(settings)
     try:
-        opened = dg.DagsterInstance.get()
+        with _one_at_a_time(home):
+            opened = dg.DagsterInstance.get()
     except Exception as error:  # noqa: BLE001 - YAML's, Dagster's, or any storage's own
         said = " ".join(str(error).split("\n[SQL")[0].split())[:_LONGEST_SAID]
         raise ConfigurationError(

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from migration_assets.assets.barrier import refuse_part
+from migration_assets.assets.failures import retry_command
 from migration_assets.assets.translator import STAGES, MigrationTranslator, Stage
 from migration_assets.assets.validation import select_tables
 from migration_assets.errors import ConfigurationError
@@ -162,7 +163,10 @@ def run_migration(
     ]
     never_run = [end for end in broken if not instance.has_run(end.batch.run_id)]
     failures = failed_steps(instance, statuses, translator, never_run)
-    _conclude(statuses, selection, results, failures)
+    unmade = _conclude(statuses, selection, results, failures)
+    if not interrupts.count:  # then the summary says that not all was begun, and how to go on
+        for name, of_table in unmade.items():
+            results[name].note = _describe_unmade(of_table, selection.last)
     for table in tables:
         if result := results.get(table.full_name):
             result.checks_passed, result.checks = count_checks(instance, table, translator)
@@ -230,6 +234,9 @@ def _work(
             or State.CHECK_FAILED in status.states.values(),
         )
 
+
+UNMADE_SHOWN = 5
+"""Partitions of a table that are named as neither done nor failed."""
 
 TELLS_OF_FOREIGN_ROWS = {"ForeignRowsError", "ForeignCommitError", "VerificationError"}
 """Errors after which `--failed` may replace what a partition holds: somebody was told of it."""
@@ -381,13 +388,31 @@ def _conclude(
     selection: Selection,
     results: dict[str, TableResult],
     failures: Sequence[FailedStep],
-) -> None:
-    stages = STAGES[: STAGES.index(selection.last) + 1]
+) -> dict[str, list[PartitionStatus]]:
+    """Count what is done; returns by table what is not, although nothing of it failed."""
+    stages = stages_between(Stage.MSSQL, selection.last)
     failed = {(one.table, one.partition_key) for one in failures if one.stage in stages}
+    unmade: dict[str, list[PartitionStatus]] = {}
     for status in statuses:
         name = status.table.full_name
-        is_done = all(status.states[stage] is State.DONE for stage in stages)
-        results[name].done += is_done and (name, status.partition_key) not in failed
+        if all(status.states[stage] is State.DONE for stage in stages):
+            results[name].done += (name, status.partition_key) not in failed
+        elif (name, status.partition_key) not in failed:
+            unmade.setdefault(name, []).append(status)
+    return unmade
+
+
+def _describe_unmade(statuses: Sequence[PartitionStatus], last: Stage) -> str:
+    table, stages, shown = statuses[0].table, stages_between(Stage.MSSQL, last), []
+    for status in statuses[:UNMADE_SHOWN]:
+        stage = next(stage for stage in stages if status.states[stage] is not State.DONE)
+        shown.append(f"{status.partition_key} is {status.states[stage].value} in {stage.value}")
+    more = len(statuses) - len(shown)
+    return (
+        f"{table.full_name} is not done, although nothing failed: {', '.join(shown)}"
+        f"{f', and {more} more' if more else ''}. Another run may be at it; when it has ended: "
+        f"{retry_command(table)}"
+    )
 
 
 class _Interrupts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -100,6 +101,7 @@ def partition_statuses(
     """Yield the status of every partition of the tables, in plan order."""
     for table in tables:
         stages = {stage: _stage_states(instance, table, stage, translator) for stage in STAGES}
+        crossed = _crossed(instance, table, translator, stages)
         for key in table.partition_keys:
             states: dict[Stage, State] = {}
             newest, is_upstream_failed = "", False
@@ -107,6 +109,7 @@ def partition_statuses(
                 state, version = stages[stage][key]
                 if stage is Stage.MSSQL:
                     newest = version
+                    state = State.STALE if state is State.DONE and key in crossed else state
                 elif state is State.DONE and version != newest:
                     state = State.STALE
                 if state is State.FAILED and is_upstream_failed:
@@ -151,6 +154,43 @@ def _stage_states(
             state = State.STALE if is_torn else State.DONE
         states[partition_key] = (state, version)
     return states
+
+
+def _crossed(
+    instance: dg.DagsterInstance,
+    table: TablePlan,
+    translator: MigrationTranslator,
+    stages: Mapping[Stage, Mapping[str, tuple[State, str]]],
+) -> set[str]:
+    """Partitions of which a stage was made after the newest one upstream, and yet not from it.
+
+    A stage is made from the newest receipt. Two runs at once may store their receipts in one order
+    and their events in the other: made again from the same receipt, it would be as stale as before.
+    """
+    import dagster as dg
+
+    pairs = list(itertools.pairwise(STAGES))
+    keys = {
+        key
+        for key in table.partition_keys
+        for upstream, stage in pairs
+        if stages[stage][key][1] and stages[stage][key][1] != stages[upstream][key][1]
+    }
+    if not keys:
+        return keys
+    places = {
+        stage: instance.event_log_storage.get_latest_storage_id_by_partition(
+            translator.asset_key(stage, table), dg.DagsterEventType.ASSET_MATERIALIZATION, keys
+        )
+        for stage in STAGES
+    }
+    return {
+        key
+        for key in keys
+        for upstream, stage in pairs
+        if stages[stage][key][1] != stages[upstream][key][1]
+        and places[stage].get(key, 0) > places[upstream].get(key, 0)
+    }
 
 
 def narrowed_windows(
@@ -246,14 +286,31 @@ def count_checks(
 ) -> tuple[int, int]:
     """How many of the table's partitioned checks passed when last evaluated, and how many were."""
     import dagster as dg
+    from dagster._core.event_api import PartitionKeyFilter
+    from dagster._core.storage.asset_check_execution_record import (
+        COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as EVALUATED,
+    )
 
     keys = [
         dg.AssetCheckKey(translator.asset_key(stage, table), name)
         for stage in STAGES
         for name in CHECKS
     ]
-    infos = instance.event_log_storage.get_asset_check_partition_info(keys)
-    outcomes = [info.latest_execution_status.value for info in infos]
+    storage = instance.event_log_storage
+    outcomes = []
+    for info in storage.get_asset_check_partition_info(keys):
+        outcome = info.latest_execution_status
+        if outcome not in EVALUATED:  # planned by a run that never came to it
+            newest = storage.get_asset_check_execution_history(
+                info.check_key,
+                limit=1,
+                status=EVALUATED,
+                partition_filter=PartitionKeyFilter(key=info.partition_key),
+            )
+            if not newest:
+                continue
+            outcome = newest[0].status
+        outcomes.append(outcome.value)
     return outcomes.count("SUCCEEDED"), len(outcomes)
 
 

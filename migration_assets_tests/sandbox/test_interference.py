@@ -37,6 +37,7 @@ TABLES = [
     "Added", "Edited", "Emptied", "Extra", "Missing", "Retyped", "Dropped", "Remade",
     "Appended", "Meanwhile", "Evolved", "RolledBack", "Recreated", "Gone", "Expired",
     "Shared", "Other", "Hidden", "Replanned", "Requested", "Vanished", "Halved", "Hollow", "Clock",
+    "CrossedMssql", "CrossedIceberg",
 ]  # fmt: skip
 RULES = """
 tables:
@@ -239,6 +240,27 @@ def test_three_runs_at_once_over_the_same_partitions_double_nothing(bench: Bench
     assert set(map(str, bench.states("dbo.Shared", "dbo.Other").values())) == {str(DONE)}
     project.run("validate", *tables).ok()
     assert {await_closed(bench.sandbox, name) for name in ("sqlserver", "starrocks")} == {0}
+
+
+@pytest.mark.parametrize("stage", ["mssql", "iceberg"])
+def test_receipts_and_events_that_two_runs_wrote_crosswise_are_healed(
+    bench: Bench, stage: str
+) -> None:
+    name = f"Crossed{stage.title()}"
+    stored = Fault("withhold", match=f"PUT .*/{stage}/dbo/{name}/p000", seconds=600, times=1)
+    bench.aws.arm(stored)
+    two = {"MIGRATION_CONCURRENT_RUNS": "2"}
+    slow = bench.project.start_run(*words(name), "--report", "slow.json", **two)
+    wait_until(lambda: bench.aws.faults()[0].struck or slow.poll() is not None, "a receipt")
+    # Its receipt is the newest one now, and the event of the slow run will be the newest one.
+    bench.project.run("run", *words(name), "--report", "quick.json", **two)
+    bench.disarm()
+    slow.wait(240)
+    crossed = bench.states(f"dbo.{name}")
+    assert str(DONE) not in map(str, crossed.values()), crossed
+    bench.project.run("run", "--failed", *words(name)).ok()
+    bench.assert_arrived(name)
+    assert set(map(str, bench.states(f"dbo.{name}").values())) == {str(DONE)}
 
 
 def test_a_run_in_another_pid_namespace_is_not_ended(bench: Bench) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +54,39 @@ def test_dagster_takes_the_file(home: Path) -> None:
     ensure(5)
     with dg.DagsterInstance.from_config(str(home.parent)) as instance:
         assert instance.get_concurrency_config().pool_config.default_pool_limit == 5
+
+
+OPENS = """
+import sys
+import dagster
+from migration_assets.operations.home import {imported}
+from migration_assets.settings import ProjectSettings
+print("ready", flush=True)
+sys.stdin.readline()
+{does}
+"""
+
+
+def test_a_new_history_is_made_once_however_many_open_it_at_once(home: Path) -> None:
+    opens = OPENS.format(
+        imported="open_instance", does="with open_instance(ProjectSettings.load()): pass"
+    )
+    shows = OPENS.format(imported="environment", does="environment(ProjectSettings.load())")
+    started = [
+        subprocess.Popen([sys.executable, "-c", script], stdin=-1, stdout=-1, stderr=-1, text=True)
+        for script in (opens, shows) * 4
+    ]
+    for process in started:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    ended = [(process.communicate()[1], process.returncode) for process in started]
+    assert [code for _, code in ended] == [0] * len(started), ended
+    with dg.DagsterInstance.from_config(str(home.parent)) as instance:
+        assert instance.get_runs() == []
 
 
 def test_a_file_that_is_right_is_not_written_again(home: Path) -> None:

@@ -20,7 +20,12 @@ from migration_assets.operations.results import Progress
 from migration_assets.operations.run import Selection, _account, run_migration
 from migration_assets.operations.run_states import is_alive
 from migration_assets.operations.schedule import Schedule
-from migration_assets.operations.status import State, failed_steps, partition_statuses
+from migration_assets.operations.status import (
+    State,
+    count_checks,
+    failed_steps,
+    partition_statuses,
+)
 from migration_assets.operations.workers import BatchEnded
 from migration_assets.plan import TablePlan
 from migration_assets_tests.unit.histories import (
@@ -62,6 +67,49 @@ def test_what_is_not_from_the_newest_extraction_is_stale(instance: dg.DagsterIns
     assert states(instance, made)["p000"] == [State.DONE, State.STALE, State.STALE]
     materialize(instance, made, ICEBERG, "p000", attempt="a2")
     assert states(instance, made)["p000"] == [State.DONE, State.DONE, State.STALE]
+
+
+def test_what_was_made_after_the_newest_extraction_and_not_from_it_makes_that_stale(
+    instance: dg.DagsterInstance,
+) -> None:
+    """Two runs at once: the receipt of one is the newest, and the event of the other."""
+    made = table("t", partitions=3)
+    for stage in STAGES:
+        materialize(instance, made, stage, "p000")
+        materialize(instance, made, stage, "p001", attempt="a2" if stage is not MSSQL else "a1")
+        materialize(instance, made, stage, "p002", attempt="a2" if stage is STARROCKS else "a1")
+    assert states(instance, made) == {
+        "p000": [State.DONE] * 3,
+        "p001": [State.STALE] * 3,
+        "p002": [State.STALE, State.DONE, State.STALE],
+    }
+    assert work(instance, [made], Selection(only_failed=True)) == [
+        ("t", "p001", STAGES),
+        ("t", "p002", STAGES),
+    ]
+
+
+def check(instance: dg.DagsterInstance, of: TablePlan, stage: Stage, *, passed: bool) -> None:
+    evaluation = dg.AssetCheckEvaluation(
+        asset_key=TRANSLATOR.asset_key(stage, of),
+        check_name="row_count",
+        passed=passed,
+        metadata={},
+        partition="p000",
+    )
+    instance.report_runless_asset_event(evaluation)
+
+
+def test_a_check_that_a_dead_run_never_came_to_counts_as_last_evaluated(
+    instance: dg.DagsterInstance,
+) -> None:
+    made = table("t")
+    plan_run(instance, made, "p000", *STAGES)
+    assert count_checks(instance, made, TRANSLATOR) == (0, 0)
+    check(instance, made, MSSQL, passed=True)
+    check(instance, made, ICEBERG, passed=False)
+    plan_run(instance, made, "p000", *STAGES)
+    assert count_checks(instance, made, TRANSLATOR) == (1, 2)
 
 
 def test_what_was_made_under_another_plan_is_stale(instance: dg.DagsterInstance) -> None:
