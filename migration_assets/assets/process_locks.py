@@ -1,8 +1,9 @@
-"""Locks that tell whether the process of a run still lives, which its number alone cannot.
+"""Locks of files: whether the process of a run still lives, and who goes on alone.
 
-A number means nothing in another PID namespace (two containers may share host name and history), and
-a dead process's is given to another one. A lock of a file beside the history is let go by the kernel
-when its process ends, however that ends: https://man7.org/linux/man-pages/man2/flock.2.html.
+A process's number means nothing in another PID namespace (two containers may share host name and
+history), and a dead process's is given to another one. A lock of a file beside the history is let go
+by the kernel when its process ends, however that ends:
+https://man7.org/linux/man-pages/man2/flock.2.html.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import socket
 import threading
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 HOST_TAG = "migration/host"
@@ -62,6 +64,28 @@ def own_lock(home: Path) -> str | None:
                 return None
             _held[folder] = name
         return _held[folder]
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold the lock of a file: of all processes and threads that do so only one goes on at a time.
+
+    Where files cannot be locked, or the folder is not there, all go on.
+
+    Args:
+        path: of the file, which is made and never removed.
+    """
+    try:
+        file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError:
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
 
 
 def is_held(home: Path, name: str) -> bool | None:

@@ -20,6 +20,7 @@ from pydantic import PrivateAttr, ValidationError
 
 from migration_assets.assets.failures import Retries, plain_failure, retry_or_fail
 from migration_assets.assets.history import speed_up
+from migration_assets.assets.pool_slots import give_slots_singly
 from migration_assets.assets.process_locks import process_tags
 from migration_assets.errors import MigrationError, ObjectNotFoundError, ReceiptError
 from migration_assets.plan import TablePlan
@@ -189,6 +190,7 @@ class ReceiptIOManager(dg.ConfigurableIOManager):
             home = Path(os.environ["DAGSTER_HOME"]) if "DAGSTER_HOME" in os.environ else None
             if home is not None:
                 speed_up(home)
+                give_slots_singly()
             context.instance.add_run_tags(context.run.run_id, process_tags(home))
 
     @property

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import re
@@ -14,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from migration_assets.assets.process_locks import alone
 from migration_assets.errors import ConfigurationError
 from migration_assets.operations.pool_limits import limit_extractions
 from migration_assets.settings import ProjectSettings
@@ -68,7 +67,7 @@ _HEAD = """\
 """
 _WRITTEN = re.compile(_HEAD.replace(".", r"\.").format(digest="([0-9a-f]{16})"))
 _LONGEST_SAID = 200
-_FIRST = "opening.lock"
+_OPENED = "opening.lock"
 _OTHER_HOME = "Correct DAGSTER_HOME; without it the folder is .dagster beside the plan."
 _FROM_SETTINGS = re.compile(r" +(max_concurrent_runs|default_limit): *(\d+)\b")
 """The lines of the file that a setting decides."""
@@ -184,7 +183,7 @@ def environment(settings: ProjectSettings) -> dict[str, str]:
     A history that is not there yet is made, as `open_instance` makes it: bare `dagster` commands
     that make it at the same time as another process spoil it.
     """
-    if not (home_of(settings) / _FIRST).exists():
+    if not (home_of(settings) / _OPENED).exists():
         with open_instance(settings):
             pass
     return {
@@ -193,24 +192,6 @@ def environment(settings: ProjectSettings) -> dict[str, str]:
         if settings.plan.startswith("s3://")
         else str(Path(settings.plan).resolve()),
     }
-
-
-@contextmanager
-def _one_at_a_time(home: Path) -> Iterator[None]:
-    """Wait until no other process opens a history here, which the first one makes.
-
-    Dagster's SQLite storage looks whether its tables are there and makes them in two steps that no
-    lock holds together: two first runs at once leave two rows where its version belongs, and
-    nothing opens the history any more (`SqliteRunStorage.from_local`). Where the file system has no
-    locks it is opened without one.
-    """
-    file = os.open(home / _FIRST, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(file)
 
 
 @contextmanager
@@ -224,7 +205,10 @@ def open_instance(settings: ProjectSettings) -> Iterator[dg.DagsterInstance]:
 
     home = ensure_home(settings)
     try:
-        with _one_at_a_time(home):
+        # Its SQLite storage looks whether its tables are there, and makes them, with no lock around
+        # both: two first runs at once leave two rows where its version belongs, and nothing opens
+        # the history any more (`SqliteRunStorage.from_local`).
+        with alone(home / _OPENED):
             opened = dg.DagsterInstance.get()
     except Exception as error:  # noqa: BLE001 - YAML's, Dagster's, or any storage's own
         said = " ".join(str(error).split("\n[SQL")[0].split())[:_LONGEST_SAID]

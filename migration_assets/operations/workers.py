@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migration_assets.assets.history import speed_up
+from migration_assets.assets.pool_slots import give_slots_singly
 from migration_assets.assets.process_locks import process_tags
 from migration_assets.errors import MigrationError, coded
 from migration_assets.extraction_hours import ExtractionHours
@@ -278,6 +279,7 @@ def _work(parent: Connection, environment: Mapping[str, str]) -> None:
         parent.send(BatchEnded(parent.recv(), success=False, message=message))
         return
     speed_up(Path(os.environ["DAGSTER_HOME"]))
+    give_slots_singly()
     with dg.DagsterInstance.get() as instance:
         while True:
             try:

@@ -101,8 +101,7 @@ def killed(bench: Bench) -> Killed:
 
 def test_the_kill_came_at_the_moments(killed: Killed) -> None:
     assert Counter(killed.before.values()) == {"STARTED": len(POINTS)}
-    # In SQLite two steps that ask in one moment may be given one slot (docs/pace.md).
-    assert len(POINTS) // 2 < killed.slots_before <= len(POINTS)
+    assert killed.slots_before == len(POINTS)
     stages = [point.table for point in POINTS]
     swapped = stages[stages.index("Swapped") :]
     assert sorted(killed.committed) == sorted(name.lower() for name in swapped)
