@@ -11,7 +11,6 @@ MigrationError
     ExistingObjectError       a target object is there already and is not ours
     SchemaDriftError          source or target no longer look as planned
     ReceiptError              a receipt is missing, spent or does not fit what is stored
-    SupersededError           somebody newer wrote the same partition meanwhile
     ForeignRowsError          a partition holds rows that no run of ours left there
     ForeignCommitError        somebody else changed a partition after it was committed
     VerificationError         the copy differs from the source
@@ -21,6 +20,7 @@ MigrationError
     ConnectionLimitError      a server or our own pool has no connection to give
     OperationTimeoutError     an operation took longer than its timeout
     CommitConflictError       another writer was first
+    SupersededError           a newer commit of ours came meanwhile
     EarlierWindowError        an earlier time window has rows that belong to this one
     ServerBusyError           throttled, deadlock victim, out of some resource for now
 ```
