@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from migration_assets.assets.pool_slots import give_slots_singly
 from migration_assets.assets.process_locks import alone
 from migration_assets.errors import ConfigurationError
 from migration_assets.operations.pool_limits import limit_extractions
@@ -217,6 +218,7 @@ def open_instance(settings: ProjectSettings) -> Iterator[dg.DagsterInstance]:
             code="MA-DG-003",
             next_step=f"Correct {home / 'dagster.yaml'}, or move the folder away.",
         ) from None
+    give_slots_singly()
     with opened as instance:
         limit_extractions(instance, settings.max_extractions)
         yield instance

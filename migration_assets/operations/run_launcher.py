@@ -9,7 +9,9 @@ from dagster._core.launcher import (
     LaunchRunContext,
     WorkerStatus,
 )
+from dagster._serdes import ConfigurableClassData
 
+from migration_assets.assets.pool_slots import give_slots_singly
 from migration_assets.operations.pool_limits import limit_extractions
 from migration_assets.operations.run_states import cause_of_death
 from migration_assets.settings import ProjectSettings
@@ -22,6 +24,11 @@ class LocalRunLauncher(DefaultRunLauncher):
     STARTED, its backfill does not end, and its slots are taken for good.
     https://docs.dagster.io/deployment/execution/run-monitoring#detecting-run-worker-crashes
     """
+
+    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+        """Let this process, the daemon's or that of a run, give and free slots as all others do."""
+        super().__init__(inst_data)
+        give_slots_singly()
 
     def launch_run(self, context: LaunchRunContext) -> None:
         """Start the run, after MSSQL_MAX_EXTRACTIONS was heeded: no command may have been typed."""

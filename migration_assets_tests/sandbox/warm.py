@@ -2,8 +2,9 @@
 
 Importing Dagster, Arrow and the drivers is half of what a small command costs, and the tests type
 hundreds. A fork has the imports and nothing else: none of the product's modules is imported before
-it, its environment, folder and output are its own. What is started in the background, and what is
-typed in a shell, is the real executable.
+it, its environment, folder and output are its own. The processes that a command spawns for its runs
+come from one more such process, where each command would have to start one. What is started in the
+background, and what is typed in a shell, is the real executable, which starts its own.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from multiprocessing import forkserver
 from pathlib import Path
 
 LIBRARIES = (
@@ -136,11 +138,19 @@ def _become(request: dict[str, object], out: int, err: int) -> None:
     main = sys.modules["__main__"]
     main.__file__, main.__spec__ = str(_COMMAND), None
     sys.path[0] = str(_COMMAND.parent)
+    # It is no child of the command, which would start another one in its place.
+    forkserver._forkserver.ensure_running = _is_running  # type: ignore[attr-defined]
+
+
+def _is_running() -> None:
+    """Do nothing: the server of the forks was started before the command was."""
 
 
 if __name__ == "__main__":
     for library in LIBRARIES:
         importlib.import_module(library)
+    forkserver.set_forkserver_preload(list(LIBRARIES))
+    forkserver.ensure_running()
     gc.freeze()
     _serve(socket.socket(fileno=int(sys.argv[1])))
     from migration_assets.cli import main as command
