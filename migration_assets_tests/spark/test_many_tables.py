@@ -1,4 +1,4 @@
-"""Sixty tables in one run: a fresh JVM every twenty, and memory that does not grow with them."""
+"""Two dozen tables in one run: a fresh JVM every eight, and memory that does not grow with them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from migration_assets.sandbox.launcher import Sandbox
 from migration_assets_tests.sandbox.project import WAIT_S, Project, kill
 from migration_assets_tests.spark.processes import jvms_of, memory_of
 
-TABLES = 60
-RECYCLE = 20
+TABLES = 24
+RECYCLE = 8
 ROWS = 50
 JVM_BYTES = 1024 * 2**20
 """512 MiB of heap, and what a JVM needs beside it."""
@@ -27,7 +27,7 @@ def script() -> str:
     )
 
 
-def test_sixty_tables_in_one_run_with_three_jvms(
+def test_two_dozen_tables_in_one_run_with_three_jvms(
     spark_settings: dict[str, str], tmp_path: Path
 ) -> None:
     sql = tmp_path / "tables.sql"
