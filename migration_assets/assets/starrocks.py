@@ -135,13 +135,16 @@ def _pinned(
         SupersededError: a newer commit of ours has replaced it; its load is what is missing.
         ForeignCommitError: somebody else changed, rolled back or dropped it.
     """
-    from migration_assets.iceberg.partitions import snapshot_holding
+    from migration_assets.iceberg.partitions import snapshot_holding, was_committed_since
 
     try:
         return snapshot_holding(lake, table, committed)
     except (SupersededError, ObjectNotFoundError) as error:
         newest = store.find(CommitReceipt, upstream.path, committed.partition_key)
         if newest is None or newest.attempt != committed.attempt:
+            raise
+        # A run of ours that has committed and not yet stored its receipt, or stored it first.
+        if was_committed_since(lake, table, committed):
             raise
         raise ForeignCommitError(
             error.found,

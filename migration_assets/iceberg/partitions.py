@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
@@ -143,6 +143,25 @@ def snapshot_holding(lake: Lake, table: TablePlan, receipt: CommitReceipt) -> in
     )
 
 
+def was_committed_since(lake: Lake, table: TablePlan, receipt: CommitReceipt) -> bool:
+    """Whether the newest rows of a partition are of a later commit of ours than the receipt's.
+
+    Of a table that is gone, or was rolled back to before that commit, they are not.
+    """
+    found = open_own_table(lake, table)
+    if found is None:
+        return False
+    with translate_errors(table_name(table)):
+        newest: Snapshot | None = None
+        for snapshot in _back_from_current(found):
+            if snapshot.snapshot_id == receipt.snapshot_id:
+                return newest is not None and _names_attempts(newest)
+            if newest is None and not _is_compaction(snapshot):
+                touched = touched_partitions(found, snapshot)
+                newest = snapshot if receipt.source_partition in touched else None
+    return False
+
+
 def read_partitions(table: Table, numbers: Collection[int]) -> dict[int, PartitionFiles]:
     """Return what the current snapshot holds of partitions, with an entry for each number.
 
@@ -203,21 +222,37 @@ def holds_rewritten_files(
         rows: how many rows there must be.
         since: id of the snapshot that committed the partition.
     """
-    from pyiceberg.table.snapshots import Operation
-
     if partition.has_deletes or partition.rows != rows:
         return False
+    for snapshot in _back_from_current(table):
+        if snapshot.snapshot_id == since:
+            return True
+        if not _is_compaction(snapshot) and source_partition in touched_partitions(table, snapshot):
+            return False
+    return False
+
+
+def _back_from_current(table: Table) -> Iterator[Snapshot]:
+    """The current snapshot, the one it was made from, and so on, as far as they are known."""
     by_id = {snapshot.snapshot_id: snapshot for snapshot in table.metadata.snapshots}
     snapshot = table.current_snapshot()
-    while snapshot is not None and snapshot.snapshot_id != since:
-        operation = snapshot.summary.operation if snapshot.summary is not None else None
-        if operation != Operation.REPLACE and source_partition in touched_partitions(
-            table, snapshot
-        ):
-            return False
+    while snapshot is not None:
+        yield snapshot
         parent = snapshot.parent_snapshot_id
         snapshot = by_id.get(parent) if parent is not None else None
-    return snapshot is not None
+
+
+def _is_compaction(snapshot: Snapshot) -> bool:
+    """Whether a snapshot says that it replaced files by equal ones."""
+    from pyiceberg.table.snapshots import Operation
+
+    return snapshot.summary is not None and snapshot.summary.operation == Operation.REPLACE
+
+
+def _names_attempts(snapshot: Snapshot) -> bool:
+    """Whether a snapshot is of a commit of ours."""
+    summary = snapshot.summary
+    return summary is not None and ATTEMPTS_PROPERTY in summary.additional_properties
 
 
 def touched_partitions(table: Table, snapshot: Snapshot) -> set[int]:
@@ -239,19 +274,12 @@ def foreign_snapshots(table: Table, partition: PartitionFiles) -> list[Snapshot]
     A snapshot of ours names attempts, and a compaction says that it replaced files by equal ones. Of
     a snapshot that has expired nothing is known: its files count as ours.
     """
-    from pyiceberg.table.snapshots import Operation
-
-    def is_foreign(snapshot: Snapshot) -> bool:
-        summary = snapshot.summary
-        if summary is None:
-            return True
-        is_ours = ATTEMPTS_PROPERTY in summary.additional_properties
-        return not is_ours and summary.operation != Operation.REPLACE
-
     return [
         snapshot
         for snapshot in table.metadata.snapshots
-        if snapshot.snapshot_id in partition.added_by and is_foreign(snapshot)
+        if snapshot.snapshot_id in partition.added_by
+        and not _is_compaction(snapshot)
+        and not _names_attempts(snapshot)
     ]
 
 

@@ -235,6 +235,11 @@ def _work(
         )
 
 
+TELLS_OF_SPENT_RECEIPTS = {
+    "ReceiptError", "VerificationError", "ForeignCommitError", "SupersededError",
+}  # fmt: skip
+"""Errors after which only another extraction helps: what lies upstream would be refused again."""
+
 UNMADE_SHOWN = 5
 """Partitions of a table that are named as neither done nor failed."""
 
@@ -273,8 +278,7 @@ def _restart(status: PartitionStatus, error: str) -> Stage | None:
     state = status.states[stage]
     if state is State.RUNNING:
         return None
-    is_spoiled = error in {"ReceiptError", "VerificationError", "ForeignCommitError"}
-    return Stage.MSSQL if state is State.CHECK_FAILED or is_spoiled else stage
+    return Stage.MSSQL if state is State.CHECK_FAILED or error in TELLS_OF_SPENT_RECEIPTS else stage
 
 
 def _account(

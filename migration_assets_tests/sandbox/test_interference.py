@@ -22,6 +22,7 @@ from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.types import IntegerType, NestedField, StringType
 
+from migration_assets.assets.directions import REPORT_TAG
 from migration_assets.sandbox.control import Fault
 from migration_assets_tests.sandbox.bench import DONE, ROWS, VALUES, Bench, running
 from migration_assets_tests.sandbox.project import (
@@ -37,7 +38,7 @@ TABLES = [
     "Added", "Edited", "Emptied", "Extra", "Missing", "Retyped", "Dropped", "Remade",
     "Appended", "Meanwhile", "Evolved", "RolledBack", "Recreated", "Gone", "Expired",
     "Shared", "Other", "Hidden", "Replanned", "Requested", "Vanished", "Halved", "Hollow", "Clock",
-    "CrossedMssql", "CrossedIceberg",
+    "CrossedMssql", "CrossedIceberg", "Early",
 ]  # fmt: skip
 RULES = """
 tables:
@@ -261,6 +262,34 @@ def test_receipts_and_events_that_two_runs_wrote_crosswise_are_healed(
     bench.project.run("run", "--failed", *words(name)).ok()
     bench.assert_arrived(name)
     assert set(map(str, bench.states(f"dbo.{name}").values())) == {str(DONE)}
+
+
+def test_a_commit_of_ours_whose_receipt_is_not_there_yet_is_waited_for(bench: Bench) -> None:
+    insert, project = "^INSERT OVERWRITE `dbo`.`early`", bench.project
+    two = {"MIGRATION_CONCURRENT_RUNS": "2"}
+    bench.starrocks.arm(Fault("delay", match=insert, seconds=600, times=1))
+    loads = project.start_run(*words("Early"), "--report", "loads.json", **two)
+    wait_until(lambda: bench.logs["starrocks"].matching(insert) or loads.poll() is not None, insert)
+    receipt = "PUT .*/iceberg/dbo/early/p000.json"
+    bench.aws.arm(Fault("delay", match=receipt, seconds=600, times=1))
+    commits = project.start_run(*words("Early"), "--until", "iceberg", "--report", "c.json", **two)
+    wait_until(lambda: bench.aws.faults()[0].struck or commits.poll() is not None, receipt)
+    bench.starrocks.arm()
+
+    def was_told_to_wait() -> bool:
+        with project.instance() as instance:
+            (run,) = instance.get_runs(dg.RunsFilter(tags={REPORT_TAG: str(told_in)}))
+            retry = dg.DagsterEventType.STEP_UP_FOR_RETRY
+            return "somebody committed it again" in str(
+                instance.all_logs(run.run_id, of_type=retry)
+            )
+
+    told_in = project.folder / "loads.json"
+    wait_until(lambda: was_told_to_wait() or loads.poll() is not None, "a retry")
+    bench.disarm()
+    assert (commits.wait(240), loads.wait(240)) == (0, 0), (project.folder / "output").read_text()
+    bench.assert_arrived("Early")
+    assert set(map(str, bench.states("dbo.Early").values())) == {str(DONE)}
 
 
 def test_a_run_in_another_pid_namespace_is_not_ended(bench: Bench) -> None:

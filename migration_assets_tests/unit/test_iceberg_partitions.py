@@ -5,6 +5,7 @@ import pytest
 from migration_assets.errors import ObjectNotFoundError, PlanError, SupersededError
 from migration_assets.iceberg.commit import partition_rows, snapshot_holding, table_rows
 from migration_assets.iceberg.lake import Lake
+from migration_assets.iceberg.partitions import was_committed_since
 from migration_assets.plan import TablePlan
 from migration_assets_tests.unit.iceberg_tables import (
     commit_all,
@@ -128,3 +129,47 @@ class TestSnapshotHolding:
         lake.catalog.drop_table(("shop_dbo", "orders"))
         with pytest.raises(ObjectNotFoundError, match="is gone"):
             snapshot_holding(lake, table, receipt)
+
+
+class TestCommittedSince:
+    """Whose rows a partition holds that no longer holds those of a receipt."""
+
+    def test_by_a_run_of_ours(self, lake: Lake, table: TablePlan) -> None:
+        (receipt,) = commit_all(lake, table, [extract(lake, table, 0)])
+        assert not was_committed_since(lake, table, receipt)
+        (newer,) = commit_all(lake, table, [extract(lake, table, 0)])
+        commit_all(lake, table, [extract(lake, table, 1)])
+        assert was_committed_since(lake, table, receipt)
+        assert not was_committed_since(lake, table, newer)
+
+    def test_by_one_that_found_no_rows(self, lake: Lake, table: TablePlan) -> None:
+        (receipt,) = commit_all(lake, table, [extract(lake, table, 0)])
+        commit_all(lake, table, [extract(lake, table, 0, rows=0)])
+        assert was_committed_since(lake, table, receipt)
+
+    def test_compacted_since(self, lake: Lake, table: TablePlan) -> None:
+        (receipt,) = commit_all(lake, table, [extract(lake, table, 0)])
+        compact(lake, table, 0)
+        assert not was_committed_since(lake, table, receipt)
+        commit_all(lake, table, [extract(lake, table, 0)])
+        compact(lake, table, 0)
+        assert was_committed_since(lake, table, receipt)
+
+    def test_by_somebody_else(self, lake: Lake, table: TablePlan) -> None:
+        (receipt,) = commit_all(lake, table, [extract(lake, table, 0)])
+        commit_all(lake, table, [extract(lake, table, 0)])
+        found = iceberg_table(lake, table)
+        found.append(found.scan().to_arrow())
+        assert not was_committed_since(lake, table, receipt)
+
+    def test_rolled_back(self, lake: Lake, table: TablePlan) -> None:
+        (older,) = commit_all(lake, table, [extract(lake, table, 0)])
+        (receipt,) = commit_all(lake, table, [extract(lake, table, 0)])
+        found = iceberg_table(lake, table)
+        found.manage_snapshots().rollback_to_snapshot(older.snapshot_id).commit()
+        assert not was_committed_since(lake, table, receipt)
+
+    def test_no_table(self, lake: Lake, table: TablePlan) -> None:
+        (receipt,) = commit_all(lake, table, [extract(lake, table, 0)])
+        lake.catalog.drop_table(("shop_dbo", "orders"))
+        assert not was_committed_since(lake, table, receipt)
