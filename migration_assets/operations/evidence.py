@@ -16,7 +16,7 @@ from migration_assets.assets.checks import CHECKS, COLUMN_NAMES, DESCRIPTIONS, R
 from migration_assets.assets.translator import STAGES, MigrationTranslator, Stage
 from migration_assets.evidence import model
 from migration_assets.losses import table_losses
-from migration_assets.operations.status import PartitionStatus, State
+from migration_assets.operations.status import PAGE, PartitionStatus, State
 from migration_assets.partitioning import predicate
 from migration_assets.plan import TablePlan
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from migration_assets.operations.results import TableResult
-
-PAGE = 500
-"""Records read at once."""
 
 
 def table_evidence(

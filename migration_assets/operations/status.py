@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from migration_assets.operations.workers import BatchEnded
 
 
+PAGE = 500
+"""Records of Dagster's history that are read at once."""
+
+
 class State(StrEnum):
     """State of one asset partition; only `DONE` needs nothing.
 
@@ -286,7 +290,6 @@ def count_checks(
 ) -> tuple[int, int]:
     """How many of the table's partitioned checks passed when last evaluated, and how many were."""
     import dagster as dg
-    from dagster._core.event_api import PartitionKeyFilter
     from dagster._core.storage.asset_check_execution_record import (
         COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as EVALUATED,
     )
@@ -296,21 +299,24 @@ def count_checks(
         for stage in STAGES
         for name in CHECKS
     ]
-    storage = instance.event_log_storage
-    outcomes = []
+    storage, outcomes = instance.event_log_storage, []
+    unevaluated: dict[dg.AssetCheckKey, set[str | None]] = {}
     for info in storage.get_asset_check_partition_info(keys):
-        outcome = info.latest_execution_status
-        if outcome not in EVALUATED:  # planned by a run that never came to it
-            newest = storage.get_asset_check_execution_history(
-                info.check_key,
-                limit=1,
-                status=EVALUATED,
-                partition_filter=PartitionKeyFilter(key=info.partition_key),
-            )
-            if not newest:
-                continue
-            outcome = newest[0].status
-        outcomes.append(outcome.value)
+        if info.latest_execution_status in EVALUATED:
+            outcomes.append(info.latest_execution_status.value)
+        else:  # planned by a run that never came to it: what counts is an earlier one
+            unevaluated.setdefault(info.check_key, set()).add(info.partition_key)
+    for check_key, waiting in unevaluated.items():
+        cursor: int | None = None
+        while waiting:
+            page = storage.get_asset_check_execution_history(check_key, PAGE, cursor, EVALUATED)
+            for record in page:
+                if record.partition in waiting:
+                    waiting.discard(record.partition)
+                    outcomes.append(record.status.value)
+            if len(page) < PAGE:
+                break
+            cursor = page[-1].id
     return outcomes.count("SUCCEEDED"), len(outcomes)
 
 

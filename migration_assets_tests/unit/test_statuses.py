@@ -15,6 +15,7 @@ import pytest
 from migration_assets.assets.translator import STAGES, Stage
 from migration_assets.definitions import build_definitions
 from migration_assets.jobs import job_of
+from migration_assets.operations import status as status_module
 from migration_assets.operations.report import Files, write_report
 from migration_assets.operations.results import Progress
 from migration_assets.operations.run import Selection, _account, run_migration
@@ -89,27 +90,36 @@ def test_what_was_made_after_the_newest_extraction_and_not_from_it_makes_that_st
     ]
 
 
-def check(instance: dg.DagsterInstance, of: TablePlan, stage: Stage, *, passed: bool) -> None:
+def check(
+    instance: dg.DagsterInstance, of: TablePlan, stage: Stage, key: str, *, passed: bool
+) -> None:
     evaluation = dg.AssetCheckEvaluation(
         asset_key=TRANSLATOR.asset_key(stage, of),
         check_name="row_count",
         passed=passed,
         metadata={},
-        partition="p000",
+        partition=key,
     )
     instance.report_runless_asset_event(evaluation)
 
 
 def test_a_check_that_a_dead_run_never_came_to_counts_as_last_evaluated(
-    instance: dg.DagsterInstance,
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = table("t")
-    plan_run(instance, made, "p000", *STAGES)
+    monkeypatch.setattr(status_module, "PAGE", 2)
+    made = table("t", partitions=4)
+    keys = made.partition_keys
+    for key in keys:
+        plan_run(instance, made, key, *STAGES)
     assert count_checks(instance, made, TRANSLATOR) == (0, 0)
-    check(instance, made, MSSQL, passed=True)
-    check(instance, made, ICEBERG, passed=False)
-    plan_run(instance, made, "p000", *STAGES)
-    assert count_checks(instance, made, TRANSLATOR) == (1, 2)
+    for key in keys[:3]:
+        check(instance, made, MSSQL, key, passed=False)
+        check(instance, made, MSSQL, key, passed=key != keys[0])
+        check(instance, made, ICEBERG, key, passed=True)
+    assert count_checks(instance, made, TRANSLATOR) == (5, 6)
+    for key in keys:
+        plan_run(instance, made, key, *STAGES)
+    assert count_checks(instance, made, TRANSLATOR) == (5, 6)
 
 
 def test_what_was_made_under_another_plan_is_stale(instance: dg.DagsterInstance) -> None:
