@@ -47,6 +47,9 @@ tables:
   dbo.Replanned: {partitions: 8}
 """
 
+PATIENT = {"S3_REQUEST_TIMEOUT_S": "600"}
+"""Of a run whose request is held: it must not give up and send another one on a busy machine."""
+
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
@@ -250,7 +253,7 @@ def test_receipts_and_events_that_two_runs_wrote_crosswise_are_healed(
     name = f"Crossed{stage.title()}"
     stored = Fault("withhold", match=f"PUT .*/{stage}/dbo/{name}/p000", seconds=600, times=1)
     bench.aws.arm(stored)
-    two = {"MIGRATION_CONCURRENT_RUNS": "2"}
+    two = {"MIGRATION_CONCURRENT_RUNS": "2", **PATIENT}
     slow = bench.project.start_run(*words(name), "--report", "slow.json", **two)
     wait_until(lambda: bench.aws.faults()[0].struck or slow.poll() is not None, "a receipt")
     # Its receipt is the newest one now, and the event of the slow run will be the newest one.
@@ -266,7 +269,7 @@ def test_receipts_and_events_that_two_runs_wrote_crosswise_are_healed(
 
 def test_a_commit_of_ours_whose_receipt_is_not_there_yet_is_waited_for(bench: Bench) -> None:
     insert, project = "^INSERT OVERWRITE `dbo`.`early`", bench.project
-    two = {"MIGRATION_CONCURRENT_RUNS": "2"}
+    two = {"MIGRATION_CONCURRENT_RUNS": "2", **PATIENT}
     bench.starrocks.arm(Fault("delay", match=insert, seconds=600, times=1))
     loads = project.start_run(*words("Early"), "--report", "loads.json", **two)
     wait_until(lambda: bench.logs["starrocks"].matching(insert) or loads.poll() is not None, insert)
@@ -349,7 +352,8 @@ def test_what_was_extracted_under_the_old_plan_is_not_committed_under_the_new_on
 ) -> None:
     project, swap = bench.project, "AWSGlue.UpdateTable dbo.requested"
     bench.aws.arm(Fault("delay", match=swap, seconds=600, times=1))
-    many = {"MIGRATION_CONCURRENT_RUNS": "3"}  # or the old run's step keeps the new one's waiting
+    # With fewer the old run's step keeps the new one's waiting.
+    many = {"MIGRATION_CONCURRENT_RUNS": "3", **PATIENT}
     old = project.start_run(*words("Requested"), "--report", "old.json", **many)
     wait_until(lambda: bench.logs["aws"].matching(swap) or old.poll() is not None, swap)
     plan_anew(bench, "dbo.Requested: {partitions: 8}")
